@@ -1,0 +1,47 @@
+# `make test` and `make compare` need Python 3.11 to 3.13 and no compiler; they create .venv and install into it.
+# Which registry pip asks is pip's own setting. Another Python beside the first: make test PYTHON=python3.13 VENV=.venv313
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+UNFINISHED := $(VENV)/.unfinished
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test compare bench clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+test: $(STAMP) ## Run ruff, the format check, mypy and all tests; ARGS goes to pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict numerics emul
+	$(BIN)/python -m pytest $(ARGS)
+
+compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; ARGS=--quick for a short run
+	$(BIN)/emul compare $(ARGS)
+
+bench: $(STAMP) ## Run the benchmarks; ARGS goes to pytest
+	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+clean: ## Remove caches and build products; .venv and runs stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# A killed pip can leave half a package that it later takes for a whole one: an install that was begun and not ended
+# starts again from an empty folder. The stamp comes last, so an install that has ended is not repeated.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "emul needs Python 3.11 to 3.13, and '$(PYTHON)' is not: name one, as in: make test PYTHON=python3.13" >&2; exit 1; }
+	@if [ -e $(UNFINISHED) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  echo "creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	@touch $(UNFINISHED)
+	$(PIP) install -c constraints.txt torch setuptools
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[torch,test,report]'
+	@rm $(UNFINISHED)
+	@touch $@

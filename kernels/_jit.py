@@ -1,0 +1,54 @@
+"""Every numba option, once.
+
+Two decorators: `core` for scalar functions that are inlined into loops, `loop` for the entry points that Python calls.
+Floating-point contraction and reassociation stay off (numba's default): error-free transformations depend on it.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def source_digest(folder: Path) -> str:
+    """Digest of every kernel source in `folder`: part of each compile-cache entry."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+SOURCE_DIGEST = source_digest(Path(__file__).parent)
+
+
+SCALAR = {"error_model": "numpy", "nogil": True, "forceinline": True}
+
+
+def core(function: F) -> F:
+    """Compile a scalar function that is inlined into the loop that calls it: only then are loops vectorised."""
+    compiled: F = numba.njit(**SCALAR)(function)
+    return compiled
+
+
+def loop(function: F) -> F:
+    """Compile an entry point: releases the GIL and keeps its machine code on disk.
+
+    Numba's cache notices a change of the file that holds the entry point, not of a callee in another file, and would
+    run stale bits. So the stamp of its index holds the digest of all kernel sources.
+    """
+    compiled = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
+    cache: FunctionCache | None = getattr(compiled, "_cache", None)
+    if isinstance(cache, FunctionCache):
+        locator = cache._impl.locator
+        cache._cache_file = IndexDataCacheFile(
+            cache_path=cache._cache_path,
+            filename_base=cache._impl.filename_base,
+            source_stamp=(locator.get_source_stamp(), SOURCE_DIGEST),
+        )
+    typed: F = compiled
+    return typed

@@ -1,0 +1,38 @@
+"""Integer constants that kernels and vocabulary share. No numba: importing them costs nothing."""
+
+RNE, RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C = range(9)
+NO_ROUNDING = -1  # in place of a mode: the step is left out of the compiled kernel
+NATIVE = -2  # in place of a mode: the carrier's own instruction rounds (the format is the carrier, to nearest even)
+
+# Added to a rounding mode: a faster form of the same rounding, exact under conditions that plan.py checks.
+UNIFORM, MAGIC = 16, 32
+MODE_MASK = 15
+
+# Slots of the parameter row of a float format in a carrier (float32 or float64); see numerics/parameters.py.
+(
+    DROP,  # trailing bits of the carrier that a normal value of the format does not have
+    EMIN,  # biased exponent below which the grid stops getting finer (plus OFFSET); 0: it never stops
+    PARITY,  # 1 where the exponent field takes part in the parity of a code (no mantissa bits), else 0
+    PARITY_EMIN,  # biased exponent (plus OFFSET) that counts as an even step of that field
+    QUANTUM,  # bits of the smallest subnormal
+    SMALLEST,  # bits of the smallest magnitude; anything smaller after rounding becomes zero; 0: no such rule
+    LARGEST,  # bits of the largest finite magnitude
+    OVER_POSITIVE,  # bits of what a positive finite overflow becomes
+    OVER_NEGATIVE,  # bits of the magnitude of what a negative finite overflow becomes
+    INFINITE,  # bits of the magnitude of what an infinity becomes
+    SIGNED_ZERO,  # all ones where the format has a negative zero, else 0
+    RANDOM_MASK,  # the top r of 32 bits
+    RANDOM_SHIFT,  # 32 - r
+    CODE_EMIN,  # biased exponent (plus OFFSET) of the lowest normal binade
+    CODE_MANTISSA,  # mantissa bits
+    CODE_OFFSET,  # subtracted from the code of a nonzero magnitude (normal binade), else 0
+    CODE_SIGN,  # the sign bit of the code, 0 in unsigned formats
+    CODE_INFINITY,  # code of +infinity
+    CODE_NAN,  # canonical code of NaN
+    UNCODED,  # bits of a magnitude in the value set that has no code, else 0
+) = range(20)
+ROW_LENGTH = 20
+OFFSET = 64  # added to biased exponents so that normalised carrier subnormals stay positive
+
+# What an elementwise pass met; the caller's policy decides what is an error.
+SAW_OVERFLOW, SAW_NAN, SAW_NEGATIVE, SAW_UNCODED = 1, 2, 4, 8

@@ -1,0 +1,48 @@
+"""Random words as a pure function of (seed, stream, element): Philox4x32-10 (Salmon et al., SC11).
+
+The word map, frozen. Key = seed (64 bits), counter = (block, stream) (64 bits each, low halves first). The blocks
+0, 1, 2, ... of a stream, four 32-bit words each, are read as one little-endian string of bytes. An element takes
+4 bytes of it where more than 16 random bits are asked for, 2 bytes for 9 to 16, 1 byte for up to 8; element i the i-th
+such unit, and its random word is the unit's top r bits.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import core, loop
+
+_MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@core
+def philox(c0, c1, c2, c3, k0, k1):
+    """The four words of a block; 32-bit values in uint64 lanes, where one multiply gives both halves of a product."""
+    for _ in range(10):
+        p0 = c0 * _MULTIPLIER_0
+        p1 = c2 * _MULTIPLIER_1
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+        k0 = (k0 + _WEYL_0) & _LOW
+        k1 = (k1 + _WEYL_1) & _LOW
+    return c0, c1, c2, c3
+
+
+@core
+def fill_blocks(words, first, seed, stream):
+    """words[4*b + w] = word w of block first + b; uint32 array whose length is a multiple of four."""
+    s0, s1 = stream & _LOW, stream >> _HALF
+    k0, k1 = seed & _LOW, seed >> _HALF
+    for b in range(words.size // 4):
+        block = np.uint64(first + np.uint64(b))
+        w0, w1, w2, w3 = philox(block & _LOW, block >> _HALF, s0, s1, k0, k1)
+        words[4 * b] = np.uint32(w0)
+        words[4 * b + 1] = np.uint32(w1)
+        words[4 * b + 2] = np.uint32(w2)
+        words[4 * b + 3] = np.uint32(w3)
+
+
+@loop
+def random_blocks(words: NDArray[np.uint32], first: np.uint64, seed: np.uint64, stream: np.uint64) -> None:
+    """`fill_blocks` as an entry point."""
+    fill_blocks(words, first, seed, stream)

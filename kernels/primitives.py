@@ -1,0 +1,79 @@
+"""Operations on bits that Python has no words for, as LLVM instructions: one name for both float widths."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_UNSIGNED_OF = {types.float32: types.uint32, types.float64: types.uint64}
+_FLOAT_OF = {types.uint32: types.float32, types.uint64: types.float64}
+_WIDTH = {types.float32: 32, types.float64: 64}
+
+
+@intrinsic
+def to_bits(typingctx: Any, x: Any) -> Any:
+    """The bit pattern of a float: float32 -> uint32, float64 -> uint64."""
+    if x not in _UNSIGNED_OF:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(_WIDTH[x]))
+
+    return _UNSIGNED_OF[x](x), generate
+
+
+@intrinsic
+def from_bits(typingctx: Any, bits: Any) -> Any:
+    """The float with this bit pattern: uint32 -> float32, uint64 -> float64."""
+    if bits not in _FLOAT_OF:
+        return None
+    result = _FLOAT_OF[bits]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType() if result == types.float32 else ir.DoubleType())
+
+    return result(bits), generate
+
+
+@intrinsic
+def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
+    """x*y + z with one rounding; all three of the same float type."""
+    if x not in _WIDTH or y != x or z != x:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return x(x, y, z), generate
+
+
+@intrinsic
+def leading_zeros(typingctx: Any, bits: Any) -> Any:
+    """Number of zero bits above the highest set bit of a uint32 or uint64; the width for 0."""
+    if bits not in _FLOAT_OF:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return bits(bits), generate
+
+
+@intrinsic
+def widest_vectors(typingctx: Any) -> Any:
+    """Call once at the top of a loop function: 512-bit vectors where the CPU has them, arguments do not alias.
+
+    The second promise is the caller's to keep: arrays are equal or disjoint.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = builder.function
+        # llvmlite keeps a list of attribute names that lacks this one; adding past it is the only way in.
+        set.add(function.attributes, '"prefer-vector-width"="512"')
+        for argument in function.args:
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+        return context.get_dummy_value()
+
+    return types.none(), generate

@@ -1,0 +1,50 @@
+"""One serial loop, several threads: compiled loops release the GIL, so Python's own threads run them side by side.
+
+No OpenMP or TBB layer: nothing spins beside torch's pool, calls from several threads at once are safe, and a forked
+child starts with a fresh pool. The same machine code serves both paths, so no result depends on the thread count.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+_pool: ThreadPoolExecutor | None = None
+_count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+PARTS_PER_THREAD = 4  # so that a thread that was held up does not hold up the whole
+
+
+def get_num_threads() -> int:
+    """How many threads a large enough call uses."""
+    return _count
+
+
+def set_num_threads(count: int) -> None:
+    """Use `count` threads from now on; results do not depend on it."""
+    global _count, _pool
+    if count < 1:
+        raise ValueError(f"{count} threads: give at least 1")
+    if count != _count:
+        _count, _pool = count, None
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def run(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
+    """[part(start, stop), ...] over [0, total) cut into pieces of at least `grain`, in order."""
+    global _pool
+    pieces = min(_count * PARTS_PER_THREAD, max(1, total // max(grain, 1)))
+    if _count == 1 or pieces == 1:
+        return [part(0, total)]
+    edges = [total * p // pieces for p in range(pieces + 1)]
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_count, thread_name_prefix="numerics")
+    return list(_pool.map(part, edges[:-1], edges[1:]))

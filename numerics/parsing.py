@@ -1,0 +1,42 @@
+"""Formats from their names."""
+
+import re
+
+from . import catalog
+from .formats import FloatFormat
+
+_ALIASES = {
+    "float16": "binary16",
+    "half": "binary16",
+    "fp16": "binary16",
+    "float32": "binary32",
+    "fp32": "binary32",
+    "float64": "binary64",
+    "fp64": "binary64",
+    "bf16": "bfloat16",
+}
+_IEEE_LAYOUT = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?")
+_LBA = re.compile(r"lba_m(\d+)e(\d+)_b(-?\d+)(_paper)?")
+
+
+def parse_format(name: str) -> FloatFormat:
+    """The format of this name: a catalog entry, `e<exponent bits>m<mantissa bits>`, or `lba_m<M>e<E>_b<bias>[_paper]`.
+
+    e3m2, e2m3 and e2m1 are the OCP formats without specials; any other eXmY is the IEEE layout (infinities, NaNs,
+    subnormals), so e4m3 is not OCP's e4m3fn; `b<bias>` behind it changes the bias.
+    Errors: ValueError for an unknown name, listing what is known.
+    """
+    text = name.strip().lower()
+    text = _ALIASES.get(text, text)
+    if text in catalog.FORMATS:
+        return catalog.FORMATS[text]
+    if match := _IEEE_LAYOUT.fullmatch(text):
+        exponent_bits, mantissa_bits, bias = match.groups()
+        return FloatFormat(int(exponent_bits), int(mantissa_bits), int(bias) if bias else None, name=text)
+    if match := _LBA.fullmatch(text):
+        mantissa_bits, exponent_bits, bias, paper = match.groups()
+        return catalog.lba(int(mantissa_bits), int(exponent_bits), int(bias), paper=paper is not None)
+    known = ", ".join(catalog.FORMATS)
+    raise ValueError(
+        f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], lba_m<M>e<E>_b<bias>[_paper]"
+    )

@@ -1,0 +1,221 @@
+"""Quantizer: a format, a rounding mode, an overflow rule, a number of random bits."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .formats import FloatFormat, Subnormals, code_dtype
+from .kernels import elementwise, threads
+from .parameters import Carrier, carrier_of, check_policy, needs_normalising, parameter_row
+from .rounding import Overflow, Rounding
+from .words import check_random_bits, counter, given_words, unit_bytes
+
+FloatArray = NDArray[np.float32] | NDArray[np.float64]
+
+GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
+_DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """Rounds arrays to a format: once, exactly, the same on every machine and for any number of threads.
+
+    random_bits: for the stochastic modes, 1 to 32; None means 32. Element i of an array draws the word of
+    (seed, stream, offset + i), in C order; or `words` gives one integer in [0, 2**random_bits) per element.
+    """
+
+    fmt: FloatFormat
+    rounding: Rounding = Rounding.RNE
+    overflow: Overflow = Overflow.SATURATE
+    random_bits: int | None = None
+    axis: int = field(default=-1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fmt, FloatFormat):
+            raise TypeError(f"format {self.fmt!r}: give a FloatFormat; parse_format(name) makes one from a name")
+        object.__setattr__(self, "rounding", Rounding(self.rounding))
+        object.__setattr__(self, "overflow", Overflow(self.overflow))
+        check_policy(self.fmt, self.overflow)
+        bits = check_random_bits(self.stochastic, self.random_bits, self.rounding.name)
+        object.__setattr__(self, "random_bits", bits)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it needs a seed or words."""
+        return self.rounding.stochastic
+
+    def quantize(
+        self,
+        x: Any,
+        *,
+        seed: int | None = None,
+        stream: int = 0,
+        offset: int = 0,
+        words: Any = None,
+        out: FloatArray | None = None,
+    ) -> Any:
+        """The members of the format that x rounds to: float32 or float64 [...] -> same dtype and shape, one rounding.
+
+        out: written and returned; x itself or disjoint from it. NaN results are the canonical quiet NaN.
+        Errors: TypeError for other dtypes; ValueError for a NaN where the format has none, a negative where it is
+        unsigned without NaN, neither seed nor words in a stochastic mode, float32 input where the format needs more
+        than float32; OverflowError under Overflow.ERROR.
+        """
+        array = self._input(x)
+        result = array_out(out, array, array.dtype)
+        return self._apply(array, result, out, self._draw(array, seed, stream, offset, words))
+
+    def encode(
+        self,
+        x: Any,
+        *,
+        seed: int | None = None,
+        stream: int = 0,
+        offset: int = 0,
+        words: Any = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """The codepoints that x rounds to: float32 or float64 [...] -> the smallest unsigned dtype, same shape.
+
+        decode(encode(x)) equals quantize(x). NaN becomes the canonical NaN code. Errors as in `quantize`.
+        """
+        array = self._input(x)
+        result = array_out(out, array, code_dtype(self.fmt.bits))
+        return self._apply(array, result, out, self._draw(array, seed, stream, offset, words))
+
+    def decode(self, codes: Any, *, dtype: DTypeLike = np.float64, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Values of codepoints: unsigned integers [...] -> dtype (float64 or float32) [...], exact.
+
+        Errors: TypeError for codes that are not integers; ValueError for codes out of range and for float32 where the
+        format needs more.
+        """
+        wanted = np.dtype(dtype)
+        if wanted not in (np.float32, np.float64):
+            raise TypeError(f"dtype {wanted}: values are decoded to float32 or float64")
+        self._check_carrier(carrier_of(wanted))
+        array = np.asarray(codes)
+        result = array_out(out, array, wanted)
+        result[...] = _decode(self.fmt, array)
+        return result
+
+    def _check_carrier(self, carrier: Carrier) -> None:
+        if not carrier.holds(self.fmt):
+            raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: use float64 arrays")
+
+    def _input(self, x: Any) -> NDArray[Any]:
+        array = np.asarray(x)
+        if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
+            raise TypeError(
+                f"array of dtype {array.dtype}: give float32 or float64 (a conversion could round before us)"
+            )
+        self._check_carrier(carrier_of(array.dtype))
+        if not self.fmt.signed and bool(np.any(array < 0)):
+            if not self.fmt.has_nan:
+                where = int(np.argmax((array < 0).ravel()))
+                value = array.ravel()[where]
+                raise ValueError(
+                    f"{value} at element {where}: {self.fmt} is unsigned and has no NaN; clip the input first"
+                )
+            array = np.where(array < 0, array.dtype.type(np.nan), array)
+        return array
+
+    def _draw(self, x: NDArray[Any], seed: Any, stream: Any, offset: Any, words: Any) -> tuple[Any, ...]:
+        """(source of words, words, seed, stream, offset) for the loop."""
+        if not self.stochastic:
+            if words is not None:
+                raise ValueError(f"words given with {self.rounding.name}: random words belong to SR, SR_B and SR_C")
+            return elementwise.DETERMINISTIC, _NO_WORDS, np.uint64(0), np.uint64(0), np.uint64(0)
+        assert self.random_bits is not None
+        if words is not None:
+            flat = given_words(words, x.shape, self.random_bits).reshape(-1)
+            return elementwise.GIVEN, flat, np.uint64(0), np.uint64(0), np.uint64(0)
+        if seed is None:
+            raise ValueError(f"{self.rounding.name} needs random words: give seed=, or words= of shape {x.shape}")
+        keys = (np.uint64(counter(n, v)) for n, v in (("seed", seed), ("stream", stream), ("offset", offset)))
+        return _DRAWN[unit_bytes(self.random_bits)], _NO_WORDS, *keys
+
+    def _apply(self, x: NDArray[Any], result: NDArray[Any], out: Any, draw: tuple[Any, ...]) -> NDArray[Any]:
+        carrier = carrier_of(x.dtype)
+        row = parameter_row(self.fmt, self.rounding, self.overflow, self.random_bits, carrier)
+        encodes = result.dtype.kind == "u"
+        check = self.overflow is Overflow.ERROR or not self.fmt.has_nan
+        loop = elementwise.make_quantize(
+            int(self.rounding), int(needs_normalising(self.fmt, carrier)), draw[0], int(check)
+        )
+        flat_in = np.ascontiguousarray(x).reshape(-1)
+        # A result that must be refused leaves the caller's array as it was.
+        direct = result.flags.c_contiguous and not (check and out is not None)
+        flat_out = result.reshape(-1) if direct else np.empty(x.size, result.dtype)
+        met = 0
+        for flags in threads.run(lambda i, j: loop(flat_in, flat_out, row, *draw[1:], i, j), x.size, GRAIN):
+            met |= flags
+        if met:
+            values = np.empty(x.size, x.dtype)
+            loop(flat_in, values, row, *draw[1:], 0, x.size)
+            self._refuse(flat_in, values, encodes)
+        if not direct:
+            result[...] = flat_out.reshape(x.shape)
+        return result
+
+    def _refuse(self, x: NDArray[Any], values: NDArray[Any], encodes: bool) -> None:
+        """Raise for what the loop met, where it is an error, naming the first element; `values` are its results."""
+        if not self.fmt.has_nan and (bad := np.isnan(x)).any():
+            raise ValueError(
+                f"NaN at element {int(np.argmax(bad))}: {self.fmt} has no NaN; replace it before quantizing"
+            )
+        if self.overflow is Overflow.ERROR and (bad := ~np.isfinite(values) & ~_same_special(x, values)).any():
+            where = int(np.argmax(bad))
+            raise OverflowError(
+                f"{x[where]} at element {where} is beyond {self.fmt.max}, the largest value of {self.fmt};"
+                " scale the input or choose another Overflow rule"
+            )
+        if encodes and self.fmt.subnormals is Subnormals.FULL_BINADE:
+            bad = np.abs(values) == self.fmt.smallest_normal
+            if bad.any():
+                where = int(np.argmax(bad))
+                raise ValueError(
+                    f"{x[where]} at element {where} rounds to {values[where]}, which {self.fmt} has as a value but not"
+                    " as a code; encode with the format of Subnormals.NORMAL_BINADE"
+                )
+
+
+def _same_special(x: NDArray[Any], values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where an infinity or NaN went through unchanged."""
+    same: NDArray[np.bool_] = (np.isnan(x) & np.isnan(values)) | (np.isinf(x) & (x == values))
+    return same
+
+
+def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A fresh array, or the caller's `out` if its shape, dtype and memory fit."""
+    if out is None:
+        return np.empty(x.shape, dtype)
+    if not isinstance(out, np.ndarray) or out.shape != x.shape or out.dtype != dtype:
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out is {found}: give a numpy array of {dtype} {x.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only: give a writeable array")
+    same = out.__array_interface__["data"] == x.__array_interface__["data"] and out.strides == x.strides
+    if not (same and out.dtype == x.dtype) and np.shares_memory(out, x):
+        raise ValueError("out overlaps the input without being it: give the input itself or a disjoint array")
+    return out
+
+
+@lru_cache(maxsize=256)
+def _value_table(fmt: FloatFormat) -> NDArray[np.float64]:
+    table: NDArray[np.float64] = fmt.decode(np.arange(1 << fmt.bits, dtype=np.uint64))
+    table.setflags(write=False)
+    return table
+
+
+def _decode(fmt: FloatFormat, codes: NDArray[Any]) -> NDArray[np.float64]:
+    if fmt.bits > 16 or codes.dtype.kind != "u":
+        values: NDArray[np.float64] = np.asarray(fmt.decode(codes))
+        return values
+    if codes.dtype.itemsize * 8 > fmt.bits and codes.size and int(codes.max()) >> fmt.bits:
+        fmt.decode(codes)  # raises the sentence about the first code out of range
+    taken: NDArray[np.float64] = np.take(_value_table(fmt), codes)
+    return taken

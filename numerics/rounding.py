@@ -1,0 +1,54 @@
+"""How a value moves to a grid, and what happens above its top."""
+
+from enum import IntEnum
+
+from .kernels import modes
+
+
+class Rounding(IntEnum):
+    """To which of its two neighbours a value goes. Exact values never move.
+
+    Ties-to-even and to-odd look at the parity of the codepoint (it matters where there are no mantissa bits).
+    The stochastic modes take r random bits R in [0, 2**r) per value and round the magnitude: with nu the distance to
+    the lower neighbour in ulp, it goes up iff k + R >= 2**r, so its mean over all words is lo + ulp*k/2**r.
+    """
+
+    RNE = modes.RNE
+    """to nearest, ties to even"""
+    RNA = modes.RNA
+    """to nearest, ties away from zero"""
+    RTZ = modes.RTZ
+    """toward zero (truncation in sign-magnitude)"""
+    RTP = modes.RTP
+    """toward positive"""
+    RTN = modes.RTN
+    """toward negative"""
+    RTO = modes.RTO
+    """to odd: an inexact value goes to the neighbour with the odd codepoint; also called jam, Von Neumann, sticky"""
+    SR = modes.SR
+    """stochastic, k = floor(nu 2**r): IEEE P3109 v4.0 StochasticA; biased toward zero by less than ulp 2**-r"""
+    SR_B = modes.SR_B
+    """stochastic, k = nu 2**r to nearest, ties up: P3109 StochasticB; bias at most ulp 2**-(r+1)"""
+    SR_C = modes.SR_C
+    """stochastic, k = nu 2**r to nearest, ties to even: P3109 StochasticC; bias at most ulp 2**-(r+1)"""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the mode needs random words."""
+        return self >= Rounding.SR
+
+
+class Overflow(IntEnum):
+    """What becomes of a value that rounds beyond the largest finite one (as if the exponent were unbounded)."""
+
+    IEEE = 0
+    """as IEEE 754 for the rounding mode: infinity or, on the inner side of a directed mode, the largest value; NaN in
+    place of an infinity that the format does not have; refused where it has neither"""
+    SATURATE = 1
+    """the largest value, for infinities too (P3109 SatFinite, PTX .satfinite)"""
+    PROPAGATE = 2
+    """the largest value, but infinities stay where the format has them (P3109 SatPropagate)"""
+    WRAP = 3
+    """modulo 2**bits; fixed point only"""
+    ERROR = 4
+    """raises OverflowError naming the first element"""

@@ -1,0 +1,72 @@
+"""Seeds, streams and random words: checks of what callers hand in, and the stream itself as an array."""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernels import philox
+
+
+def counter(label: str, value: Any) -> int:
+    """`value` as an integer in [0, 2**64), or a sentence that names it."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{label} = {value!r}: give an integer in [0, 2**64)") from None
+    if not 0 <= number < 1 << 64:
+        raise ValueError(f"{label} = {number}: give an integer in [0, 2**64)")
+    return number
+
+
+def unit_bytes(random_bits: int) -> int:
+    """Bytes of the stream that an element takes: 1 for up to 8 random bits, 2 for up to 16, else 4."""
+    return 1 if random_bits <= 8 else 2 if random_bits <= 16 else 4
+
+
+def random_words(
+    count: int, random_bits: int = 32, *, seed: int, stream: int = 0, offset: int = 0
+) -> NDArray[np.uint32]:
+    """The words of elements offset ... offset + count - 1 as uint32 [count], each in [0, 2**random_bits).
+
+    The map is frozen: see numerics.kernels.philox. A quantizer given these words gives the bits it gives for the seed.
+    """
+    if not 1 <= random_bits <= 32:
+        raise ValueError(f"random_bits = {random_bits}: give 1 to 32")
+    seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
+    size = unit_bytes(random_bits)
+    units = 16 // size
+    skip = offset % units
+    blocks = (skip + count + units - 1) // units
+    words = np.empty(4 * blocks, np.dtype("<u4"))
+    philox.random_blocks(words, np.uint64(offset // units), np.uint64(seed), np.uint64(stream))
+    taken = words.view(np.dtype(f"<u{size}"))[skip : skip + count]
+    aligned: NDArray[np.uint32] = (taken >> taken.dtype.type(8 * size - random_bits)).astype(np.uint32)
+    return aligned
+
+
+def given_words(words: Any, shape: tuple[int, ...], random_bits: int) -> NDArray[np.uint32]:
+    """Caller's words as contiguous uint32 of `shape`, or a sentence about their type, shape or range."""
+    array = np.asarray(words)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"words of dtype {array.dtype}: give integers in [0, 2**{random_bits})")
+    if array.shape != shape:
+        raise ValueError(f"words of shape {array.shape} for {shape}: give one word per rounding")
+    if array.size and (int(array.min()) < 0 or int(array.max()) >> random_bits):
+        worst = int(array.min()) if int(array.min()) < 0 else int(array.max())
+        raise ValueError(f"word {worst} is outside [0, 2**{random_bits}): shift it right or give more random_bits")
+    return np.ascontiguousarray(array, dtype=np.uint32)
+
+
+def check_random_bits(stochastic: bool, random_bits: Any, rounding: str) -> int | None:
+    """The number of random bits in force: 32 by default for a stochastic mode, None otherwise."""
+    if not stochastic:
+        if random_bits is not None:
+            raise ValueError(f"random_bits = {random_bits!r} with {rounding}: random bits belong to SR, SR_B and SR_C")
+        return None
+    if random_bits is None:
+        return 32
+    if isinstance(random_bits, bool) or not isinstance(random_bits, int) or not 1 <= random_bits <= 32:
+        raise ValueError(f"random_bits = {random_bits!r}: give an integer from 1 to 32")
+    return random_bits
