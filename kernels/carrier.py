@@ -96,16 +96,16 @@ def _make_round_magnitude(U, WIDTH, TRAILING, FAR, fraction_of, round_up):
             m = U(m << lifted)
             biased = U(biased - lifted)
         bottom = max(biased, facts[EMIN])
-        shift = U(facts[DROP] + U(bottom - biased))
+        distance = U(facts[DROP] + U(bottom - biased))
         # Discarded parts below a quarter ulp are all alike, except to random words.
-        shift = min(shift, NEAR_LIMIT if mode < SR else FAR_LIMIT)
+        shift = min(distance, NEAR_LIMIT if mode < SR else FAR_LIMIT)
         kept = U(m >> U(shift & COUNT))
         kept = kept if shift < LANE else ZERO
         odd = U(U(kept + U(U(bottom - facts[PARITY_EMIN]) & facts[PARITY])) & ONE)
         fraction, rest = fraction_of(m, shift)
         up = round_up(mode, negative, odd, fraction, rest, word, facts[RANDOM_MASK])
         # Back in the carrier's own bits the grid step is 2^cut, or, from one half of the quantum down, the quantum.
-        cut = max(shift, lifted) - lifted
+        cut = max(distance, lifted) - lifted
         step = U(U(cut) & COUNT)
         down = U(U(a >> step) << step)
         above = U(down + U(ONE << step))
@@ -174,8 +174,8 @@ code64 = core(_make_code(U64, 52, 0x7FF << 52, 1 << 63, 64))
 
 
 @core
-def unpack(row):
-    """The facts of a parameter row as a tuple of scalars: read once, before the loop."""
+def unpack_row(row):
+    """The facts of a parameter row as a tuple of scalars."""
     return (
         row[0],
         row[1],
@@ -198,6 +198,38 @@ def unpack(row):
         row[18],
         row[19],
     )
+
+
+def unpack(row):
+    """What a loop needs to know of a format, read once before it: scalars, which stay in registers.
+
+    The functions below are overloaded on what this returns. A float format has a plain tuple; other families bring
+    their own types of row and facts, and their own overloads.
+    """
+    raise NotImplementedError("compiled code only")
+
+
+@overload(unpack, jit_options=SCALAR)
+def _unpack(row):
+    if not isinstance(row, types.Array):
+        return None
+
+    def unpacked(row):
+        return unpack_row(row)
+
+    return unpacked
+
+
+def grid_of(facts):
+    """The tuple of a parameter row that these facts hold: it has the random bits, in every family."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(grid_of, jit_options=SCALAR)
+def _grid_of(facts):
+    if not isinstance(facts, types.UniTuple):
+        return None
+    return lambda facts: facts
 
 
 def _make_quantize_bits(U, SIGN, round_magnitude, finish):
@@ -226,6 +258,8 @@ def quantize_bits(bits, word, mode, normalise, facts):
 
 @overload(quantize_bits, jit_options=SCALAR)
 def _quantize_bits(bits, word, mode, normalise, facts):
+    if not isinstance(facts, types.UniTuple):
+        return None
     return _quantize_bits32 if bits == types.uint32 else _quantize_bits64
 
 
@@ -325,6 +359,8 @@ def store(out, i, bits, facts):
 
 @overload(store, jit_options=SCALAR)
 def _store(out, i, bits, facts):
+    if not isinstance(facts, types.UniTuple):
+        return None
     if isinstance(out.dtype, types.Float):
 
         def store_value(out, i, bits, facts):
@@ -368,4 +404,6 @@ def noticed(bits, result, facts):
 
 @overload(noticed, jit_options=SCALAR)
 def _noticed(bits, result, facts):
+    if not isinstance(facts, types.UniTuple):
+        return None
     return _noticed32 if bits == types.uint32 else _noticed64

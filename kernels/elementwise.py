@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from ._jit import loop
-from .carrier import noticed, quantize_bits, store, unpack
+from .carrier import grid_of, noticed, quantize_bits, store, unpack
 from .modes import RANDOM_MASK, RANDOM_SHIFT
 from .philox import fill_blocks
 from .primitives import to_bits, widest_vectors
@@ -36,7 +36,7 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
                     flags |= noticed(bits, result, facts)
         elif source == GIVEN:
             x, out, words = x[start:stop], out[start:stop], words[start:stop]
-            align = np.uint32(facts[RANDOM_SHIFT])
+            align = np.uint32(grid_of(facts)[RANDOM_SHIFT])
             for i in range(x.size):
                 bits = to_bits(x[i])
                 result = quantize_bits(bits, np.uint32(words[i] << align), mode, normalise, facts)
@@ -46,7 +46,7 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         else:
             unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
             units = 16 // unit_bytes
-            mask = np.uint32(facts[RANDOM_MASK])
+            mask = np.uint32(grid_of(facts)[RANDOM_MASK])
             tile = np.empty(TILE * unit_bytes // 4 + 8, np.uint32)
             if source == DRAWN_4:
                 drawn = tile
@@ -61,7 +61,7 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
                 block = np.uint64(element // np.uint64(units))
                 skip = np.int64(element % np.uint64(units))
                 blocks = (skip + end - begin + units - 1) // units
-                fill_blocks(tile[: 4 * blocks], block, seed, stream)
+                fill_blocks(tile[: 4 * blocks], block, units, seed, stream)
                 xs, outs, taken = x[begin:end], out[begin:end], drawn[skip : skip + end - begin]
                 for i in range(xs.size):
                     bits = to_bits(xs[i])

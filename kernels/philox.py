@@ -3,7 +3,7 @@
 The word map, frozen. Key = seed (64 bits), counter = (block, stream) (64 bits each, low halves first). The blocks
 0, 1, 2, ... of a stream, four 32-bit words each, are read as one little-endian string of bytes. An element takes
 4 bytes of it where more than 16 random bits are asked for, 2 bytes for 9 to 16, 1 byte for up to 8; element i the i-th
-such unit, and its random word is the unit's top r bits.
+such unit, and its random word is the unit's top r bits. Element numbers are 64-bit: after the last comes element 0.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ from ._jit import core, loop
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_LAST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @core
@@ -29,12 +30,16 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @core
-def fill_blocks(words, first, seed, stream):
-    """words[4*b + w] = word w of block first + b; uint32 array whose length is a multiple of four."""
+def fill_blocks(words, first, units, seed, stream):
+    """words[4*b + w] = word w of block first + b; uint32 array whose length is a multiple of four.
+
+    units: elements in a block, a power of two; the block of element 2**64 - 1 is followed by block 0.
+    """
     s0, s1 = stream & _LOW, stream >> _HALF
+    last = np.uint64(_LAST // np.uint64(units))
     k0, k1 = seed & _LOW, seed >> _HALF
     for b in range(words.size // 4):
-        block = np.uint64(first + np.uint64(b))
+        block = np.uint64(np.uint64(first + np.uint64(b)) & last)
         w0, w1, w2, w3 = philox(block & _LOW, block >> _HALF, s0, s1, k0, k1)
         words[4 * b] = np.uint32(w0)
         words[4 * b + 1] = np.uint32(w1)
@@ -43,6 +48,6 @@ def fill_blocks(words, first, seed, stream):
 
 
 @loop
-def random_blocks(words: NDArray[np.uint32], first: np.uint64, seed: np.uint64, stream: np.uint64) -> None:
+def random_blocks(words: NDArray[np.uint32], first: np.uint64, units: int, seed: np.uint64, stream: np.uint64) -> None:
     """`fill_blocks` as an entry point."""
-    fill_blocks(words, first, seed, stream)
+    fill_blocks(words, first, units, seed, stream)

@@ -23,6 +23,8 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """Use `count` threads from now on; results do not depend on it."""
     global _count, _pool
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"{count!r} threads: give an integer of at least 1")
     if count < 1:
         raise ValueError(f"{count} threads: give at least 1")
     if count != _count:
@@ -38,13 +40,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
+_TINY = 5e-324
+
+
+def check_subnormals() -> None:
+    """Refuse to compute where the processor was told to flush subnormals: the bits would be others."""
+    if _TINY * float(_count) == 0.0:
+        raise RuntimeError(
+            "subnormal numbers are flushed to zero in this thread, which changes results:"
+            " undo it, for example by torch.set_flush_denormal(False)"
+        )
+
+
 def run(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
     """[part(start, stop), ...] over [0, total) cut into pieces of at least `grain`, in order."""
     global _pool
+    check_subnormals()
     pieces = min(_count * PARTS_PER_THREAD, max(1, total // max(grain, 1)))
     if _count == 1 or pieces == 1:
         return [part(0, total)]
     edges = [total * p // pieces for p in range(pieces + 1)]
-    if _pool is None:
-        _pool = ThreadPoolExecutor(_count, thread_name_prefix="numerics")
-    return list(_pool.map(part, edges[:-1], edges[1:]))
+    pool = _pool  # another thread may replace it meanwhile; this call keeps its own
+    if pool is None:
+        pool = _pool = ThreadPoolExecutor(_count, thread_name_prefix="numerics")
+    return list(pool.map(part, edges[:-1], edges[1:]))

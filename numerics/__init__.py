@@ -5,7 +5,7 @@ Numpy arrays in, numpy arrays out; torch lives in `emul`.
 
 from . import catalog, reference, spec
 from .accumulator import Accumulator
-from .formats import FloatFormat, NanEncoding, Subnormals
+from .formats import FixedFormat, FloatFormat, NanEncoding, Subnormals
 from .kernels.threads import get_num_threads, set_num_threads
 from .parsing import parse_format
 from .products import dot, matmul
@@ -15,6 +15,7 @@ from .words import random_words
 
 __all__ = [
     "Accumulator",
+    "FixedFormat",
     "FloatFormat",
     "NanEncoding",
     "Overflow",

@@ -7,6 +7,7 @@ from .formats import FloatFormat
 from .parameters import check_policy
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
+from .text import remember_text
 from .words import check_random_bits
 
 ORDERS = ("sequential",)
@@ -41,6 +42,8 @@ class Accumulator:
         object.__setattr__(self, "random_bits", bits)
         if self.product is not None and not isinstance(self.product, Quantizer):
             raise TypeError(f"product {self.product!r}: give a Quantizer, or None for exact products")
+        if self.product is not None and not isinstance(self.product.fmt, FloatFormat):
+            raise TypeError(f"product format {self.product.fmt}: products are rounded to a FloatFormat here")
         if self.order not in ORDERS:
             raise ValueError(f"order {self.order!r} is not known: known are {', '.join(ORDERS)}")
         if self.chunk is not None and (
@@ -48,8 +51,10 @@ class Accumulator:
         ):
             raise ValueError(f"chunk = {self.chunk!r}: give a number of products of at least 1, or None for one chain")
         self._check_outer()
+        self._check_parts()
         if self.stochastic:
             raise ValueError(f"{self.rounding.name} in an accumulator is not there yet: use a deterministic mode")
+        remember_text(self)
 
     def _check_outer(self) -> None:
         if self.outer is None:
@@ -61,11 +66,30 @@ class Accumulator:
         if self.outer.chunk is not None or self.outer.product is not None:
             raise ValueError("outer adds sums of chunks one by one: it takes neither chunk= nor product=")
 
+    def _check_parts(self) -> None:
+        parts = [part for part in (self, self.product, self.outer) if part is not None]
+        for fmt in (part.fmt if isinstance(part, Quantizer) else part.format for part in parts):
+            if not fmt.signed:
+                raise ValueError(f"{fmt} is unsigned: sums and products may be negative; use a signed format")
+        if {Overflow.ERROR, Overflow.IEEE} <= {part.overflow for part in parts}:
+            raise ValueError(
+                "Overflow.ERROR in one part of an accumulator and Overflow.IEEE in another: an infinity would not tell"
+                " which of them overflowed; give every part ERROR, or none"
+            )
+
     @property
     def stochastic(self) -> bool:
         """Whether it needs a seed or words."""
         parts: tuple[Any, ...] = (self.rounding, self.product, self.outer)
         return any(part is not None and part.stochastic for part in parts)
+
+    @property
+    def product_format(self) -> FloatFormat | None:
+        """The format that products are rounded to before they are added, None where they are exact."""
+        if self.product is None:
+            return None
+        assert isinstance(self.product.fmt, FloatFormat)
+        return self.product.fmt
 
     @property
     def combining(self) -> "Accumulator":

@@ -43,6 +43,27 @@ def lba(mantissa_bits: int, exponent_bits: int, bias: int, *, paper: bool = Fals
     )
 
 
+def p3109(bits: int, precision: int, *, signed: bool, extended: bool) -> FloatFormat:
+    """Binary{bits}p{precision}{s|u}{e|f} of the IEEE P3109 v4.0 draft (section 3.2): no -0, one NaN, subnormals.
+
+    Extended formats have infinities. Errors: ValueError for a precision that leaves no exponent bit.
+    """
+    exponent_bits = bits - precision + int(not signed)
+    name = f"binary{bits}p{precision}{'s' if signed else 'u'}{'e' if extended else 'f'}"
+    if precision < 1 or exponent_bits < 1:
+        raise ValueError(f"{name}: precision {precision} does not fit {bits} bits; P3109 wants 1 to {bits - signed}")
+    return FloatFormat(
+        exponent_bits,
+        precision - 1,
+        1 << (exponent_bits - 1),
+        signed=signed,
+        infinities=extended,
+        nan=NanEncoding.NEGATIVE_ZERO if signed else NanEncoding.TOP_CODE,
+        name=name,
+        source="IEEE P3109 v4.0 draft, 3.2",
+    )
+
+
 FORMATS: Mapping[str, FloatFormat] = MappingProxyType(
     {
         fmt.name: fmt

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import FloatFormat, NanEncoding, Subnormals
-from .kernels import modes
+from .formats import ElementFormat, FixedFormat, FloatFormat, NanEncoding, Subnormals
+from .kernels import fixed, modes
 from .rounding import Overflow, Rounding
 
 
@@ -34,8 +34,11 @@ class Carrier(NamedTuple):
         """Bit pattern of a value that the carrier holds."""
         return int(self.dtype.type(value).view(self.unsigned))
 
-    def holds(self, fmt: FloatFormat) -> bool:
+    def holds(self, fmt: ElementFormat) -> bool:
         """Whether every value of the format is one of the carrier's."""
+        if isinstance(fmt, FixedFormat):
+            top, bottom = fmt.bits - 1 - fmt.fraction_bits, -fmt.fraction_bits
+            return fmt.precision <= self.precision and top <= self.emax and bottom >= self.emin
         return (
             fmt.precision <= self.precision
             and fmt.emax <= self.emax
@@ -70,9 +73,17 @@ def needs_normalising(fmt: FloatFormat, carrier: Carrier) -> bool:
 
 @lru_cache(maxsize=4096)
 def parameter_row(
-    fmt: FloatFormat, rounding: Rounding, overflow: Overflow, random_bits: int | None, carrier: Carrier
+    fmt: FloatFormat,
+    rounding: Rounding,
+    overflow: Overflow,
+    random_bits: int | None,
+    carrier: Carrier,
+    keep_infinity: bool = False,
 ) -> NDArray[Any]:
-    """The read-only row of modes.ROW_LENGTH bit patterns, uint32 or uint64, for a format that the carrier holds."""
+    """The read-only row of modes.ROW_LENGTH bit patterns, uint32 or uint64, for a format that the carrier holds.
+
+    keep_infinity: an infinity that comes in is the mark of an overflow that will be reported, and stays what it is.
+    """
     trailing = carrier.precision - 1
     infinity, quiet_nan = carrier.bits(float("inf")), carrier.bits(float("nan"))
     largest = carrier.bits(fmt.max)
@@ -81,6 +92,7 @@ def parameter_row(
     gradual = fmt.subnormals is Subnormals.GRADUAL
     no_mantissa = fmt.mantissa_bits == 0
     over_positive, over_negative, infinite = _overflow_bits(fmt, rounding, overflow, largest, infinity, quiet_nan)
+    infinite = infinity if keep_infinity else infinite
     r = random_bits or 32
 
     row = [0] * modes.ROW_LENGTH
@@ -128,8 +140,43 @@ def _overflow_bits(
     return largest if inward[0] else kept, largest if inward[1] else kept, kept
 
 
-def check_policy(fmt: FloatFormat, overflow: Overflow) -> None:
+@lru_cache(maxsize=4096)
+def fixed_row(fmt: FixedFormat, overflow: Overflow, random_bits: int | None, carrier: Carrier) -> fixed.FixedRow:
+    """The row of a fixed-point format: its grid as that of a format whose subnormals never end, and its limits."""
+    trailing = carrier.precision - 1
+    r = random_bits or 32
+    row = [0] * modes.ROW_LENGTH
+    row[modes.EMIN] = trailing - fmt.fraction_bits + 1 - carrier.emin + modes.OFFSET
+    row[modes.QUANTUM] = carrier.bits(fmt.quantum)
+    row[modes.RANDOM_MASK] = (1 << 32) - (1 << (32 - r))
+    row[modes.RANDOM_SHIFT] = 32 - r
+    limits = [0] * 6
+    limits[fixed.LARGEST], limits[fixed.LARGEST_NEGATIVE] = fmt.largest_code, -fmt.lowest_integer
+    limits[fixed.MASK] = (1 << fmt.bits) - 1
+    limits[fixed.SIGN] = 1 << (fmt.bits - 1) if fmt.signed else 0
+    limits[fixed.POINT] = fmt.fraction_bits % (1 << 64)
+    limits[fixed.WRAPS] = int(overflow is Overflow.WRAP)
+    arrays = np.array(row, carrier.unsigned), np.array(limits, np.uint64), np.array([fmt.quantum])
+    for array in arrays:
+        array.setflags(write=False)
+    return fixed.FixedRow(*arrays)
+
+
+def loop_row(
+    fmt: ElementFormat, rounding: Rounding, overflow: Overflow, random_bits: int | None, carrier: Carrier
+) -> tuple[Any, bool]:
+    """(row for the elementwise loops, whether carrier subnormals must be normalised), for any family."""
+    if isinstance(fmt, FixedFormat):
+        return fixed_row(fmt, overflow, random_bits, carrier), False
+    return parameter_row(fmt, rounding, overflow, random_bits, carrier), needs_normalising(fmt, carrier)
+
+
+def check_policy(fmt: ElementFormat, overflow: Overflow) -> None:
     """Refuse an overflow rule that the format cannot express."""
+    if isinstance(fmt, FixedFormat):
+        if overflow is Overflow.IEEE:
+            raise ValueError(f"{fmt} has neither infinity nor NaN for Overflow.IEEE: use SATURATE, WRAP or ERROR")
+        return
     if overflow is Overflow.WRAP:
         raise ValueError(
             f"Overflow.WRAP is for fixed point: {fmt} is a float format; use SATURATE, PROPAGATE, IEEE or ERROR"

@@ -3,7 +3,7 @@
 import re
 
 from . import catalog
-from .formats import FloatFormat
+from .formats import ElementFormat, FixedFormat, FloatFormat
 
 _ALIASES = {
     "float16": "binary16",
@@ -17,15 +17,19 @@ _ALIASES = {
 }
 _IEEE_LAYOUT = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?")
 _LBA = re.compile(r"lba_m(\d+)e(\d+)_b(-?\d+)(_paper)?")
+_FIXED = re.compile(r"(int|uint|s|u)(\d+)(?:\.(-?\d+))?")
+_P3109 = re.compile(r"binary(\d+)p(\d+)([su])([ef])")
 
 
-def parse_format(name: str) -> FloatFormat:
+def parse_format(name: str) -> ElementFormat:
     """The format of this name: a catalog entry, `e<exponent bits>m<mantissa bits>`, or `lba_m<M>e<E>_b<bias>[_paper]`.
 
     e3m2, e2m3 and e2m1 are the OCP formats without specials; any other eXmY is the IEEE layout (infinities, NaNs,
     subnormals), so e4m3 is not OCP's e4m3fn; `b<bias>` behind it changes the bias.
     Errors: ValueError for an unknown name, listing what is known.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"format name {name!r}: give a string such as 'e4m3fn'")
     text = name.strip().lower()
     text = _ALIASES.get(text, text)
     if text in catalog.FORMATS:
@@ -36,6 +40,11 @@ def parse_format(name: str) -> FloatFormat:
     if match := _LBA.fullmatch(text):
         mantissa_bits, exponent_bits, bias, paper = match.groups()
         return catalog.lba(int(mantissa_bits), int(exponent_bits), int(bias), paper=paper is not None)
+    if match := _FIXED.fullmatch(text):
+        sign, bits, fraction_bits = match.groups()
+        return FixedFormat(int(bits), int(fraction_bits or 0), signed=sign in ("s", "int"), name=text)
+    if match := _P3109.fullmatch(text):
+        return catalog.p3109(int(match[1]), int(match[2]), signed=match[3] == "s", extended=match[4] == "e")
     known = ", ".join(catalog.FORMATS)
     raise ValueError(
         f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], lba_m<M>e<E>_b<bias>[_paper]"

@@ -20,7 +20,6 @@ from .accumulator import Accumulator
 from .formats import FloatFormat, Subnormals
 from .kernels import gemm, modes
 from .parameters import FLOAT32, FLOAT64, Carrier, carrier_of, needs_normalising, parameter_row
-from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 
 
@@ -44,15 +43,15 @@ class Plan(NamedTuple):
 
 
 def facts(x: NDArray[Any], label: str) -> Facts:
-    """Facts of a contiguous float array. Errors: ValueError naming the first element that is not finite."""
+    """Facts of a float array of any layout. Errors: ValueError naming the first element that is not finite."""
     carrier = carrier_of(x.dtype)
-    seen, largest, smallest = (int(v) for v in gemm.scan(x.reshape(-1).view(carrier.unsigned)))
+    seen, largest, smallest = (int(v) for v in gemm.scan(x.ravel(order="K").view(carrier.unsigned)))
     trailing = carrier.precision - 1
     if largest > carrier.emax - carrier.emin + 1:
         where = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
-        position = ", ".join(str(int(i)) for i in where)
+        position = f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
         raise ValueError(
-            f"{label}[{position}] is {x[where]}: products are exact for finite operands only;"
+            f"{label}{position} is {x[where]}: products are exact for finite operands only;"
             " replace it or quantize with SATURATE"
         )
     significand = seen | 1 << trailing
@@ -87,23 +86,31 @@ def _plan_in(carrier: Carrier, accumulator: Accumulator, a: Facts, b: Facts, c: 
         if obstacle:
             return obstacle
     mode = modes.NATIVE if native else int(accumulator.rounding)
-    if not native and (obstacle := _format_obstacle(carrier, accumulator)):
+    product = accumulator.product
+    product_format = accumulator.product_format
+    highest_product = a.highest + b.highest + 2 if product_format is None else product_format.emax
+    highest_start = 0 if c is None else c.highest
+    held = accumulator.format.emax if accumulator.chunk is not None else max(accumulator.format.emax, highest_start)
+    watched = product is not None and product.overflow is Overflow.ERROR
+    if not native and (obstacle := _format_obstacle(carrier, accumulator, held, highest_product, watched)):
         return obstacle
     outer_mode = modes.NO_ROUNDING
     if accumulator.chunk is not None:
         outer = accumulator.combining
         outer_native = _is_native(carrier, outer)
-        if not outer_native and (obstacle := _format_obstacle(carrier, outer)):
+        held = max(outer.format.emax, highest_start)
+        watched = watched or accumulator.overflow is Overflow.ERROR
+        if not outer_native and (obstacle := _format_obstacle(carrier, outer, held, accumulator.format.emax, watched)):
             return obstacle
         outer_mode = modes.NATIVE if outer_native else int(outer.rounding)
-    product_mode = modes.NO_ROUNDING if accumulator.product is None else int(accumulator.product.rounding)
+    product_mode = modes.NO_ROUNDING if product is None else int(product.rounding)
     top = _highest_sum(accumulator, a, b, c)
     if _always_finite(carrier, accumulator, top):
-        mode = mode if native else mode + _form(carrier, accumulator, top)
-        if accumulator.product is not None:
-            product_mode += _form(carrier, accumulator.product, a.highest + b.highest + 2)
+        mode = mode if native else mode + _form(carrier, accumulator.format, accumulator.rounding, top)
+        if product is not None and product_format is not None:
+            product_mode += _form(carrier, product_format, product.rounding, a.highest + b.highest + 2)
         if outer_mode >= 0:
-            outer_mode += _form(carrier, accumulator.combining, top)
+            outer_mode += _form(carrier, accumulator.combining.format, accumulator.combining.rounding, top)
     formats = [f for f in _formats(accumulator) if f is not None]
     normalise = any(needs_normalising(f, carrier) for f in formats)
     how = "its own fused step is the definition" if fused_native else "products exact, sums rounded to odd, then once"
@@ -111,8 +118,7 @@ def _plan_in(carrier: Carrier, accumulator: Accumulator, a: Facts, b: Facts, c: 
 
 
 def _formats(accumulator: Accumulator) -> tuple[FloatFormat | None, ...]:
-    product = accumulator.product.fmt if accumulator.product is not None else None
-    return accumulator.format, product, accumulator.combining.format
+    return accumulator.format, accumulator.product_format, accumulator.combining.format
 
 
 def _operands_obstacle(carrier: Carrier, *operands: Facts | None) -> str:
@@ -143,20 +149,22 @@ def _products_obstacle(carrier: Carrier, accumulator: Accumulator, a: Facts, b: 
     return ""
 
 
-def _format_obstacle(carrier: Carrier, accumulator: Accumulator) -> str:
+def _format_obstacle(carrier: Carrier, accumulator: Accumulator, held: int, added: int, watched: bool) -> str:
+    """Why sums are not exact; held, added: bounds on the exponents of the addends; watched: infinities are marks."""
     fmt, limit = accumulator.format, carrier.precision - 2
     if fmt.precision > limit or not carrier.holds(fmt):
         return (
             f"accumulator {fmt} has {fmt.precision} bits of precision: rounding is exact for up to {limit} in"
             f" {carrier.name} (binary64 itself with RNE); use a narrower accumulator"
         )
-    if fmt.emax == carrier.emax:
+    if max(held, added) >= carrier.emax and min(held, added) >= carrier.emax - carrier.precision:
         # A sum may leave the carrier; it is then known to be an overflow, but no longer on which side of an infinity.
-        row = parameter_row(fmt, accumulator.rounding, accumulator.overflow, None, carrier)
-        if not row[modes.OVER_POSITIVE] == row[modes.OVER_NEGATIVE] == row[modes.INFINITE]:
+        row = parameter_row(fmt, accumulator.rounding, accumulator.overflow, None, carrier, watched)
+        alike = row[modes.OVER_POSITIVE] == row[modes.OVER_NEGATIVE] == row[modes.INFINITE]
+        if not alike and accumulator.overflow is not Overflow.ERROR:
             return (
-                f"accumulator {fmt} reaches to the top of {carrier.name}: with {accumulator.rounding.name} its"
-                " overflow rule must be SATURATE there; or use fewer exponent bits"
+                f"sums in {fmt} may pass the top of {carrier.name}: with {accumulator.rounding.name} its overflow rule"
+                " must be SATURATE there; or use smaller operands or fewer exponent bits"
             )
     return ""
 
@@ -164,8 +172,8 @@ def _format_obstacle(carrier: Carrier, accumulator: Accumulator) -> str:
 def _highest_sum(accumulator: Accumulator, a: Facts, b: Facts, c: Facts | None) -> int:
     """A bound on the exponent of every sum before it is rounded."""
     product = a.highest + b.highest + 2
-    if accumulator.product is not None:
-        product = min(product, accumulator.product.fmt.emax + 1)
+    if accumulator.product_format is not None:
+        product = min(product, accumulator.product_format.emax + 1)
     formats = max(accumulator.format.emax, accumulator.combining.format.emax)
     return max(product, formats, 0 if c is None else c.highest) + 1
 
@@ -175,17 +183,16 @@ def _always_finite(carrier: Carrier, accumulator: Accumulator, top: int) -> bool
     return top < carrier.emax and all(p is None or p.overflow is Overflow.SATURATE for p in parts)
 
 
-def _form(carrier: Carrier, rounder: Accumulator | Quantizer, top: int) -> int:
+def _form(carrier: Carrier, fmt: FloatFormat, rounding: Rounding, top: int) -> int:
     """The faster form of this rounding that is exact for finite values below 2**(top+1), or 0 for the general one."""
-    fmt = rounder.format if isinstance(rounder, Accumulator) else rounder.fmt
     if not fmt.has_negative_zero or fmt.mantissa_bits == 0 or fmt.precision > carrier.precision - 2:
         return 0
     if needs_normalising(fmt, carrier):
         return 0
     if fmt.subnormals is not Subnormals.GRADUAL:
-        return modes.UNIFORM if rounder.rounding in (Rounding.RNE, Rounding.RNA, Rounding.RTZ) else 0
+        return modes.UNIFORM if rounding in (Rounding.RNE, Rounding.RNA, Rounding.RTZ) else 0
     inside = top + carrier.precision - fmt.precision <= carrier.emax
-    return modes.MAGIC if rounder.rounding is Rounding.RNE and inside else 0
+    return modes.MAGIC if rounding is Rounding.RNE and inside else 0
 
 
 def _is_native(carrier: Carrier, accumulator: Accumulator) -> bool:

@@ -44,12 +44,15 @@ def matmul(
     output = accumulator.combining.format
     if not carrier_of(dtype).holds(output):
         raise ValueError(f"{output} has values that {dtype} does not hold: give float64 operands")
-    addend = None if c is None else np.broadcast_to(_addend(c, shape), shape)
+    addend = None if c is None else _addend(c, shape)
+    known = facts(left, "a"), facts(right, "b"), None if addend is None else facts(addend, "c")
+    addend = None if addend is None else np.broadcast_to(addend, shape)
     if left.shape[-1] == 0:
         return _rounded_addend(addend, shape, dtype, accumulator)
     if 0 in shape:
         return np.empty(shape, dtype)
-    result = _product(left, right, addend, shape, accumulator).astype(dtype, copy=False)
+    plan = choose(accumulator, *known)
+    result = _product(plan, left, right, addend, shape, accumulator).astype(dtype, copy=False)
     _check_result(result, accumulator)
     return result
 
@@ -114,18 +117,21 @@ def _panels(x: NDArray[Any], batch: tuple[int, ...], dtype: np.dtype[Any]) -> ND
 
 
 def _product(
-    a: NDArray[Any], b: NDArray[Any], c: NDArray[Any] | None, shape: tuple[int, ...], accumulator: Accumulator
+    plan: Plan,
+    a: NDArray[Any],
+    b: NDArray[Any],
+    c: NDArray[Any] | None,
+    shape: tuple[int, ...],
+    accumulator: Accumulator,
 ) -> NDArray[Any]:
     if shape[-1] < NARROW and shape[-2] > shape[-1]:
         swapped = (*shape[:-2], shape[-1], shape[-2])
         turned = None if c is None else c.swapaxes(-1, -2)
-        return _product(b.swapaxes(-1, -2), a.swapaxes(-1, -2), turned, swapped, accumulator).swapaxes(-1, -2).copy()
+        product = _product(plan, b.swapaxes(-1, -2), a.swapaxes(-1, -2), turned, swapped, accumulator)
+        return product.swapaxes(-1, -2).copy()
     batch = shape[:-2]
-    a, b = _panels(a, batch, a.dtype), _panels(b, batch, b.dtype)
-    known = None if c is None else facts(np.ascontiguousarray(c), "c")
-    plan = choose(accumulator, facts(a, "a"), facts(b, "b"), known)
     dtype = plan.carrier.dtype
-    a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    a, b = _panels(a, batch, dtype), _panels(b, batch, dtype)
     total = np.zeros((int(np.prod(batch)), *shape[-2:]), dtype) if c is None else _panels(c, batch, dtype).copy()
     if total.shape[0] == 1 != int(np.prod(batch)):
         total = np.repeat(total, int(np.prod(batch)), axis=0)
@@ -137,24 +143,25 @@ def launch(plan: Plan, accumulator: Accumulator, a: NDArray[Any], b: NDArray[Any
     """Run the planned kernel on contiguous [1 or B, M, K], [1 or B, K, N] and [B, M, N] of the plan's carrier."""
     kernel = gemm.make_gemm(plan.mode, plan.product_mode, plan.outer_mode, int(plan.normalise))
     product = accumulator.product
-    row = _row(accumulator, plan.carrier, product is not None and product.overflow is Overflow.ERROR)
+    watched = product is not None and product.overflow is Overflow.ERROR
+    row = _row(accumulator, plan.carrier, watched)
     product_row = (
         row
         if product is None
         else parameter_row(product.fmt, product.rounding, product.overflow, product.random_bits, plan.carrier)
     )
-    outer_row = _row(accumulator.combining, plan.carrier, False)
+    outer_row = _row(accumulator.combining, plan.carrier, watched or accumulator.overflow is Overflow.ERROR)
     batches, rows, columns = total.shape
     depth = a.shape[-1]
-    chunk = accumulator.chunk or depth
+    chunk = min(accumulator.chunk or depth, depth)
     grain = max(1, MACS_PER_PIECE // max(1, depth * columns))
     threads.run(lambda i, j: kernel(a, b, total, row, product_row, outer_row, chunk, i, j), batches * rows, grain)
 
 
-def _row(accumulator: Accumulator, carrier: Carrier, keep_infinity: bool) -> NDArray[Any]:
-    """The accumulator's parameter row; keep_infinity: an infinity can only be an overflow that is to be reported."""
-    overflow = Overflow.ERROR if keep_infinity else accumulator.overflow
-    return parameter_row(accumulator.format, accumulator.rounding, overflow, accumulator.random_bits, carrier)
+def _row(accumulator: Accumulator, carrier: Carrier, watched: bool) -> NDArray[Any]:
+    """The accumulator's parameter row; watched: what it adds may carry the mark of an overflow to be reported."""
+    bits = accumulator.random_bits
+    return parameter_row(accumulator.format, accumulator.rounding, accumulator.overflow, bits, carrier, watched)
 
 
 def _check_result(result: NDArray[Any], accumulator: Accumulator) -> None:

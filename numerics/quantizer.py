@@ -1,5 +1,6 @@
 """Quantizer: a format, a rounding mode, an overflow rule, a number of random bits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .formats import FloatFormat, Subnormals, code_dtype
-from .kernels import elementwise, threads
-from .parameters import Carrier, carrier_of, check_policy, needs_normalising, parameter_row
+from .formats import ElementFormat, FloatFormat, Subnormals, code_dtype
+from .kernels import elementwise, modes, threads
+from .parameters import FLOAT64, Carrier, carrier_of, check_policy, loop_row
 from .rounding import Overflow, Rounding
+from .text import remember_text
 from .words import check_random_bits, counter, given_words, unit_bytes
 
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
@@ -28,20 +30,21 @@ class Quantizer:
     (seed, stream, offset + i), in C order; or `words` gives one integer in [0, 2**random_bits) per element.
     """
 
-    fmt: FloatFormat
+    fmt: ElementFormat
     rounding: Rounding = Rounding.RNE
     overflow: Overflow = Overflow.SATURATE
     random_bits: int | None = None
     axis: int = field(default=-1, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fmt, FloatFormat):
-            raise TypeError(f"format {self.fmt!r}: give a FloatFormat; parse_format(name) makes one from a name")
+        if not isinstance(self.fmt, ElementFormat):
+            raise TypeError(f"format {self.fmt!r}: give a format record; parse_format(name) makes one from a name")
         object.__setattr__(self, "rounding", Rounding(self.rounding))
         object.__setattr__(self, "overflow", Overflow(self.overflow))
         check_policy(self.fmt, self.overflow)
         bits = check_random_bits(self.stochastic, self.random_bits, self.rounding.name)
         object.__setattr__(self, "random_bits", bits)
+        remember_text(self)
 
     @property
     def stochastic(self) -> bool:
@@ -83,7 +86,7 @@ class Quantizer:
 
         decode(encode(x)) equals quantize(x). NaN becomes the canonical NaN code. Errors as in `quantize`.
         """
-        array = self._input(x)
+        array = self._input(x, codes=True)
         result = array_out(out, array, code_dtype(self.fmt.bits))
         return self._apply(array, result, out, self._draw(array, seed, stream, offset, words))
 
@@ -106,13 +109,16 @@ class Quantizer:
         if not carrier.holds(self.fmt):
             raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: use float64 arrays")
 
-    def _input(self, x: Any) -> NDArray[Any]:
+    def _input(self, x: Any, *, codes: bool = False) -> NDArray[Any]:
         array = np.asarray(x)
         if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
             raise TypeError(
                 f"array of dtype {array.dtype}: give float32 or float64 (a conversion could round before us)"
             )
-        self._check_carrier(carrier_of(array.dtype))
+        carrier = carrier_of(array.dtype)
+        if not (codes and carrier is FLOAT64):
+            # Codes may be wider than float64's values: rounding to them is still exact.
+            self._check_carrier(carrier)
         if not self.fmt.signed and bool(np.any(array < 0)):
             if not self.fmt.has_nan:
                 where = int(np.argmax((array < 0).ravel()))
@@ -140,53 +146,59 @@ class Quantizer:
 
     def _apply(self, x: NDArray[Any], result: NDArray[Any], out: Any, draw: tuple[Any, ...]) -> NDArray[Any]:
         carrier = carrier_of(x.dtype)
-        row = parameter_row(self.fmt, self.rounding, self.overflow, self.random_bits, carrier)
-        encodes = result.dtype.kind == "u"
-        check = self.overflow is Overflow.ERROR or not self.fmt.has_nan
-        loop = elementwise.make_quantize(
-            int(self.rounding), int(needs_normalising(self.fmt, carrier)), draw[0], int(check)
-        )
+        row, normalise = loop_row(self.fmt, self.rounding, self.overflow, self.random_bits, carrier)
+        errors = self._errors(encodes=result.dtype.kind == "u")
+        loop = elementwise.make_quantize(int(self.rounding), int(normalise), draw[0], int(errors != 0))
         flat_in = np.ascontiguousarray(x).reshape(-1)
         # A result that must be refused leaves the caller's array as it was.
-        direct = result.flags.c_contiguous and not (check and out is not None)
+        direct = result.flags.c_contiguous and not (errors and out is not None)
         flat_out = result.reshape(-1) if direct else np.empty(x.size, result.dtype)
+
+        def part(start: int, stop: int) -> int:
+            return int(loop(flat_in, flat_out, row, *draw[1:], start, stop))
+
         met = 0
-        for flags in threads.run(lambda i, j: loop(flat_in, flat_out, row, *draw[1:], i, j), x.size, GRAIN):
+        for flags in threads.run(part, x.size, GRAIN):
             met |= flags
-        if met:
-            values = np.empty(x.size, x.dtype)
-            loop(flat_in, values, row, *draw[1:], 0, x.size)
-            self._refuse(flat_in, values, encodes)
+        if met & errors:
+            self._refuse(flat_in, part, met & errors)
         if not direct:
             result[...] = flat_out.reshape(x.shape)
         return result
 
-    def _refuse(self, x: NDArray[Any], values: NDArray[Any], encodes: bool) -> None:
-        """Raise for what the loop met, where it is an error, naming the first element; `values` are its results."""
-        if not self.fmt.has_nan and (bad := np.isnan(x)).any():
+    def _errors(self, *, encodes: bool) -> int:
+        """What the loop has to look out for, because it is an error: a sum of SAW_ constants."""
+        uncoded = encodes and isinstance(self.fmt, FloatFormat) and self.fmt.subnormals is Subnormals.FULL_BINADE
+        return (
+            (0 if self.fmt.has_nan else modes.SAW_NAN)
+            | (modes.SAW_OVERFLOW if self.overflow in (Overflow.ERROR, Overflow.WRAP) else 0)
+            | (modes.SAW_UNCODED if uncoded else 0)
+        )
+
+    def _refuse(self, x: NDArray[Any], part: Callable[[int, int], int], errors: int) -> None:
+        """Raise for the first element that met one of `errors`, found by halving; an overflow that wraps is none."""
+        wraps = self.overflow is Overflow.WRAP
+        if wraps and errors == modes.SAW_OVERFLOW and not np.isinf(x).any():
+            return
+        first, bound = 0, x.size
+        while bound - first > 1:  # the first of them is in [first, bound)
+            middle = (first + bound) // 2
+            first, bound = (first, middle) if part(first, middle) & errors else (middle, bound)
+        met = part(first, first + 1)
+        if met & modes.SAW_NAN:
+            raise ValueError(f"NaN at element {first}: {self.fmt} has no NaN; replace it before quantizing")
+        if met & modes.SAW_UNCODED:
             raise ValueError(
-                f"NaN at element {int(np.argmax(bad))}: {self.fmt} has no NaN; replace it before quantizing"
+                f"{x[first]} at element {first} rounds to a value that {self.fmt} has without a code;"
+                " encode with the format of Subnormals.NORMAL_BINADE"
             )
-        if self.overflow is Overflow.ERROR and (bad := ~np.isfinite(values) & ~_same_special(x, values)).any():
-            where = int(np.argmax(bad))
-            raise OverflowError(
-                f"{x[where]} at element {where} is beyond {self.fmt.max}, the largest value of {self.fmt};"
-                " scale the input or choose another Overflow rule"
-            )
-        if encodes and self.fmt.subnormals is Subnormals.FULL_BINADE:
-            bad = np.abs(values) == self.fmt.smallest_normal
-            if bad.any():
-                where = int(np.argmax(bad))
-                raise ValueError(
-                    f"{x[where]} at element {where} rounds to {values[where]}, which {self.fmt} has as a value but not"
-                    " as a code; encode with the format of Subnormals.NORMAL_BINADE"
-                )
-
-
-def _same_special(x: NDArray[Any], values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where an infinity or NaN went through unchanged."""
-    same: NDArray[np.bool_] = (np.isnan(x) & np.isnan(values)) | (np.isinf(x) & (x == values))
-    return same
+        if wraps:
+            first = int(np.argmax(np.isinf(x)))
+            raise OverflowError(f"{x[first]} at element {first} cannot wrap: clip the input first")
+        raise OverflowError(
+            f"{x[first]} at element {first} is beyond {self.fmt.max}, the largest value of {self.fmt};"
+            " scale the input or choose another Overflow rule"
+        )
 
 
 def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -205,13 +217,13 @@ def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -
 
 
 @lru_cache(maxsize=256)
-def _value_table(fmt: FloatFormat) -> NDArray[np.float64]:
+def _value_table(fmt: ElementFormat) -> NDArray[np.float64]:
     table: NDArray[np.float64] = fmt.decode(np.arange(1 << fmt.bits, dtype=np.uint64))
     table.setflags(write=False)
     return table
 
 
-def _decode(fmt: FloatFormat, codes: NDArray[Any]) -> NDArray[np.float64]:
+def _decode(fmt: ElementFormat, codes: NDArray[Any]) -> NDArray[np.float64]:
     if fmt.bits > 16 or codes.dtype.kind != "u":
         values: NDArray[np.float64] = np.asarray(fmt.decode(codes))
         return values

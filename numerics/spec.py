@@ -1,46 +1,36 @@
 """Quantizers, accumulators and formats as text and back: for operators, reports and vectors."""
 
 import json
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 from .accumulator import Accumulator
-from .formats import FloatFormat, NanEncoding, Subnormals
+from .formats import ElementFormat, FixedFormat, FloatFormat, NanEncoding, Subnormals
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
+from .text import canonical_text
 
-_RECORDS = {cls.__name__: cls for cls in (FloatFormat, Quantizer, Accumulator)}
+_RECORDS = {cls.__name__: cls for cls in (FloatFormat, FixedFormat, Quantizer, Accumulator)}
 _ENUMS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (NanEncoding, Subnormals, Rounding, Overflow)}
 
 
-def dumps(record: FloatFormat | Quantizer | Accumulator) -> str:
+def dumps(record: ElementFormat | Quantizer | Accumulator) -> str:
     """Canonical JSON of a record, names included; loads(dumps(x)) == x."""
-    # Kept on the record itself: records that compare equal may carry different names.
-    text: str | None = record.__dict__.get("_text")
-    if text is None:
-        text = json.dumps(_plain(record), sort_keys=True, separators=(",", ":"))
-        object.__setattr__(record, "_text", text)
-    return text
+    text: str | None = getattr(record, "_text", None)
+    return canonical_text(record) if text is None else text
 
 
 @lru_cache(maxsize=4096)
 def loads(text: str) -> Any:
     """The record that `dumps` wrote. Errors: ValueError for other text."""
     try:
-        return _record(json.loads(text))
+        record = _record(json.loads(text))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"not the text of a format, quantizer or accumulator ({error}): {text[:80]!r}") from error
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        kind = type(value).__name__
-        return {"kind": kind, **{f.name: _plain(getattr(value, f.name)) for f in fields(value)}}
-    if isinstance(value, Enum):
-        return {"enum": type(value).__name__, "member": value.name}
-    return value
+    if type(record) not in _RECORDS.values():
+        raise ValueError(f"not the text of a format, quantizer or accumulator: {text[:80]!r}")
+    return record
 
 
 def _record(value: Any) -> Any:

@@ -40,7 +40,7 @@ def random_words(
     skip = offset % units
     blocks = (skip + count + units - 1) // units
     words = np.empty(4 * blocks, np.dtype("<u4"))
-    philox.random_blocks(words, np.uint64(offset // units), np.uint64(seed), np.uint64(stream))
+    philox.random_blocks(words, np.uint64(offset // units), units, np.uint64(seed), np.uint64(stream))
     taken = words.view(np.dtype(f"<u{size}"))[skip : skip + count]
     aligned: NDArray[np.uint32] = (taken >> taken.dtype.type(8 * size - random_bits)).astype(np.uint32)
     return aligned

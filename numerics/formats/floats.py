@@ -1,4 +1,4 @@
-"""The format families: frozen records of a few facts from which everything else follows."""
+"""FloatFormat: sign, exponent and fraction fields with every convention in use as an argument."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .codes import checked_codes
 
 
 class NanEncoding(Enum):
@@ -36,11 +38,6 @@ class Subnormals(Enum):
     FULL_BINADE = "full_binade"
     """NORMAL_BINADE with the value 2**emin in the value set although it has no code: the set in which arithmetic is
     sometimes simulated (LBA, arXiv 2401.14110). `encode` refuses that one value"""
-
-
-def code_dtype(bits: int) -> np.dtype[Any]:
-    """The smallest unsigned integer type that holds `bits` bits."""
-    return np.dtype(next(t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if np.iinfo(t).bits >= bits))
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,8 @@ class FloatFormat:
             raise ValueError(
                 f"subnormals = {self.subnormals!r}, nan = {self.nan!r}: give Subnormals and NanEncoding members"
             )
+        if self.mantissa_bits > 52 or self.exponent_bits > 64:
+            raise ValueError(f"{self._shape}: more than float64 holds (52 mantissa bits); use a narrower format")
         if self.exponent_bits == 0:
             self._check_without_exponent()
         elif self.bias is None:
@@ -110,8 +109,6 @@ class FloatFormat:
     def _check_range(self) -> None:
         if self.subnormals is Subnormals.FLUSH and self.largest_code >> self.mantissa_bits == 0:
             raise ValueError(f"{self._shape}: with subnormals flushed no value but zero is left; add exponent bits")
-        if self.mantissa_bits > 52 or self.exponent_bits > 64:
-            raise ValueError(f"{self._shape}: more than float64 holds (52 mantissa bits); use a narrower format")
         top, bottom = self._exponent_of(self.largest_code), self._lowest_exponent
         if top > 1023 or bottom < -1074:
             raise ValueError(
@@ -228,15 +225,7 @@ class FloatFormat:
 
         Errors: TypeError for codes that are not integers, ValueError for a code outside the format's `bits` bits.
         """
-        array = np.asarray(codes)
-        if array.dtype.kind not in "iu" and array.size:
-            raise TypeError(f"codes of dtype {array.dtype}: give unsigned integers (use .view() on raw bytes)")
-        if array.size and (int(array.min()) < 0 or int(array.max()) >> self.bits):
-            worst = int(array.min()) if int(array.min()) < 0 else int(array.max())
-            raise ValueError(
-                f"code {worst} is outside the {self.bits} bits of {self._shape}: 0 to {(1 << self.bits) - 1}"
-            )
-        values = self._decode(array.astype(np.uint64))
+        values = self._decode(checked_codes(codes, self.bits, self._shape))
         return float(values) if np.ndim(codes) == 0 and not isinstance(codes, np.ndarray) else values
 
     def _decode(self, codes: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -1,0 +1,27 @@
+"""The oracle: every operation in exact rationals, slow and readable. It shares no code with the kernels.
+
+Values are Python floats (float64 holds every format exactly); what lies between them is `fractions.Fraction`.
+"""
+
+from .decision import floor_log2, rounds_up, stochastic_threshold
+from .floats import lower_neighbour, magnitude_code, round_exact
+from .products import accumulate, add, matmul, multiply_add
+from .values import decode_code, encode, encode_value, quantize, round_value
+
+__all__ = [
+    "accumulate",
+    "add",
+    "decode_code",
+    "encode",
+    "encode_value",
+    "floor_log2",
+    "lower_neighbour",
+    "magnitude_code",
+    "matmul",
+    "multiply_add",
+    "quantize",
+    "round_exact",
+    "round_value",
+    "rounds_up",
+    "stochastic_threshold",
+]
