@@ -1,0 +1,59 @@
+"""Training and inference of torch models in emulated low-precision arithmetic, and the `emul` command.
+
+`import emul` loads neither torch nor numerics: each name below brings what it needs when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numerics import __version__
+
+    from . import nn, recipes
+    from .ops import matmul, quantize
+    from .paired import compare
+    from .recipe import Product, Recipe, Rule
+    from .swap import restore_, swap_, swap_report
+
+__all__ = [
+    "Product",
+    "Recipe",
+    "Rule",
+    "__version__",
+    "compare",
+    "matmul",
+    "nn",
+    "quantize",
+    "recipes",
+    "restore_",
+    "swap_",
+    "swap_report",
+]
+
+_HOMES = {
+    "Product": "emul.recipe",
+    "Recipe": "emul.recipe",
+    "Rule": "emul.recipe",
+    "__version__": "numerics",
+    "compare": "emul.paired",
+    "matmul": "emul.ops",
+    "quantize": "emul.ops",
+    "restore_": "emul.swap",
+    "swap_": "emul.swap",
+    "swap_report": "emul.swap",
+}
+_MODULES = ("nn", "recipes")
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"emul.{name}")  # the import puts it in this namespace
+    if name not in _HOMES:
+        raise AttributeError(f"module 'emul' has no attribute {name!r}; public are {', '.join(__all__)}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,253 @@
+"""Paired runs: the same nets, seeds and data order, natively in float32 and with emulated arithmetic.
+
+The file is not called like the function `emul.compare`: importing a submodule of that name would put the module in
+the place of the function.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from . import digits
+from .digits import Dataset
+from .extras import require
+from .intervals import Interval, paired, spread
+from .recipe import Recipe
+from .results import Comparison, RowResult, RowTiming, Run
+from .rows import NATIVE, Row, select
+from .swap import SwapReport, swap_, swap_report
+from .training import (
+    Evaluation,
+    Settings,
+    Training,
+    batches_per_epoch,
+    evaluate,
+    fingerprint,
+    phase_seed,
+    reproducible,
+    train,
+)
+
+Builder = Callable[[], torch.nn.Module]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a comparison stands: `done` of `total` steps, the latest of them in `row` with `seed`."""
+
+    row: Row
+    seed: int
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison whose arguments have been checked, ready to run."""
+
+    model: str
+    build: Builder
+    data: Dataset
+    settings: Settings
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    reports: tuple[SwapReport | None, ...]
+
+    def steps(self) -> int:
+        """Training steps and forward batches of all rows and seeds."""
+        per_epoch = batches_per_epoch(len(self.data.train_labels), self.settings.batch)
+        forward = batches_per_epoch(len(self.data.test_labels), self.settings.batch)
+        epochs = {"train": self.settings.epochs, "evaluate": 0, "fine-tune": self.settings.fine_tune_epochs}
+        return len(self.seeds) * sum(epochs[row.phase] * per_epoch + forward for row in self.rows)
+
+
+def compare(
+    model: str | Builder = "cnn",
+    rows: Sequence[str | Row | Recipe] | None = None,
+    seeds: int | Sequence[int] = 5,
+    *,
+    settings: Settings | None = None,
+    data: Dataset | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Comparison:
+    """Trains a model natively and with emulated arithmetic, from the same weights in the same data order, and compares.
+
+    `model`: "cnn", "mlp", or a function without arguments that builds a module mapping inputs to class scores; it
+    is called with torch's generator seeded. `rows`: names as in `emul.rows.select`, Rows or Recipes; None gives the
+    standard ones. `seeds`: how many (0, 1, ...), or which; at least two, an interval needs them. `settings`: an
+    emul.training.Settings. `data`: an emul.digits.Dataset; None gives scikit-learn's digits. `progress` is called
+    at the start of each run and after each step. Deterministic algorithms are demanded of torch meanwhile.
+
+    Each row is compared with the native row of the same training budget: a row trained from scratch or not trained
+    at all with "native float32", a fine-tuned one with "native float32, fine-tuned", which had the same extra steps.
+    A run whose loss or weights stop being finite is reported as diverged, and its row has no mean.
+
+    ValueError or TypeError, before any training: unknown model or row, unfit seeds, a recipe that matches no layer.
+    ImportError, as early: a library is missing.
+    """
+    return execute(prepare(model, rows, seeds, settings=settings, data=data), progress)
+
+
+def prepare(
+    model: str | Builder = "cnn",
+    rows: Sequence[str | Row | Recipe] | None = None,
+    seeds: int | Sequence[int] = 5,
+    *,
+    settings: Settings | None = None,
+    data: Dataset | None = None,
+) -> Plan:
+    """Checks the arguments of `compare` and swaps every recipe into a fresh model once, so that refusals come early."""
+    require("scipy", *(() if data else ("sklearn",)))  # now, not after the training
+    build = digits.builder(model) if isinstance(model, str) else model
+    name = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+    chosen = select(rows)
+    numbers = _seeds(seeds)
+    reports: list[SwapReport | None] = []
+    for row in chosen:
+        recipe = row.resolve(numbers[0])
+        reports.append(None if recipe is None else swap_report(swap_(_seeded(build, numbers[0]), recipe)))
+    return Plan(
+        name, build, digits.load() if data is None else data, settings or Settings(), numbers, chosen, tuple(reports)
+    )
+
+
+def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:
+    """Runs a prepared comparison, seed by seed, so that slow changes of the machine's speed meet every row alike."""
+    begin = time.perf_counter()
+    runs: list[list[Run]] = [[] for _ in plan.rows]
+    clocks = [_Clock() for _ in plan.rows]
+    done, total = 0, plan.steps()
+    with reproducible(plan.settings.threads):
+        for seed in plan.seeds:
+            trained: dict[str, torch.Tensor] | None = None
+            for position, row in enumerate(plan.rows):
+
+                def tick(steps: int = 1, row: Row = row, seed: int = seed) -> None:
+                    nonlocal done
+                    done += steps
+                    if progress is not None:
+                        progress(Progress(row, seed, done, total))
+
+                tick(0)
+                model = _seeded(plan.build, seed)
+                start = time.perf_counter()
+                run = _run(plan, row, seed, model, trained, clocks[position], tick)
+                clocks[position].total += time.perf_counter() - start
+                runs[position].append(run)
+                if row == NATIVE and not run.diverged:
+                    trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return _summarize(plan, runs, clocks, time.perf_counter() - begin)
+
+
+class _Clock:
+    """Wall times of one row, collected over the seeds."""
+
+    def __init__(self) -> None:
+        self.training: list[float] = []
+        self.forward: list[float] = []
+        self.total = 0.0
+
+
+def _run(
+    plan: Plan,
+    row: Row,
+    seed: int,
+    model: torch.nn.Module,
+    trained: dict[str, torch.Tensor] | None,
+    clock: _Clock,
+    tick: Callable[[], None],
+) -> Run:
+    if row.phase != "train":
+        if trained is None:
+            return Run(seed, None, None, (), "", "", "the native net it starts from diverged")
+        model.load_state_dict(trained)
+    start = fingerprint(model)
+    recipe = row.resolve(seed)
+    if recipe is not None:
+        swap_(model, recipe)
+    settings = plan.settings
+    training = Training((), (), "")
+    if row.phase != "evaluate":
+        scratch = row.phase == "train"
+        training = train(
+            model,
+            plan.data,
+            settings,
+            epochs=settings.epochs if scratch else settings.fine_tune_epochs,
+            learning_rate=settings.learning_rate if scratch else settings.fine_tune_learning_rate,
+            seed=phase_seed(seed, row.phase),
+            tick=tick,
+        )
+    clock.training += training.seconds
+    weights = fingerprint(model)
+    if training.diverged:
+        return Run(seed, None, None, training.losses, start, weights, training.diverged)
+    test: Evaluation = evaluate(model, plan.data, settings, tick=tick)
+    clock.forward += test.seconds
+    if test.diverged:
+        return Run(seed, None, None, training.losses, start, weights, test.diverged)
+    return Run(seed, test.correct, test.loss, training.losses, start, weights, "")
+
+
+def _summarize(plan: Plan, runs: list[list[Run]], clocks: list[_Clock], seconds: float) -> Comparison:
+    size = len(plan.data.test_labels)
+    native = plan.rows.index(NATIVE)
+    correct = {row.key: [run.correct for run in runs[position]] for position, row in enumerate(plan.rows)}
+
+    def difference(key: str, against: str | None) -> Interval | None:
+        if against is None:
+            return None
+        pairs = list(zip(correct[key], correct[against], strict=True))
+        # whole numbers are subtracted first, so that equal counts differ by exactly 0
+        differences = [100 * (mine - other) / size for mine, other in pairs if mine is not None and other is not None]
+        return paired(differences, [0.0] * len(differences)) if len(differences) == len(pairs) else None
+
+    results = []
+    for position, row in enumerate(plan.rows):
+        accuracies = tuple(None if run.correct is None else 100 * run.correct / size for run in runs[position])
+        finished = [accuracy for accuracy in accuracies if accuracy is not None]
+        results.append(
+            RowResult(
+                row,
+                row.resolve(plan.seeds[0]),
+                plan.reports[position],
+                tuple(runs[position]),
+                accuracies,
+                spread(finished) if len(finished) == len(accuracies) else None,
+                difference(row.key, row.against),
+                difference(row.key, None if row == NATIVE else NATIVE.key),
+                _timing(row, clocks[position], clocks[native]),
+            )
+        )
+    return Comparison(plan.model, plan.data, plan.settings, plan.seeds, tuple(results), seconds)
+
+
+def _timing(row: Row, clock: _Clock, native: _Clock) -> RowTiming:
+    forward = row.phase == "evaluate"
+    mine, reference = (clock.forward, native.forward) if forward else (clock.training, native.training)
+    middle = median(mine) if mine else None
+    ratio = median(mine) / median(reference) if mine and reference else None
+    return RowTiming("forward step" if forward else "training step", middle, len(mine), ratio, clock.total)
+
+
+def _seeded(build: Builder, seed: int) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if len(numbers) < 2:
+        raise ValueError(f"{len(numbers)} seed(s) were given; a paired interval needs at least 2")
+    for number in numbers:
+        if not isinstance(number, int) or not 0 <= number < 2**63:
+            raise ValueError(f"{number!r} is no seed; give whole numbers from 0 to 2**63 - 1")
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"the seeds {', '.join(map(str, numbers))} repeat; a run counted twice narrows the interval")
+    return numbers

@@ -1,0 +1,157 @@
+"""The numbers of a comparison as JSON: what the seeds decide in one text, wall times in another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from dataclasses import asdict, fields, is_dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import numba
+import numpy
+import torch
+
+import numerics
+
+from .intervals import CONFIDENCE
+from .rows import NATIVE
+
+if TYPE_CHECKING:
+    from .digits import Dataset
+    from .results import Comparison, RowResult, Run
+
+#: Of results.json and timing.json.
+SCHEMA = 1
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+def results_json(result: Comparison) -> str:
+    """Settings, versions, recipes, figures and losses as JSON; a value that is not finite is null, its run diverged."""
+    data = result.data
+    record: dict[str, Json] = {
+        "schema": SCHEMA,
+        "model": result.model,
+        "data": {
+            "name": data.name,
+            "training_samples": len(data.train_labels),
+            "test_samples": len(data.test_labels),
+            "sha256": _data_hash(data),
+        },
+        "settings": _plain(result.settings),
+        "seeds": list(result.seeds),
+        "confidence": CONFIDENCE,
+        "versions": {**_versions()},
+        "rows": [_row(row) for row in result.rows],
+    }
+    head = json.dumps(record, indent=1, allow_nan=False)
+    return f'{head[:-2]},\n "training_losses": {{\n{_losses(result)}\n }}\n}}\n'
+
+
+def _losses(result: Comparison) -> str:
+    """The losses of each step, one line per row and seed: they are many."""
+    rows = []
+    for row in result.rows:
+        lines = [f'   "{run.seed}": {json.dumps([_finite(loss) for loss in run.losses])}' for run in row.runs]
+        rows.append(f"  {json.dumps(row.row.key)}: {{\n" + ",\n".join(lines) + "\n  }")
+    return ",\n".join(rows)
+
+
+def timing_json(result: Comparison) -> str:
+    """Wall times as JSON: what differs from run to run."""
+    record = {
+        "schema": SCHEMA,
+        "torch_threads": result.settings.threads,
+        "emulation_threads": numerics.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+        "wall_seconds": result.seconds,
+        "ratio_to": NATIVE.key,
+        "rows": {row.row.key: asdict(row.timing) for row in result.rows},
+    }
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def _row(row: RowResult) -> Json:
+    layers = [] if row.layers is None else [_plain(layer) for layer in row.layers.layers]
+    return {
+        "key": row.row.key,
+        "name": row.row.name,
+        "phase": row.row.phase,
+        "compared_with": row.row.against,
+        "accuracy_percent": None if row.accuracy is None else _plain(row.accuracy),
+        "difference_points": None if row.difference is None else _plain(row.difference),
+        "difference_to_native_points": None if row.difference_to_native is None else _plain(row.difference_to_native),
+        "diverged_seeds": [run.seed for run in row.runs if run.diverged],
+        "runs": [_run(run, accuracy) for run, accuracy in zip(row.runs, row.accuracies, strict=True)],
+        "layers": layers,
+        "recipe": None if row.recipe is None else {**_recipe(row), "seed": "that of the run"},
+    }
+
+
+def _recipe(row: RowResult) -> dict[str, Json]:
+    plain = _plain(row.recipe)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _run(run: Run, accuracy: float | None) -> Json:
+    return {
+        "seed": run.seed,
+        "accuracy_percent": accuracy,
+        "correct": run.correct,
+        "test_loss": _finite(run.test_loss),
+        "steps": len(run.losses),
+        "diverged": run.diverged or None,
+        "initial_weights_sha256": run.start,
+        "final_weights_sha256": run.weights,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _plain(value: object) -> Json:
+    """Dataclasses as mappings, quantizers and accumulators by their canonical record, everything else as it is."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, numerics.Quantizer | numerics.Accumulator):
+        record: Json = json.loads(numerics.spec.dumps(value))
+        return record
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    raise TypeError(f"{value!r} has no JSON form")
+
+
+def _versions() -> dict[str, str]:
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    from . import __version__
+
+    return {
+        "emul": __version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "numba": numba.__version__,
+        "torch": torch.__version__,
+        "scikit-learn": version("scikit-learn"),
+        # torch picks its float32 kernels by it
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _data_hash(data: Dataset) -> str:
+    digest = hashlib.sha256()
+    for tensor in (data.train_inputs, data.train_labels, data.test_inputs, data.test_labels):
+        digest.update(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,201 @@
+"""What a comparison leaves behind: its table, and a folder of files that appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numerics
+
+from .extras import require
+from .intervals import CONFIDENCE, Interval
+from .rows import TUNED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .results import Comparison, RowResult
+
+#: In the name of a folder that is being written; nothing else makes such names.
+PARTIAL = ".partial-"
+#: In a folder that is being written, and in nothing that is published.
+WARNING = "UNFINISHED.txt"
+
+
+def files(result: Comparison) -> dict[str, bytes]:
+    """The files of a comparison by name. results.json is the same in every run, timing.json and table.txt are not."""
+    from .curves import picture
+    from .record import results_json, timing_json
+
+    return {
+        "results.json": results_json(result).encode(),
+        "timing.json": timing_json(result).encode(),
+        "table.txt": table_text(result).encode(),
+        "curves.png": picture(result),
+    }
+
+
+def refuse_existing(folder: Path) -> None:
+    """FileExistsError where `folder` is there already, whatever it is."""
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{str(folder)!r} exists already; give another name or delete it")
+
+
+@contextmanager
+def publication(folder: Path) -> Iterator[Path]:
+    """Gives a new folder beside `folder` to write into, and renames it to `folder` at the end.
+
+    The new folder's name holds ".partial-" and it holds the file UNFINISHED.txt until the end. An exception removes
+    it; a killed process leaves it, under that name. FileExistsError where `folder` exists at the start or at the end
+    (then what was written stays, and the sentence says where).
+    """
+    refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f"{folder.name}{PARTIAL}{secrets.token_hex(4)}")
+    partial.mkdir()
+    warning = partial / WARNING
+    try:
+        warning.write_text("This run has not finished. Where no process is writing here, delete this folder.\n")
+        yield partial
+        warning.unlink()
+        for path in [*partial.iterdir(), partial]:
+            _flush(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    try:
+        refuse_existing(folder)  # a rename would silently replace an empty folder
+        partial.rename(folder)
+    except OSError as error:
+        raise FileExistsError(
+            f"{str(folder)!r} appeared during the run; the finished files are in {str(partial)!r}"
+        ) from error
+    _flush(folder.parent)
+
+
+def _flush(path: Path) -> None:
+    """Makes a file or folder reach the disk, so that a rename never outlives the bytes it publishes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(result: Comparison, folder: Path) -> None:
+    """Writes the files of a comparison into an existing folder."""
+    for name, content in files(result).items():
+        (folder / name).write_bytes(content)
+
+
+def table(result: Comparison, *, narrow: bool = False) -> Table:
+    """The table for a rich console; first column the row's name, accuracies in per cent, differences in points.
+
+    `narrow` puts two figures into a column and leaves out what the notes say too, for 80 columns.
+    """
+    from rich import box
+    from rich.table import Table
+
+    out = Table(box=box.MARKDOWN, title=_title(result), title_justify="left", title_style="bold")
+    out.add_column("row", overflow="fold")
+    headings = ["accuracy, %", "sd", "difference", f"{100 * CONFIDENCE:.0f} % interval", "time ratio"]
+    if narrow:
+        headings = ["accuracy, %", "difference", "time ratio"]
+    for heading in headings:
+        out.add_column(heading, justify="right", no_wrap=True)
+    if not narrow:
+        out.add_column("compared with", overflow="fold")
+    names = {row.row.key: row.row.name for row in result.rows}
+    for row in result.rows:
+        mean, deviation = _accuracy(row)
+        difference, interval = _difference(row.difference)
+        ratio = "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}"
+        against = "-" if row.row.against is None else names[row.row.against]
+        if narrow:
+            out.add_row(row.row.name, f"{mean} ({deviation})", f"{difference} {interval}".replace("- -", "-"), ratio)
+        else:
+            out.add_row(row.row.name, mean, deviation, difference, interval, ratio, against)
+    return out
+
+
+def notes(result: Comparison) -> list[str]:
+    """What a reader of the table has to know, one sentence or two each."""
+    settings = result.settings
+    lines = [
+        "accuracy and sd: mean and standard deviation over the seeds. difference: percentage points, mean of the "
+        "per-seed differences to the native row of the same training, with Student's t interval of "
+        f"{100 * CONFIDENCE:.0f} %; it covers initial weights and data order, not the choice of the "
+        f"{len(result.data.test_labels)} test samples.",
+        "time ratio: median wall time of a training step over that of the native row; native on "
+        f"{settings.threads} torch thread(s), emulated products on {numerics.get_num_threads()} thread(s).",
+    ]
+    phases = {row.row.phase for row in result.rows}
+    if "evaluate" in phases:
+        lines.append(
+            "A row without fine-tuning is the trained native net of the same seed with its arithmetic swapped; its "
+            "time ratio is that of a forward step on a test batch, over the native row's."
+        )
+    if "fine-tune" in phases:
+        lines.append(
+            f"A fine-tuned row is that net after {settings.fine_tune_epochs} more epoch(s), and is compared with the "
+            f"row {TUNED.name!r}, which had the same steps."
+        )
+    if any(row.difference is not None and row.difference.low == row.difference.high for row in result.rows):
+        lines.append("An interval without length: all seeds differ by the same number of test samples.")
+    for row in result.rows:
+        for run in row.runs:
+            if run.diverged:
+                lines.append(f"{row.row.name}, seed {run.seed}: diverged, {run.diverged}.")
+    return lines
+
+
+def table_text(result: Comparison, width: int | None = None) -> str:
+    """The table and its notes as plain text in `width` columns; None: as many as the table needs."""
+    require("rich")
+    from rich.console import Console
+
+    if width is None:
+        width = _width(result)
+    text = io.StringIO()
+    print_table(result, Console(file=text, width=width, color_system=None, legacy_windows=False))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def print_table(result: Comparison, console: Console) -> None:
+    """Prints the table and its notes on a rich Console, the table in its narrow form where it must be."""
+    console.print(table(result, narrow=console.width < _width(result)))
+    for line in notes(result):
+        console.print(line, style="dim", highlight=False, markup=False)
+
+
+def _width(result: Comparison) -> int:
+    from rich.console import Console
+
+    return Console(width=1000).measure(table(result)).maximum
+
+
+def _title(result: Comparison) -> str:
+    data = result.data
+    return (
+        f"{result.model} on {data.name}: {len(data.train_labels)} training and {len(data.test_labels)} test samples, "
+        f"{result.settings.epochs} epoch(s), seeds {', '.join(map(str, result.seeds))}"
+    )
+
+
+def _accuracy(row: RowResult) -> tuple[str, str]:
+    if row.accuracy is None:
+        return f"diverged ({sum(bool(run.diverged) for run in row.runs)} of {len(row.runs)})", "-"
+    return f"{row.accuracy.mean:.2f}", f"{row.accuracy.deviation:.2f}"
+
+
+def _difference(interval: Interval | None) -> tuple[str, str]:
+    if interval is None:
+        return "-", "-"
+    return f"{interval.mean:+.2f}", f"[{interval.low:+.2f}, {interval.high:+.2f}]"

@@ -1,0 +1,238 @@
+"""Putting a recipe's arithmetic into a model, and taking it out again, in place."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
+
+from .nn import EMULATED, Emulated, Emulation
+from .recipe import Recipe
+
+_NATIVE = {emulated: native for native, emulated in EMULATED.items()}
+
+#: Layers of torch.nn with products of their own that emul does not have.
+_UNSUPPORTED = (
+    torch.nn.Bilinear,
+    torch.nn.Conv1d,
+    torch.nn.Conv3d,
+    torch.nn.ConvTranspose1d,
+    torch.nn.ConvTranspose2d,
+    torch.nn.ConvTranspose3d,
+    torch.nn.MultiheadAttention,
+    torch.nn.RNNBase,
+    torch.nn.RNNCellBase,
+)
+
+#: Modules whose forward may read the weights of the layers inside without calling these layers.
+_READS_WEIGHTS = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One module: its qualified name, its native type, the rule that emulates it, or why it is native.
+
+    rule: index into the recipe's rules, None for a native module. native: the reason, "" for an emulated one.
+    aliases: further names under which the model holds the same module.
+    """
+
+    name: str
+    type: str
+    rule: int | None
+    native: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SwapReport:
+    """What a recipe does to a model: every module with products or parameters of its own that no rule explains away.
+
+    unused: indices of the recipe's rules that decided about no module.
+    """
+
+    layers: tuple[LayerReport, ...]
+    unused: tuple[int, ...]
+
+    @property
+    def emulated(self) -> tuple[LayerReport, ...]:
+        """The layers whose products are emulated."""
+        return tuple(layer for layer in self.layers if layer.rule is not None)
+
+    @property
+    def native(self) -> tuple[LayerReport, ...]:
+        """The modules that are left to torch."""
+        return tuple(layer for layer in self.layers if layer.rule is None)
+
+    def __str__(self) -> str:
+        lines = [_line(layer) for layer in self.layers]
+        lines += [f"rule {index} matches nothing" for index in self.unused]
+        return "\n".join(lines)
+
+
+def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
+    """Emulate, in place, every layer of `model` that a rule of `recipe` matches; returns the model.
+
+    A torch.nn.Linear or torch.nn.Conv2d becomes its namesake of `emul.nn` by its class alone: parameters, buffers,
+    hooks, state_dict and every reference to it stay what they are. Types are exact: a subclass may compute something
+    else. A layer that the model holds under several names is one layer; rules see the first name, in the order of
+    `model.named_modules()`.
+
+    Only modules are seen. What a forward computes by itself (F.linear, @, scaled_dot_product_attention) stays native
+    and is in no report.
+
+    Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
+    layer, and a rule whose `types` name a type that cannot be emulated; TypeError for anything but a module and a
+    Recipe.
+    """
+    _check_arguments(model, recipe)
+    if already := [name for name, module in model.named_modules() if isinstance(module, Emulated)]:
+        raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
+    report = _decide(model, recipe)
+    for layer in report.native:
+        index = recipe.match(layer.name, layer.type)
+        if index is not None and not recipe.rules[index].keep and layer.type in recipe.rules[index].types:
+            raise ValueError(
+                f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
+                f" {layer.native}; or leave it native by an earlier rule with keep=True"
+            )
+    if not report.emulated:
+        raise ValueError(
+            f"no layer of {type(model).__name__} is emulated by {_title(recipe)}: emul.nn has"
+            f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}"
+        )
+    modules = dict(model.named_modules())
+    for layer in report.emulated:
+        assert layer.rule is not None
+        module = modules[layer.name]
+        module.__class__ = EMULATED[type(module)]
+        assert isinstance(module, Emulated)
+        module.emulation = Emulation(recipe, layer.rule, layer.name)
+    return model
+
+
+def restore_(model: torch.nn.Module) -> torch.nn.Module:
+    """Give every emulated layer of `model` its native class back, in place; returns the model.
+
+    The weights keep the bits they have; the count of training steps is forgotten. Errors: ValueError, and the model as
+    it was, for a model without emulated layers and for subclasses of them.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Emulated)]
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no emulated layer to restore: swap_ makes them")
+    for layer in layers:
+        if type(layer) not in _NATIVE:
+            raise ValueError(
+                f"{type(layer).__name__} is a subclass of an emulated layer: it has no native class to restore"
+            )
+    for layer in layers:
+        del layer.emulation
+        layer.__class__ = _NATIVE[type(layer)]  # type: ignore[assignment]
+    return model
+
+
+def swap_report(model: torch.nn.Module, recipe: Recipe | None = None) -> SwapReport:
+    """Which modules of a model are emulated, by which rule, and which are native, and why.
+
+    recipe None reports on a model as swap_ left it; a recipe on a native model tells what swap_ would do.
+    Errors: ValueError for a swapped model with a recipe, a native one without, and layers of more than one recipe.
+    """
+    recipes = {layer.emulation.recipe for layer in model.modules() if isinstance(layer, Emulated)}
+    if recipe is None:
+        if len(recipes) != 1:
+            found = "no emulated layer" if not recipes else f"layers of {len(recipes)} recipes"
+            raise ValueError(f"{type(model).__name__} has {found}: report on a module that one swap_ was applied to")
+        return _decide(model, recipes.pop())
+    if recipes:
+        raise ValueError("the model is swapped already: report on it without recipe=, or restore_ it first")
+    _check_arguments(model, recipe)
+    return _decide(model, recipe)
+
+
+def _check_arguments(model: torch.nn.Module, recipe: Recipe) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe = {recipe!r}: give an emul.Recipe; emul.recipes.get(name) makes one from a name")
+
+
+def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
+    layers = []
+    used = set()
+    for names, module, reader in _modules(model):
+        kind = _native_type(module).__name__
+        if isinstance(module, Emulated):  # the name it was swapped under decides, whatever root is reported on
+            index: int | None = module.emulation.index
+            reason: str | None = ""
+        else:
+            index = recipe.match(names[0], kind)
+            reason = _obstacle(module, reader)
+        if reason is None:
+            continue
+        if index is None:
+            reason = reason or "no rule matches"
+        elif recipe.rules[index].keep:
+            reason = f"kept by rule {index}"
+            used.add(index)
+        elif not reason:
+            used.add(index)
+        layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
+    return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)))
+
+
+def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn.Module, str]]:
+    """Every module once: its names, first one first; itself; and the type of an owner that reads its weights, or ""."""
+    names: dict[torch.nn.Module, list[str]] = {}
+    readers: dict[torch.nn.Module, str] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+        if isinstance(module, _READS_WEIGHTS):
+            readers.update({inner: type(module).__name__ for inner in module.modules() if inner is not module})
+    for module, found in names.items():
+        yield tuple(found), module, readers.get(module, "")
+
+
+def _obstacle(module: torch.nn.Module, reader: str) -> str | None:
+    """Why a module cannot be emulated; "" if it can, None if it has no products that we know or suspect."""
+    kind = type(module)
+    known = isinstance(module, (*EMULATED, *_UNSUPPORTED))
+    if reader and isinstance(module, tuple(EMULATED)):
+        return f"the {reader} around it may use its weight without calling it"
+    if known and isinstance(module, LazyModuleMixin):
+        return "its shape is not known yet: run one batch through the model first"
+    if known and parametrize.is_parametrized(module):
+        return "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"
+    if kind in EMULATED:
+        return "its forward is replaced on the instance: remove that first" if "forward" in vars(module) else ""
+    if isinstance(module, tuple(EMULATED)):
+        return f"it is a subclass of {_parent(module)}, which may compute something else: use {_parent(module)} itself"
+    if known:
+        return f"emul.nn has no {kind.__name__}"
+    if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
+        return f"{kind.__name__} uses parameters in a forward of its own, whose products emul does not see"
+    return None
+
+
+def _native_type(module: torch.nn.Module) -> type[torch.nn.Module]:
+    return _NATIVE.get(type(module), type(module)) if isinstance(module, Emulated) else type(module)
+
+
+def _parent(module: torch.nn.Module) -> str:
+    return next(native.__name__ for native in EMULATED if isinstance(module, native))
+
+
+def _title(recipe: Recipe) -> str:
+    return f"the recipe {recipe.name!r}" if recipe.name else "the recipe"
+
+
+def _seen(model: torch.nn.Module, report: SwapReport) -> str:
+    if report.native:
+        return "the model has " + "; ".join(_line(layer) for layer in report.native)
+    kinds = dict.fromkeys(type(module).__name__ for module in model.modules())
+    return f"the model has {', '.join(kinds)}"
+
+
+def _line(layer: LayerReport) -> str:
+    also = f", also {', '.join(layer.aliases)}" if layer.aliases else ""
+    what = f"native, {layer.native}" if layer.rule is None else f"rule {layer.rule}"
+    return f"{layer.name or '(root)'} ({layer.type}{also}): {what}"

@@ -1,0 +1,187 @@
+"""One reproducible training run: the loop, its settings, what is measured, and when it counts as diverged."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from .digits import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How every row trains: stochastic gradient descent with momentum, the learning rate falling to zero by a cosine.
+
+    `epochs` is the training from scratch, `fine_tune_epochs` the short training that starts from the native net.
+    `threads` is the number of torch's own threads: torch sums in an order that depends on it, so that the native
+    float32 figures are a function of it. The emulated products give the same bits on any number of threads.
+    """
+
+    epochs: int = 15
+    fine_tune_epochs: int = 5
+    batch: int = 32
+    learning_rate: float = 0.05
+    fine_tune_learning_rate: float = 0.01
+    momentum: float = 0.9
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "fine_tune_epochs", "batch", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+        for name in ("learning_rate", "fine_tune_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum}; give a number in [0, 1)")
+
+
+#: A look at every row in well under a minute; the nets are not trained to the end.
+QUICK = Settings(epochs=4, fine_tune_epochs=1)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Losses and wall times of one training, a value per step; `diverged` says why it stopped early, else is empty."""
+
+    losses: tuple[float, ...]
+    seconds: tuple[float, ...]
+    diverged: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Correct test samples, mean test loss, wall time of each full forward batch; `diverged` as in Training."""
+
+    correct: int
+    loss: float
+    seconds: tuple[float, ...]
+    diverged: str
+
+
+@contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Deterministic algorithms and `threads` torch threads inside; torch's settings and generator are put back."""
+    before = torch.get_num_threads()
+    deterministic, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.set_num_threads(before)
+
+
+def phase_seed(seed: int, phase: str) -> int:
+    """A 63-bit seed for one phase of the run `seed`: the data orders of the two trainings must not be the same."""
+    digest = hashlib.blake2b(f"{seed} {phase}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bits of a model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def batches_per_epoch(samples: int, batch: int) -> int:
+    """Steps of an epoch; the last batch may be short."""
+    return -(-samples // batch)
+
+
+def train(
+    model: torch.nn.Module,
+    data: Dataset,
+    settings: Settings,
+    *,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    tick: Callable[[], None] = lambda: None,
+) -> Training:
+    """Trains `model` in place by cross-entropy; `seed` alone decides the data order and torch's global generator.
+
+    `tick` is called after each step. Training stops at the first loss or parameter that is not finite. Wall times
+    cover forward, backward and optimizer step, not the choice of the batch.
+    """
+    order = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # for layers that draw, such as dropout
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), learning_rate, momentum=settings.momentum)
+    total = epochs * batches_per_epoch(len(data.train_labels), settings.batch)
+    losses: list[float] = []
+    seconds: list[float] = []
+    for _ in range(epochs):
+        permutation = torch.randperm(len(data.train_labels), generator=order)
+        for start in range(0, len(permutation), settings.batch):
+            index = permutation[start : start + settings.batch]
+            inputs, labels = data.train_inputs[index], data.train_labels[index]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * len(losses) / total))
+            begin = time.perf_counter()
+            try:
+                loss = torch.nn.functional.cross_entropy(model(inputs), labels)
+                losses.append(loss.item())
+                if math.isfinite(losses[-1]):
+                    optimizer.zero_grad()
+                    torch.autograd.backward(loss)
+                    optimizer.step()
+            except (ValueError, OverflowError) as error:
+                return Training(tuple(losses), tuple(seconds), f"step {len(seconds) + 1}: {_not_finite(error)}")
+            seconds.append(time.perf_counter() - begin)
+            tick()
+            if not math.isfinite(losses[-1]):
+                return Training(tuple(losses), tuple(seconds), f"the loss of step {len(losses)} is {losses[-1]}")
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+                return Training(tuple(losses), tuple(seconds), f"a weight is not finite after step {len(losses)}")
+    return Training(tuple(losses), tuple(seconds), "")
+
+
+def evaluate(
+    model: torch.nn.Module, data: Dataset, settings: Settings, *, tick: Callable[[], None] = lambda: None
+) -> Evaluation:
+    """Counts the test samples that `model` gets right, in evaluation mode and in batches of the training size."""
+    model.eval()
+    correct, loss = 0, 0.0
+    seconds: list[float] = []
+    with torch.no_grad():
+        for start in range(0, len(data.test_labels), settings.batch):
+            inputs = data.test_inputs[start : start + settings.batch]
+            labels = data.test_labels[start : start + settings.batch]
+            begin = time.perf_counter()
+            try:
+                scores = model(inputs)
+            except (ValueError, OverflowError) as error:
+                return Evaluation(correct, math.nan, tuple(seconds), f"in the test, {_not_finite(error)}")
+            elapsed = time.perf_counter() - begin
+            if len(labels) == settings.batch or start == 0:
+                seconds.append(elapsed)
+            correct += int((scores.argmax(1) == labels).sum())
+            loss += float(torch.nn.functional.cross_entropy(scores, labels, reduction="sum"))
+            tick()
+    loss /= len(data.test_labels)
+    return Evaluation(correct, loss, tuple(seconds), "" if math.isfinite(loss) else f"the test loss is {loss}")
+
+
+def _not_finite(error: ValueError | OverflowError) -> str:
+    """The sentence by which emulated arithmetic refuses operands that are not finite; other errors are raised again.
+
+    Where torch would go on with NaN, emulated products refuse: both mean that the run has diverged.
+    """
+    if isinstance(error, OverflowError) or "finite" in str(error):
+        return str(error)
+    raise error

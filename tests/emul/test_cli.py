@@ -1,0 +1,205 @@
+"""The `emul` command: what it prints, refuses and leaves behind, also when it is killed."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("typer")
+pytest.importorskip("sklearn")
+
+from typer.testing import CliRunner, Result  # noqa: E402
+
+import emul  # noqa: E402
+from emul import cli, commands, digits, extras, training  # noqa: E402
+from emul.report import PARTIAL, WARNING  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = training.Settings(epochs=1, fine_tune_epochs=1, batch=16)
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def invoke(*arguments: str, terminal: bool = False) -> Result:
+    unset = dict.fromkeys(("TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"))
+    return CliRunner().invoke(
+        commands.app, list(arguments), env={**unset, "FORCE_COLOR": "1" if terminal else None, "COLUMNS": "120"}
+    )
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--quick at a size for tests: 32 training and 20 test images."""
+    data = digits.load().head(32, 20)
+    monkeypatch.setattr(training, "QUICK", SMALL)
+    monkeypatch.setattr(digits, "load", lambda: data)
+
+
+def test_compare_prints_the_table_and_writes_the_folder(small: None, tmp_path: Path) -> None:
+    done = invoke("compare", "--quick", "--runs-dir", str(tmp_path), "--name", "first")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == (tmp_path / "first" / "table.txt").read_text()
+    assert "| native float32 " in done.stdout
+    assert "seeds 0, 1, 2" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    progress = done.stderr.splitlines()
+    assert len(progress) == 3 * 6 + 1
+    assert "seed 2: 8-bit accumulators" in progress[-2]
+    assert progress[-1].startswith(f"{tmp_path / 'first'} written after ")
+
+
+def test_same_arguments_give_the_same_results_file(small: None, tmp_path: Path) -> None:
+    arguments = ("compare", "--quick", "--model", "mlp", "--rows", "fp8,lba8", "--seeds", "7,3")
+    for name in ("one", "two"):
+        assert invoke(*arguments, "--runs-dir", str(tmp_path), "--name", name).exit_code == 0
+    first, second = ((tmp_path / name / "results.json").read_bytes() for name in ("one", "two"))
+    assert first == second
+    assert b'"seeds": [\n  7,\n  3\n ]' in first
+
+
+def test_json_prints_the_results_file(small: None, tmp_path: Path) -> None:
+    name = "FP8 (E4M3 forward, E5M2 SR gradients)"  # a printed name holds commas and is still one row
+    done = invoke(
+        "compare", "--quick", "--json", "--rows", name, "--seeds", "2", "--runs-dir", str(tmp_path), "--name", "x"
+    )
+    assert done.exit_code == 0, done.output
+    assert done.stdout == (tmp_path / "x" / "results.json").read_text()
+    assert done.stdout.count('"phase"') == 2
+
+
+def test_terminal_gets_a_progress_bar(small: None, tmp_path: Path) -> None:
+    done = invoke("compare", "--quick", "--rows", "native", "--runs-dir", str(tmp_path), "--name", "x", terminal=True)
+    assert done.exit_code == 0, done.output
+    assert "seed 2: native float32" in done.stderr
+    assert "12/12" in done.stderr
+    assert done.stdout == (tmp_path / "x" / "table.txt").read_text()
+
+
+def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None:
+    done = invoke("compare", "--quick", "--rows", "native", "--model", "mlp", "--runs-dir", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    (folder,) = tmp_path.iterdir()
+    stamp = time.strptime(folder.name, "mlp-%Y%m%dT%H%M%SZ")
+    assert abs(time.mktime(stamp) - time.mktime(time.gmtime())) < 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "vgg"], "there is no model called 'vgg'; the known ones are cnn, mlp"),
+        (["--rows", "fp8,fp9"], "there is no row or recipe called 'fp9'; the known ones are native, fp8,"),
+        (["--seeds", "1"], "1 seed(s) were given; a paired interval needs at least 2"),
+        (["--seeds", "5,"], "1 seed(s) were given"),
+        (["--seeds", "-4"], "0 seed(s) were given"),
+        (["--seeds", "few"], "'few' is neither a number of seeds nor a list of them such as 0,7,12"),
+        (["--seeds", "1,x"], "'1,x' is neither"),
+        (["--seeds", ""], "'' is neither"),
+        (["--seeds", "3,3"], "the seeds 3, 3 repeat"),
+        (["--name", "../up"], "'../up' is no folder name for a run"),
+        (["--name", ""], "'' is no folder name"),
+        (["--name", "x.partial-1"], "'x.partial-1' is no folder name"),
+        (["--name", "there"], "there' exists already; give another name or delete it"),
+        (["--runs-dir", "{tmp}/file", "--name", "x"], "cannot be written: File exists; give another --runs-dir"),
+        (
+            ["--runs-dir", "{tmp}/file/deep", "--name", "x"],
+            "cannot be written: Not a directory; give another --runs-dir",
+        ),
+    ],
+)
+def test_refusals_are_one_sentence_on_stderr(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    given = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    done = invoke("compare", "--quick", "--runs-dir", str(tmp_path), *given)
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("emul: ")
+    assert sentence in line
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there"]
+
+
+def test_unknown_options_and_commands_exit_with_2() -> None:
+    for arguments in (["compare", "--fast"], ["train"], ["--nope"]):
+        done = invoke(*arguments)
+        assert done.exit_code == 2
+        assert arguments[-1] in done.stderr
+        assert "Traceback" not in done.output
+
+
+def test_version_and_help_come_without_torch() -> None:
+    script = "import sys\nfrom emul import cli\ntry:\n cli.main()\nfinally:\n print('torch' in sys.modules)"
+    for option, expected in (("--version", f"emul {emul.__version__}\n"), ("--help", "compare")):
+        done = python("-c", script, option)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+        assert done.stdout.endswith("False\n")
+    assert "--runs-dir" in python("-m", "emul.cli", "compare", "--help").stdout
+
+
+@pytest.mark.parametrize("name", cli.NEEDED)
+def test_missing_library_is_named_with_the_remedy(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda module: None if module == name else find(module))
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f'emul: not installed: {name}; run: pip install "emul[torch,report]"\n'
+
+
+def test_missing_libraries_in_a_real_process() -> None:
+    script = "import sys\nfor name in ('torch', 'rich'):\n sys.modules[name] = None\nfrom emul import cli\ncli.main()"
+    done = python("-c", script, "compare")
+    assert done.returncode == 2
+    assert done.stderr == 'emul: not installed: torch, rich; run: pip install "emul[torch,report]"\n'
+
+
+@contextmanager
+def started(runs: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "emul.cli", "compare", "--model", "mlp", "--name", "x", "--runs-dir", str(runs)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def send(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
+    """Sends the signal in the midst of the first emulated row's training; exit status and what stderr said since."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "FP8" in line:
+            break
+    assert process.poll() is None
+    process.send_signal(number)
+    rest = process.stderr.read()
+    return process.wait(timeout=60), rest
+
+
+def test_stopped_runs_leave_nothing_that_looks_whole(tmp_path: Path) -> None:
+    with started(tmp_path / "killed") as killed, started(tmp_path / "interrupted") as interrupted:
+        status, _ = send(killed, signal.SIGKILL)
+        assert status == -signal.SIGKILL
+        (left,) = (tmp_path / "killed").iterdir()
+        assert left.name.startswith(f"x{PARTIAL}")
+        assert [path.name for path in left.iterdir()] == [WARNING]
+        assert "has not finished" in (left / WARNING).read_text()
+
+        status, rest = send(interrupted, signal.SIGINT)
+        assert status == 130
+        assert rest.splitlines()[-1] == "emul: stopped; nothing was written"
+        assert "Traceback" not in rest
+        assert not list((tmp_path / "interrupted").iterdir())

@@ -1,0 +1,377 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+import emul
+from emul import Product, Recipe, Rule, restore_, swap_, swap_report
+from emul.swap import LayerReport
+from numerics import Accumulator, Quantizer, catalog
+
+COARSE = Product(accumulator=Accumulator(catalog.BFLOAT16), activation=Quantizer(catalog.E4M3))
+
+
+def recipe(*rules: Rule, seed: int = 0) -> Recipe:
+    return Recipe(rules or (Rule(".*", forward=COARSE),), seed, "coarse")
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+        self.embedding = nn.Embedding(3, 4)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).flatten(1))
+
+
+@pytest.fixture
+def net():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield Net()
+
+
+X = torch.linspace(-2, 2, 32).reshape(2, 1, 4, 4)
+
+
+def classes(model: nn.Module) -> list[type]:
+    return [type(module) for module in model.modules()]
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same_state(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_swap_changes_the_arithmetic_of_what_matches_in_place(net):
+    net.eval()
+    native = net(X)
+    parameters = dict(net.named_parameters())
+    assert swap_(net, recipe()) is net
+    assert type(net.head) is emul.nn.Linear
+    assert type(net.features[0]) is emul.nn.Conv2d
+    assert not torch.equal(net(X), native)
+    assert all(parameter is parameters[name] for name, parameter in net.named_parameters())
+
+
+def test_restore_gives_back_bits_and_classes(net):
+    net.eval()
+    before, kinds, attributes, output = state(net), classes(net), [set(vars(m)) for m in net.modules()], net(X)
+    swap_(net, recipe())
+    net(X)
+    assert restore_(net) is net
+    assert classes(net) == kinds
+    assert [set(vars(m)) for m in net.modules()] == attributes
+    assert same_state(state(net), before)
+    assert torch.equal(net(X), output)
+
+
+def test_a_restored_model_can_be_swapped_again(net):
+    net.eval()
+    first = swap_(net, recipe())(X)
+    assert torch.equal(swap_(restore_(net), recipe())(X), first)
+
+
+def test_a_part_can_be_swapped_and_restored_alone(net):
+    swap_(net.features, recipe())
+    assert type(net.head) is nn.Linear
+    restore_(net.features)
+    assert type(net.features[0]) is nn.Conv2d
+
+
+def test_the_state_dict_has_the_native_keys_and_loads_both_ways(net):
+    native = copy.deepcopy(net)
+    swap_(net, recipe())
+    assert list(net.state_dict()) == list(native.state_dict())
+    with torch.no_grad():
+        net.head.weight.add_(1)
+    native.load_state_dict(net.state_dict())
+    assert same_state(state(native), state(net))
+    with torch.no_grad():
+        native.head.weight.add_(1)
+    net.load_state_dict(native.state_dict())
+    assert same_state(state(native), state(net))
+
+
+def test_copies_and_pickles_are_swapped_models_of_their_own(net):
+    swap_(net, recipe(seed=9))
+    net(X)
+    net.eval()
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert classes(twin) == classes(net)
+        assert twin.head.emulation == net.head.emulation
+        assert swap_report(twin) == swap_report(net)
+        assert torch.equal(twin(X), net(X))
+        restore_(twin)
+        assert type(twin.head) is nn.Linear
+    assert type(net.head) is emul.nn.Linear
+
+
+def test_hooks_survive_both_ways(net):
+    calls = []
+    net.head.register_forward_hook(lambda module, inputs, output: calls.append("forward"))
+    net.head.register_full_backward_hook(lambda module, inputs, outputs: calls.append("backward"))
+    net.head.weight.register_hook(lambda gradient: calls.append("weight"))
+    for change in (lambda: swap_(net, recipe()), lambda: restore_(net)):
+        change()
+        calls.clear()
+        net(X).sum().backward()
+        assert sorted(calls) == ["backward", "forward", "weight"]
+
+
+def test_an_optimizer_made_before_goes_on(net):
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    swap_(net, recipe())
+    before = state(net)
+    net(X).sum().backward()
+    optimizer.step()
+    assert not torch.equal(net.head.weight, before["head.weight"])
+    assert not torch.equal(net.features[0].weight, before["features.0.weight"])
+
+
+def test_training_mode_requires_grad_and_dtype_are_kept(net):
+    net.double().eval()
+    net.head.weight.requires_grad_(False)
+    swap_(net, recipe())
+    assert not net.head.training
+    assert not net.head.weight.requires_grad
+    assert net(X.double()).dtype == torch.float64
+
+
+def test_a_model_compiled_before_does_not_go_on_natively(net):
+    torch._dynamo.reset()
+    net.eval()
+    compiled = torch.compile(net, backend="aot_eager")
+    with torch.no_grad():
+        native = compiled(X)
+        swap_(net, recipe())
+        output = compiled(X)
+        assert torch.equal(output, net(X))
+        assert not torch.equal(output, native)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(4, 2), nn.Conv2d(1, 2, 3)], ids=["Linear", "Conv2d"])
+def test_a_bare_layer_is_a_model(layer):
+    native = type(layer)
+    swap_(layer, recipe(Rule("", forward=COARSE)))
+    assert type(layer) is emul.swap.EMULATED[native]
+    assert swap_report(layer).layers == (LayerReport("", native.__name__, 0, ""),)
+    restore_(layer)
+    assert type(layer) is native
+
+
+def test_layers_are_keyed_by_their_names(net):
+    swap_(net, recipe(Rule(r"features\..*", forward=COARSE), Rule(".*", forward=COARSE), seed=5))
+    for name, index in (("features.0", 0), ("head", 1)):
+        emulation = net.get_submodule(name).emulation
+        assert (emulation.name, emulation.index, emulation.recipe.seed, emulation.step) == (name, index, 5, 0)
+
+
+def test_the_report_tells_every_layer(net):
+    rules = recipe(
+        Rule("head", types=("Linear",), forward=COARSE),
+        Rule(r"features\.0", keep=True),
+        Rule("nowhere", forward=COARSE),
+    )
+    planned = swap_report(net, rules)
+    assert planned.layers == (
+        LayerReport("features.0", "Conv2d", None, "kept by rule 1"),
+        LayerReport("head", "Linear", 0, ""),
+    )
+    assert planned.unused == (2,)
+    assert [layer.name for layer in planned.emulated] == ["head"]
+    assert [layer.name for layer in planned.native] == ["features.0"]
+    assert str(planned) == (
+        "features.0 (Conv2d): native, kept by rule 1\nhead (Linear): rule 0\nrule 2 matches nothing"
+    )
+    assert type(net.head) is nn.Linear
+    assert swap_report(swap_(net, rules)) == planned
+
+
+def test_the_report_of_a_part_keeps_the_rule_it_was_swapped_by(net):
+    swap_(net, recipe(Rule("features.0", keep=True), Rule("head", forward=COARSE)))
+    assert swap_report(net.head).layers == (LayerReport("", "Linear", 1, ""),)
+
+
+def test_a_layer_without_rule_is_reported(net):
+    report = swap_report(net, recipe(Rule("head", forward=COARSE)))
+    assert report.native == (LayerReport("features.0", "Conv2d", None, "no rule matches"),)
+
+
+def test_a_layer_under_two_names_is_one_layer_and_goes_by_the_first():
+    shared = nn.Linear(4, 4)
+    model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared, nn.Linear(4, 4))})
+    rules = recipe(Rule("a", forward=COARSE), Rule(".*", keep=True))
+    swap_(model, rules)
+    assert swap_report(model).layers == (
+        LayerReport("a", "Linear", 0, "", ("b.0",)),
+        LayerReport("b.1", "Linear", None, "kept by rule 1"),
+    )
+    assert model["b"][0] is shared
+    assert "a (Linear, also b.0): rule 0" in str(swap_report(model))
+    shared(torch.ones(1, 4))
+    model["b"][0](torch.ones(1, 4))
+    assert shared.emulation.step == 2
+    restore_(model)
+    assert type(shared) is nn.Linear
+
+
+class Mine(nn.Linear):
+    pass
+
+
+class Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+
+def patched() -> nn.Linear:
+    layer = nn.Linear(2, 2)
+    layer.forward = lambda input: input
+    return layer
+
+
+def parametrized() -> nn.Module:
+    layer = nn.Linear(2, 2)
+    return parametrize.register_parametrization(layer, "weight", nn.Identity())
+
+
+#: A module with products that cannot be emulated, and why.
+NATIVE = [
+    (lambda: nn.Conv1d(1, 1, 1), "emul.nn has no Conv1d"),
+    (lambda: nn.Conv3d(1, 1, 1), "emul.nn has no Conv3d"),
+    (lambda: nn.ConvTranspose2d(1, 1, 1), "emul.nn has no ConvTranspose2d"),
+    (lambda: nn.Bilinear(1, 1, 1), "emul.nn has no Bilinear"),
+    (lambda: nn.LSTM(1, 1), "emul.nn has no LSTM"),
+    (lambda: nn.GRUCell(1, 1), "emul.nn has no GRUCell"),
+    (lambda: nn.MultiheadAttention(2, 1), "emul.nn has no MultiheadAttention"),
+    (lambda: nn.LazyLinear(2), "its shape is not known yet: run one batch through the model first"),
+    (lambda: nn.LazyConv1d(2, 1), "its shape is not known yet"),
+    (parametrized, "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"),
+    (lambda: Mine(2, 2), "it is a subclass of Linear, which may compute something else: use Linear itself"),
+    (patched, "its forward is replaced on the instance: remove that first"),
+    (Scale, "Scale uses parameters in a forward of its own, whose products emul does not see"),
+]
+KINDS = [build().__class__.__name__ for build, _ in NATIVE]
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+@pytest.mark.parametrize(("build", "reason"), NATIVE, ids=KINDS)
+def test_what_cannot_be_emulated_is_reported(build, reason):
+    model = nn.ModuleDict({"it": build(), "fc": nn.Linear(2, 2)})
+    swap_(model, recipe())
+    found = {layer.name: layer for layer in swap_report(model).layers}
+    assert found["it"].native.startswith(reason)
+    assert found["fc"].rule == 0
+    assert not isinstance(model["it"], emul.nn.Emulated)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+@pytest.mark.parametrize(("build", "reason"), NATIVE, ids=KINDS)
+def test_what_cannot_be_emulated_is_refused_where_a_rule_names_its_type(build, reason):
+    model = nn.ModuleDict({"fc": nn.Linear(2, 2), "it": build()})
+    kind = type(model["it"]).__name__
+    kinds, before = classes(model), set(vars(model["fc"]))
+    with pytest.raises(ValueError, match=f"rule 1 names the type {kind}, and module 'it' is one that .* {reason}"):
+        swap_(model, recipe(Rule("fc", forward=COARSE), Rule(".*", types=(kind,), forward=COARSE)))
+    assert classes(model) == kinds
+    assert set(vars(model["fc"])) == before
+    # ... unless an earlier rule keeps it.
+    swap_(model, recipe(Rule("it", keep=True), Rule(".*", types=(kind, "Linear"), forward=COARSE)))
+    found = {layer.name: layer for layer in swap_report(model).layers}
+    assert (found["it"].native, found["fc"].rule) == ("kept by rule 0", 1)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+def test_a_lazy_layer_is_emulated_once_it_has_its_shape():
+    model = nn.Sequential(nn.LazyLinear(2))
+    model(torch.ones(1, 3))
+    assert type(swap_(model, recipe())[0]) is emul.nn.Linear
+
+
+def test_linears_that_a_transformer_layer_may_bypass_stay_native():
+    # In evaluation torch's fast path reads linear1.weight and never calls linear1.
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    with pytest.raises(ValueError, match="no layer of TransformerEncoderLayer is emulated"):
+        swap_(layer, recipe())
+    model = nn.ModuleDict({"encoder": layer, "fc": nn.Linear(2, 2)})
+    found = {entry.name: entry.native for entry in swap_report(swap_(model, recipe())).layers}
+    assert found["encoder.linear1"] == "the TransformerEncoderLayer around it may use its weight without calling it"
+    assert found["encoder.self_attn"] == "emul.nn has no MultiheadAttention"
+    assert found["encoder.self_attn.out_proj"].startswith("the MultiheadAttention around it may use its weight")
+    assert found["fc"] == ""
+
+
+def test_a_pruned_layer_is_emulated_with_its_mask():
+    layer = nn.Linear(4, 2)
+    prune.l1_unstructured(layer, "weight", 5)
+    keys = list(layer.state_dict())
+    swap_(layer, recipe())
+    layer(torch.ones(1, 4)).sum().backward()
+    assert list(layer.state_dict()) == keys
+    assert torch.equal(layer.weight_orig.grad != 0, layer.weight_mask != 0)
+
+
+def test_a_swapped_model_is_refused(net):
+    swap_(net, recipe())
+    with pytest.raises(ValueError, match=r"layer 'features\.0' is emulated already: call emul\.restore_\(model\)"):
+        swap_(net, recipe())
+    with pytest.raises(ValueError, match="the model is swapped already: report on it without recipe="):
+        swap_report(net, recipe())
+
+
+def test_a_recipe_that_matches_nothing_is_refused_with_what_is_there(net):
+    with pytest.raises(ValueError, match="no layer of Net is emulated by the recipe 'coarse'") as refusal:
+        swap_(net, recipe(Rule("nowhere", forward=COARSE)))
+    assert "emul.nn has Linear, Conv2d" in str(refusal.value)
+    assert "the model has features.0 (Conv2d): native, no rule matches; head (Linear)" in str(refusal.value)
+    assert type(net.head) is nn.Linear
+    with pytest.raises(ValueError, match="the model has Sequential, ReLU"):
+        swap_(nn.Sequential(nn.ReLU()), recipe())
+
+
+def test_restoring_a_native_model_is_refused(net):
+    with pytest.raises(ValueError, match="Net has no emulated layer to restore: swap_ makes them"):
+        restore_(net)
+    with pytest.raises(ValueError, match="Net has no emulated layer: report on a module that one swap_ was applied to"):
+        swap_report(net)
+
+
+def test_reports_of_two_recipes_are_refused(net):
+    swap_(net.features, recipe(seed=1))
+    swap_(net.head, recipe(seed=2))
+    with pytest.raises(ValueError, match="Net has layers of 2 recipes"):
+        swap_report(net)
+    assert len(swap_report(net.features).emulated) == 1
+
+
+def test_a_subclass_of_an_emulated_layer_is_not_restored():
+    class Own(emul.nn.Linear):
+        pass
+
+    model = nn.Sequential(emul.nn.Linear(2, 2, rule=recipe().rules[0]), Own(2, 2, rule=recipe().rules[0]))
+    with pytest.raises(ValueError, match="Own is a subclass of an emulated layer"):
+        restore_(model)
+    assert type(model[0]) is emul.nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: swap_("model", recipe()), "model is a str: give a torch.nn.Module"),
+        (lambda: swap_(nn.Linear(2, 2), "fp8"), "recipe = 'fp8': give an emul.Recipe; emul.recipes.get"),
+        (lambda: swap_report(nn.Linear(2, 2), "fp8"), "recipe = 'fp8'"),
+    ],
+)
+def test_refused_types(call, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        call()
