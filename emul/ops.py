@@ -37,7 +37,7 @@ def quantize(
     if quantizer.stochastic and seed is None:
         raise ValueError(f"{quantizer.rounding.name} needs random words: give seed=, an integer in [0, 2**64)")
     result: Tensor = torch.ops.emul.quantize(
-        tensor, _text(quantizer), _signed("seed", seed or 0), _signed("stream", stream), _signed("offset", offset)
+        tensor, spec.dumps(quantizer), _signed("seed", seed or 0), _signed("stream", stream), _signed("offset", offset)
     )
     return result
 
@@ -68,7 +68,7 @@ def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int | None =
     if accumulator.stochastic and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, an integer in [0, 2**64)")
     result: Tensor = torch.ops.emul.matmul(
-        a, b, _text(accumulator), _signed("seed", seed or 0), _signed("stream", stream)
+        a, b, spec.dumps(accumulator), _signed("seed", seed or 0), _signed("stream", stream)
     )
     return result
 
@@ -88,12 +88,6 @@ def check_operand(tensor: Tensor, label: str) -> None:
             f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
             " exact for 16-bit floats (and switch autocast off around emulated layers)"
         )
-
-
-# Under torch.compile the text of a record is a constant of the graph: the compiler guards the record's identity.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _text(record: Quantizer | Accumulator) -> str:
-    return spec.dumps(record)
 
 
 def _signed(label: str, value: int) -> int:

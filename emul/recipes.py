@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from types import MappingProxyType
 
-from numerics import Accumulator, FloatFormat, Overflow, Quantizer, Rounding, catalog, parse_format
+from numerics import Accumulator, FloatFormat, Overflow, Quantizer, Rounding, catalog
 
 from .recipe import Product, Recipe, Rule
 
@@ -38,12 +38,12 @@ def lba12(seed: int = 0) -> Recipe:
     2**-bias; sums run in chunks of 16, whose sums are added from left to right in the same format.
     Gradients are the identity: torch's own products of the gradient and the quantized operands.
     """
-    return _lba("lba12", seed, parse_format("lba_m7e4_b12_paper"), parse_format("lba_m7e4_b10_paper"))
+    return _lba("lba12", seed, catalog.lba(7, 4, 12, paper=True), catalog.lba(7, 4, 10, paper=True))
 
 
 def lba8(seed: int = 0) -> Recipe:
     """8-bit accumulators: as `lba12`, with M4E3 of bias 5 for products and 3 for sums."""
-    return _lba("lba8", seed, parse_format("lba_m4e3_b5_paper"), parse_format("lba_m4e3_b3_paper"))
+    return _lba("lba8", seed, catalog.lba(4, 3, 5, paper=True), catalog.lba(4, 3, 3, paper=True))
 
 
 def _lba(name: str, seed: int, products: FloatFormat, sums: FloatFormat) -> Recipe:
