@@ -1,0 +1,39 @@
+"""The README's examples run as they stand, and what it says of commands and files is so."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+SECTION = re.compile(r"^## (.+?)$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLES = [(title, code) for title, body in SECTION.findall(TEXT) for code in CODE.findall(body)]
+
+
+def test_each_of_the_three_users_has_an_example():
+    assert [title for title, _ in EXAMPLES] == ["For a hardware designer", "For a CI job", "For a training script"]
+
+
+@pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+def test_example_runs_in_a_process_of_its_own(title, code):
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("target", ["test", "compare", "bench", "help"])
+def test_make_targets_that_the_readme_names_exist(target):
+    assert f"make {target}" in TEXT
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_places_that_change_exist():
+    table = TEXT[TEXT.index("| what changes") :]
+    for path in re.findall(r"`((?:kernels|numerics|emul|benchmarks)/[\w/.]*)`", table):
+        assert (ROOT / path).exists(), path
