@@ -21,7 +21,7 @@ test: $(STAMP) ## Run ruff, the format check, mypy and all tests; ARGS goes to p
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict numerics emul
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; ARGS=--quick for a short run
 	$(BIN)/emul compare $(ARGS)

@@ -43,6 +43,7 @@ _HOMES = {
     "swap_report": "emul.swap",
 }
 _MODULES = ("nn", "recipes")
+_WITHOUT_TORCH = ("__version__",)
 
 
 def __getattr__(name: str) -> object:
@@ -50,6 +51,10 @@ def __getattr__(name: str) -> object:
         return import_module(f"emul.{name}")  # the import puts it in this namespace
     if name not in _HOMES:
         raise AttributeError(f"module 'emul' has no attribute {name!r}; public are {', '.join(__all__)}")
+    if name not in _WITHOUT_TORCH:
+        from .extras import require
+
+        require("torch")
     value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -52,7 +52,10 @@ class Draw:
                 return torch.matmul(a, b)
         # The words of an accumulator are counted by output and rounding alone, so the step is part of the key.
         key = stream(self.layer, product, f"accumulator {self.step}") if accumulator.stochastic else 0
-        return ops.matmul(a, b, accumulator, seed=self.seed, stream=key)
+        try:
+            return ops.matmul(a, b, accumulator, seed=self.seed, stream=key)
+        except (ValueError, OverflowError) as error:
+            raise type(error)(f"{product} of layer {self.layer!r}: {error}") from error
 
 
 @lru_cache(maxsize=4096)

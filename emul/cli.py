@@ -6,8 +6,8 @@ import sys
 
 from .extras import require
 
-#: What `emul` needs beyond the core, by import name: the extras that pyproject.toml calls torch and report.
-NEEDED = ("torch", "typer", "rich", "matplotlib", "sklearn", "scipy")
+#: What every command needs beyond the core, by import name; a command that needs more says so itself.
+NEEDED = ("typer", "rich")
 
 
 def main() -> None:

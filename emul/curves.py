@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .extras import require
@@ -87,3 +88,31 @@ def smooth(losses: Sequence[float]) -> list[tuple[float, float]]:
         ((start + 1 + end) / 2, math.fsum(finite[start:end]) / (end - start))
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def draw_values(title: str, codes: Sequence[int], values: Sequence[float], path: Path) -> None:
+    """A picture of a format's values by code, written whole or not at all; the magnitudes on a logarithmic axis."""
+    require("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    finite = [(code, value) for code, value in zip(codes, values, strict=True) if math.isfinite(value) and value]
+    for sign, marker, colour in ((1, "^", COLOURS[0]), (-1, "v", COLOURS[4])):
+        chosen = [(code, abs(value)) for code, value in finite if value * sign > 0]
+        if chosen:
+            label = "positive" if sign > 0 else "negative"
+            axes.plot(*zip(*chosen, strict=True), marker, markersize=3, color=colour, linestyle="", label=label)
+    axes.set_yscale("log", base=2)
+    axes.set_xlabel("code")
+    axes.set_ylabel("magnitude")
+    axes.set_title(f"{title}: {len(codes)} codes, {len(codes) - len(finite)} of them zero, infinite or NaN")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png")
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(drawn.getvalue())
+    partial.replace(path)

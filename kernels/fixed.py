@@ -11,13 +11,20 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core
-from .carrier import grid_of, noticed, quantize_bits, round_magnitude32, round_magnitude64, store, unpack, unpack_row
-from .modes import SAW_NAN, SAW_NEGATIVE, SAW_OVERFLOW
+from .carrier import grid_of, noticed, quantize_bits, saw, store, unpack, unpack_row
+from .forms import magic_magnitude32, magic_magnitude64
+from .magnitude import round_magnitude32, round_magnitude64
+from .modes import MAGIC, MODE_MASK, SAW_NAN, SAW_NEGATIVE, SAW_OVERFLOW
+from .primitives import from_bits
 
 U32, U64 = np.uint32, np.uint64
 
 # row: the grid as a parameter row. limits: uint64 [6], see the constants. quantum: float64 [1], the grid step.
+# The general row: any width, wrapping or saturating, on 64-bit integers.
 FixedRow = namedtuple("FixedRow", "row limits quantum")
+# Saturating, with limits that the carrier holds: they are applied to values. ends: [lowest, highest, 1/quantum] there.
+SaturatingRow = namedtuple("SaturatingRow", "row ends")
+SaturatingFacts = namedtuple("SaturatingFacts", "grid lowest highest scale mask")
 LARGEST, LARGEST_NEGATIVE, MASK, SIGN, POINT, WRAPS = range(6)  # POINT: fraction bits, two's complement
 FixedFacts = namedtuple("FixedFacts", "grid limits quantum")
 
@@ -47,25 +54,46 @@ def _grid_of_fixed(facts):
     return (lambda facts: facts.grid) if _is(FixedFacts, facts) else None
 
 
-def _make_grid_bits(U, SIGN_BIT, EXPONENT, round_magnitude):
+@overload(unpack, jit_options=SCALAR)
+def _unpack_saturating(row):
+    if not _is(SaturatingRow, row):
+        return None
+
+    def unpacked(row):
+        ends = row.ends
+        return SaturatingFacts(unpack_row(row.row), ends[0], ends[1], ends[2], np.uint32(np.int64(ends[3])))
+
+    return unpacked
+
+
+@overload(grid_of, jit_options=SCALAR)
+def _grid_of_saturating(facts):
+    return (lambda facts: facts.grid) if _is(SaturatingFacts, facts) else None
+
+
+def _make_grid_bits(U, SIGN_BIT, EXPONENT, round_magnitude, magic_magnitude):
     TOP, INF, ONE, ZERO = U(SIGN_BIT), U(EXPONENT), U(1), U(0)
 
     def grid_bits(bits, word, mode, normalise, facts):
         sign = U(bits & TOP)
         a = U(bits ^ sign)
-        rounded = round_magnitude(a, ONE if sign != ZERO else ZERO, U(word), mode, normalise, facts.grid)
+        negative = ONE if sign != ZERO else ZERO
+        if mode & MAGIC:
+            rounded = magic_magnitude(a, negative, mode & MODE_MASK, facts.grid)
+        else:
+            rounded = round_magnitude(a, negative, U(word), mode, normalise, facts.grid)
         return U((rounded if a < INF else a) | sign)
 
     return grid_bits
 
 
-_grid_bits32 = _make_grid_bits(U32, 0x80000000, 0x7F800000, round_magnitude32)
-_grid_bits64 = _make_grid_bits(U64, 1 << 63, 0x7FF << 52, round_magnitude64)
+_grid_bits32 = _make_grid_bits(U32, 0x80000000, 0x7F800000, round_magnitude32, magic_magnitude32)
+_grid_bits64 = _make_grid_bits(U64, 1 << 63, 0x7FF << 52, round_magnitude64, magic_magnitude64)
 
 
 @overload(quantize_bits, jit_options=SCALAR)
 def _quantize_fixed(bits, word, mode, normalise, facts):
-    if not _is(FixedFacts, facts):
+    if not _is(FixedFacts, facts) and not _is(SaturatingFacts, facts):
         return None
     return _grid_bits32 if bits == types.uint32 else _grid_bits64
 
@@ -126,6 +154,38 @@ def _store_fixed(out, i, bits, facts):
     return store_code
 
 
+@overload(store, jit_options=SCALAR)
+def _store_saturating(out, i, bits, facts):
+    if not _is(SaturatingFacts, facts):
+        return None
+    if isinstance(out.dtype, types.Float):
+
+        def store_value(out, i, bits, facts):
+            # The difference is +0 in the carrier's type; adding it makes +0 of -0.
+            out[i] = min(max(from_bits(bits), facts.lowest), facts.highest) + (facts.highest - facts.highest)
+
+        return store_value
+
+    def store_code(out, i, bits, facts):
+        value = min(max(from_bits(bits), facts.lowest), facts.highest)
+        out[i] = np.uint32(np.int32(value * facts.scale)) & facts.mask
+
+    return store_code
+
+
+@overload(noticed, jit_options=SCALAR)
+def _noticed_saturating(bits, result, facts):
+    if not _is(SaturatingFacts, facts):
+        return None
+
+    def noticed_of(bits, result, facts):
+        x, value = from_bits(bits), from_bits(result)
+        over = (value < facts.lowest) | (value > facts.highest)
+        return U32(saw(SAW_NAN, x != x) | saw(SAW_OVERFLOW, over) | saw(SAW_NEGATIVE, x < 0))
+
+    return noticed_of
+
+
 @overload(noticed, jit_options=SCALAR)
 def _noticed_fixed(bits, result, facts):
     if not _is(FixedFacts, facts):
@@ -134,14 +194,14 @@ def _noticed_fixed(bits, result, facts):
     infinity = U64(0x7F800000) if bits == types.uint32 else U64(0x7FF << 52)
     top = U64(1 << 31) if bits == types.uint32 else U64(1 << 63)
 
-    def saw(bits, result, facts):
+    def noticed_of(bits, result, facts):
         _, over, negative = integer(result, facts.limits)
         a = U64(U64(bits) & U64(top - U64(1)))
         nan = a > infinity
-        return (
-            (SAW_NAN if nan else 0)
-            | (SAW_OVERFLOW if over and not nan else 0)
-            | (SAW_NEGATIVE if negative and a != U64(0) and not nan else 0)
+        return U32(
+            saw(SAW_NAN, nan)
+            | saw(SAW_OVERFLOW, over and not nan)
+            | saw(SAW_NEGATIVE, negative and a != U64(0) and not nan)
         )
 
-    return saw
+    return noticed_of

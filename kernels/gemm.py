@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ._jit import core, loop
 from .carrier import odd_sum, quantize_bits, saturate_bits, unpack
-from .modes import NATIVE, NO_ROUNDING, UNIFORM
+from .modes import NATIVE, NATIVE_IEEE, NO_ROUNDING, UNIFORM
 from .primitives import fma, from_bits, to_bits, widest_vectors
 
 TILE = 512  # accumulators of one row that stay in the L1 cache beside their panel of b
@@ -31,6 +31,8 @@ def rounded(bits, mode, normalise, facts):
 @core
 def add(total, addend, mode, normalise, facts):
     """total + addend, rounded once."""
+    if mode == NATIVE_IEEE:
+        return total + addend
     bits = to_bits(total + addend) if mode == NATIVE else odd_sum(total, addend, mode)
     return rounded(bits, mode, normalise, facts)
 
@@ -39,8 +41,8 @@ def add(total, addend, mode, normalise, facts):
 def make_gemm(mode: int, product_mode: int, outer_mode: int, normalise: int):
     """The stepping product for the rounding modes of sums, products and the combination of chunks.
 
-    mode: a rounding mode (plus the form UNIFORM or MAGIC) or NATIVE. product_mode: likewise, or NO_ROUNDING for a fused
-    product. outer_mode: likewise, or NO_ROUNDING for one unbroken chain.
+    mode: a rounding mode (plus a form), NATIVE or NATIVE_IEEE. product_mode: a rounding mode, or NO_ROUNDING for
+    exact products. outer_mode: as mode, or NO_ROUNDING for one unbroken chain.
     """
 
     def gemm(a, b, total, row, product_row, outer_row, chunk, start, stop):
@@ -66,7 +68,9 @@ def make_gemm(mode: int, product_mode: int, outer_mode: int, normalise: int):
                     for k in range(k0, min(k0 + chunk, depth)):
                         factor, panel = left[k], right[k, j0:j1]
                         for j in range(inner.size):
-                            if mode == NATIVE and product_mode == NO_ROUNDING:
+                            if mode == NATIVE_IEEE and product_mode == NO_ROUNDING:
+                                inner[j] = fma(factor, panel[j], inner[j])
+                            elif mode == NATIVE and product_mode == NO_ROUNDING:
                                 inner[j] = rounded(to_bits(fma(factor, panel[j], inner[j])), NATIVE, 0, facts)
                             else:
                                 product = factor * panel[j]

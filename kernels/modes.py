@@ -1,12 +1,18 @@
 """Integer constants that kernels and vocabulary share. No numba: importing them costs nothing."""
 
-RNE, RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C = range(9)
+RNE, RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C, RNL = range(10)
 NO_ROUNDING = -1  # in place of a mode: the step is left out of the compiled kernel
 NATIVE = -2  # in place of a mode: the carrier's own instruction rounds (the format is the carrier, to nearest even)
+NATIVE_IEEE = -3  # and overflows as the format does: nothing is left to do
+TURNS = 10  # in place of a mode: what the mode says is in the row, as turning points
 
 # Added to a rounding mode: a faster form of the same rounding, exact under conditions that plan.py checks.
 UNIFORM, MAGIC = 16, 32
+PLAIN = 64  # likewise: a format and rules that need only the short end of the rounding
 MODE_MASK = 15
+SHORT_CODE = 128  # likewise: a format whose codes can be had by the short way
+SHIFTED = 512  # likewise, of stochastic rounding
+DIRECT_CODE = 256  # likewise: rounded and encoded at once
 
 # Slots of the parameter row of a float format in a carrier (float32 or float64); see numerics/parameters.py.
 (
@@ -15,7 +21,7 @@ MODE_MASK = 15
     PARITY,  # 1 where the exponent field takes part in the parity of a code (no mantissa bits), else 0
     PARITY_EMIN,  # biased exponent (plus OFFSET) that counts as an even step of that field
     QUANTUM,  # bits of the smallest subnormal
-    SMALLEST,  # bits of the smallest magnitude; anything smaller after rounding becomes zero; 0: no such rule
+    SMALLEST,  # bits of the smallest magnitude; anything smaller after rounding becomes BELOW; 0: no such rule
     LARGEST,  # bits of the largest finite magnitude
     OVER_POSITIVE,  # bits of what a positive finite overflow becomes
     OVER_NEGATIVE,  # bits of the magnitude of what a negative finite overflow becomes
@@ -30,8 +36,14 @@ MODE_MASK = 15
     CODE_INFINITY,  # code of +infinity
     CODE_NAN,  # canonical code of NaN
     UNCODED,  # bits of a magnitude in the value set that has no code, else 0
-) = range(20)
-ROW_LENGTH = 20
+    BELOW,  # bits of what magnitudes under SMALLEST become: zero, or SMALLEST itself in a format without zero
+    CODE_BASE,  # the short way to a code: what a magnitude shifted by DROP has too much
+    CODE_NORMAL,  # bits of the magnitude from which on that is so
+    CODE_SHIFTER,  # bits of a power of two whose ulp is the quantum: added to a smaller magnitude it shows its code
+    LAST_CODE,  # code of the largest finite value
+    OVER_CODE,  # code of what a positive overflow becomes
+) = range(26)
+ROW_LENGTH = 26
 OFFSET = 64  # added to biased exponents so that normalised carrier subnormals stay positive
 
 # What an elementwise pass met; the caller's policy decides what is an error.

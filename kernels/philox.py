@@ -19,11 +19,14 @@ _LAST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 @core
 def philox(c0, c1, c2, c3, k0, k1):
-    """The four words of a block; 32-bit values in uint64 lanes, where one multiply gives both halves of a product."""
+    """The four words of a block, in the low halves of uint64 lanes, where one multiply gives both halves of a product.
+
+    What is above 32 bits is left there: the multiplication looks at the low half only, which is an instruction's job.
+    """
     for _ in range(10):
-        p0 = c0 * _MULTIPLIER_0
-        p1 = c2 * _MULTIPLIER_1
-        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+        p0 = (c0 & _LOW) * _MULTIPLIER_0
+        p1 = (c2 & _LOW) * _MULTIPLIER_1
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1, (p0 >> _HALF) ^ c3 ^ k1, p0
         k0 = (k0 + _WEYL_0) & _LOW
         k1 = (k1 + _WEYL_1) & _LOW
     return c0, c1, c2, c3

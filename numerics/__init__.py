@@ -3,9 +3,19 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import catalog, reference, spec
+from . import arithmetic, catalog, logscale, reference, spec
 from .accumulator import Accumulator
-from .formats import FixedFormat, FloatFormat, NanEncoding, Subnormals
+from .formats import (
+    BlockCodes,
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    LogFormat,
+    NanEncoding,
+    PositFormat,
+    ScaleRule,
+    Subnormals,
+)
 from .kernels.threads import get_num_threads, set_num_threads
 from .parsing import parse_format
 from .products import dot, matmul
@@ -15,16 +25,23 @@ from .words import random_words
 
 __all__ = [
     "Accumulator",
+    "BlockCodes",
+    "BlockFormat",
     "FixedFormat",
     "FloatFormat",
+    "LogFormat",
     "NanEncoding",
     "Overflow",
+    "PositFormat",
     "Quantizer",
     "Rounding",
+    "ScaleRule",
     "Subnormals",
+    "arithmetic",
     "catalog",
     "dot",
     "get_num_threads",
+    "logscale",
     "matmul",
     "parse_format",
     "random_words",

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .formats import FloatFormat
-from .parameters import check_policy
+from .parameters import check_policy, check_rounding
 from .quantizer import Quantizer
-from .rounding import Overflow, Rounding
+from .rounding import Overflow, Rounding, check_members
 from .text import remember_text
 from .words import check_random_bits
 
@@ -34,16 +34,21 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         if not isinstance(self.format, FloatFormat):
-            raise TypeError(f"format {self.format!r}: give a FloatFormat; parse_format(name) makes one from a name")
-        object.__setattr__(self, "rounding", Rounding(self.rounding))
-        object.__setattr__(self, "overflow", Overflow(self.overflow))
+            raise TypeError(
+                f"format {str(self.format)[:60]!r}: sums are accumulated in a FloatFormat so far; parse_format(name) gives"
+                " one by name"
+            )
+        check_members(self.rounding, self.overflow)
         check_policy(self.format, self.overflow)
+        check_rounding(self.format, self.rounding)
         bits = check_random_bits(self.rounding.stochastic, self.random_bits, self.rounding.name)
         object.__setattr__(self, "random_bits", bits)
         if self.product is not None and not isinstance(self.product, Quantizer):
             raise TypeError(f"product {self.product!r}: give a Quantizer, or None for exact products")
         if self.product is not None and not isinstance(self.product.fmt, FloatFormat):
-            raise TypeError(f"product format {self.product.fmt}: products are rounded to a FloatFormat here")
+            raise TypeError(
+                f"product format {self.product.fmt}: products are rounded to a FloatFormat so far; give a Quantizer of one"
+            )
         if self.order not in ORDERS:
             raise ValueError(f"order {self.order!r} is not known: known are {', '.join(ORDERS)}")
         if self.chunk is not None and (
@@ -53,7 +58,8 @@ class Accumulator:
         self._check_outer()
         self._check_parts()
         if self.stochastic:
-            raise ValueError(f"{self.rounding.name} in an accumulator is not there yet: use a deterministic mode")
+            mode = self.rounding if self.product is None or self.rounding.stochastic else self.product.rounding
+            raise ValueError(f"{mode.name} in an accumulator is not there yet: use a deterministic mode")
         remember_text(self)
 
     def _check_outer(self) -> None:

@@ -6,8 +6,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import ElementFormat, FixedFormat, FloatFormat, NanEncoding, Subnormals
-from .kernels import fixed, modes
+from .formats import (
+    BlockFormat,
+    ElementFormat,
+    FixedFormat,
+    FloatFormat,
+    Format,
+    LogFormat,
+    PositFormat,
+    ScaleRule,
+    Subnormals,
+)
+from .kernels import fixed, modes, posit
+from .log_rows import log_row, turns
 from .rounding import Overflow, Rounding
 
 
@@ -34,15 +45,37 @@ class Carrier(NamedTuple):
         """Bit pattern of a value that the carrier holds."""
         return int(self.dtype.type(value).view(self.unsigned))
 
-    def holds(self, fmt: ElementFormat) -> bool:
-        """Whether every value of the format is one of the carrier's."""
+    def holds(self, fmt: Format) -> bool:
+        """Whether every value of the format is one of the carrier's (of blocks: every result of rounding to it)."""
+        if isinstance(fmt, BlockFormat):
+            return self._holds_blocks(fmt)
         if isinstance(fmt, FixedFormat):
             top, bottom = fmt.bits - 1 - fmt.fraction_bits, -fmt.fraction_bits
             return fmt.precision <= self.precision and top <= self.emax and bottom >= self.emin
+        if isinstance(fmt, PositFormat):
+            return fmt.precision <= self.precision and fmt.emax <= self.emax and fmt.emin >= self.emin
+        if isinstance(fmt, LogFormat):  # each carrier has its own table of the powers: they must be normal in it
+            f = fmt.fraction_bits
+            return self.emin << f <= fmt.first_step and fmt.last_step < (self.emax + 1) << f
         return (
             fmt.precision <= self.precision
             and fmt.emax <= self.emax
             and fmt.emin - fmt.mantissa_bits >= self.quantum_exponent
+        )
+
+    def _holds_blocks(self, fmt: BlockFormat) -> bool:
+        if fmt.rule is ScaleRule.RATIO:
+            return True  # made of float32 operations
+        low, high = fmt.scale_exponents
+        element = fmt.element
+        width = element.precision + int(isinstance(element, FixedFormat))
+        lowest = -element.fraction_bits if isinstance(element, FixedFormat) else element.emin - element.mantissa_bits
+        return (
+            width <= self.precision
+            and min(low, lowest, low + lowest) >= self.quantum_exponent
+            and high <= self.emax
+            and low + fmt.top_exponent <= self.emax
+            and fmt.top_exponent <= self.emax
         )
 
     def is_format(self, fmt: FloatFormat) -> bool:
@@ -88,7 +121,7 @@ def parameter_row(
     infinity, quiet_nan = carrier.bits(float("inf")), carrier.bits(float("nan"))
     largest = carrier.bits(fmt.max)
     offset = 1 - carrier.emin + modes.OFFSET
-    whole_binade = fmt.subnormals in (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE)
+    whole_binade = fmt.subnormals in (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE, Subnormals.NO_ZERO)
     gradual = fmt.subnormals is Subnormals.GRADUAL
     no_mantissa = fmt.mantissa_bits == 0
     over_positive, over_negative, infinite = _overflow_bits(fmt, rounding, overflow, largest, infinity, quiet_nan)
@@ -102,6 +135,7 @@ def parameter_row(
     row[modes.PARITY_EMIN] = fmt.emin + offset - int(whole_binade and no_mantissa)
     row[modes.QUANTUM] = carrier.bits(fmt.smallest_subnormal) if gradual else 0
     row[modes.SMALLEST] = 0 if gradual else carrier.bits(fmt.smallest_normal)
+    row[modes.BELOW] = 0 if fmt.has_zero else row[modes.SMALLEST]
     row[modes.LARGEST] = largest
     row[modes.OVER_POSITIVE], row[modes.OVER_NEGATIVE], row[modes.INFINITE] = over_positive, over_negative, infinite
     row[modes.SIGNED_ZERO] = carrier.bits(-0.0) if fmt.has_negative_zero else 0
@@ -113,6 +147,14 @@ def parameter_row(
     row[modes.CODE_SIGN] = 1 << (fmt.bits - 1) if fmt.signed else 0
     row[modes.CODE_INFINITY] = fmt.infinity_code or 0
     row[modes.CODE_NAN] = fmt.nan_code or 0
+    if _short_code(fmt, carrier):
+        same_grid = fmt.emin == carrier.emin
+        below_one = fmt.emin - carrier.emin  # exponent fields of the carrier under the lowest binade's, less one
+        row[modes.CODE_BASE] = (below_one << fmt.mantissa_bits) + row[modes.CODE_OFFSET]
+        row[modes.CODE_NORMAL] = 0 if same_grid and gradual else carrier.bits(2.0**fmt.emin)
+        row[modes.CODE_SHIFTER] = 0 if same_grid else carrier.bits(2.0 ** (fmt.emin + trailing - fmt.mantissa_bits))
+    row[modes.LAST_CODE] = fmt.largest_code
+    row[modes.OVER_CODE] = fmt.largest_code if over_positive == largest else fmt.infinity_code or 0
     row[modes.UNCODED] = carrier.bits(fmt.smallest_normal) if fmt.subnormals is Subnormals.FULL_BINADE else 0
     array: NDArray[Any] = np.array(row, dtype=carrier.unsigned)
     array.setflags(write=False)
@@ -141,7 +183,9 @@ def _overflow_bits(
 
 
 @lru_cache(maxsize=4096)
-def fixed_row(fmt: FixedFormat, overflow: Overflow, random_bits: int | None, carrier: Carrier) -> fixed.FixedRow:
+def fixed_row(
+    fmt: FixedFormat, overflow: Overflow, random_bits: int | None, carrier: Carrier
+) -> fixed.FixedRow | fixed.SaturatingRow:
     """The row of a fixed-point format: its grid as that of a format whose subnormals never end, and its limits."""
     trailing = carrier.precision - 1
     r = random_bits or 32
@@ -150,16 +194,97 @@ def fixed_row(fmt: FixedFormat, overflow: Overflow, random_bits: int | None, car
     row[modes.QUANTUM] = carrier.bits(fmt.quantum)
     row[modes.RANDOM_MASK] = (1 << 32) - (1 << (32 - r))
     row[modes.RANDOM_SHIFT] = 32 - r
+    if _saturates_in(fmt, overflow, carrier):
+        ends = [fmt.min, fmt.max, 1 / fmt.quantum, float((1 << fmt.bits) - 1)]
+        return fixed.SaturatingRow(_read_only(row, carrier.unsigned), _read_only(ends, carrier.dtype))
     limits = [0] * 6
     limits[fixed.LARGEST], limits[fixed.LARGEST_NEGATIVE] = fmt.largest_code, -fmt.lowest_integer
     limits[fixed.MASK] = (1 << fmt.bits) - 1
     limits[fixed.SIGN] = 1 << (fmt.bits - 1) if fmt.signed else 0
     limits[fixed.POINT] = fmt.fraction_bits % (1 << 64)
     limits[fixed.WRAPS] = int(overflow is Overflow.WRAP)
-    arrays = np.array(row, carrier.unsigned), np.array(limits, np.uint64), np.array([fmt.quantum])
-    for array in arrays:
-        array.setflags(write=False)
-    return fixed.FixedRow(*arrays)
+    return fixed.FixedRow(
+        _read_only(row, carrier.unsigned), _read_only(limits, np.uint64), _read_only([fmt.quantum], np.float64)
+    )
+
+
+def _saturates_in(fmt: FixedFormat, overflow: Overflow, carrier: Carrier) -> bool:
+    """Whether limits and codes can be had from values: the carrier's vectors convert to 32-bit integers only."""
+    inside = fmt.precision < min(carrier.precision, 31) and -carrier.emax < fmt.fraction_bits <= carrier.emax
+    return inside and overflow is not Overflow.WRAP
+
+
+def _read_only(values: list[Any], dtype: Any) -> NDArray[Any]:
+    array: NDArray[Any] = np.array(values, dtype)
+    array.setflags(write=False)
+    return array
+
+
+@lru_cache(maxsize=4096)
+def posit_row(fmt: PositFormat, random_bits: int | None, carrier: Carrier) -> posit.PositRow:
+    """The row of a posit: where its bits are cut, its two ends, the code of NaR."""
+    r = random_bits or 32
+    row = [0] * modes.ROW_LENGTH
+    row[modes.DROP] = carrier.precision + 4 - fmt.bits
+    row[modes.SMALLEST], row[modes.LARGEST] = carrier.bits(fmt.minpos), carrier.bits(fmt.max)
+    row[modes.RANDOM_MASK] = (1 << 32) - (1 << (32 - r))
+    row[modes.RANDOM_SHIFT] = 32 - r
+    row[modes.CODE_SIGN] = fmt.nan_code
+    array = np.array(row, carrier.unsigned)
+    array.setflags(write=False)
+    return posit.PositRow(array)
+
+
+def fast_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier, overflow: Overflow = Overflow.SATURATE) -> int:
+    """A faster form of this rounding in the carrier (kernels.modes.UNIFORM or MAGIC), or 0 for the general one."""
+    if isinstance(fmt, FixedFormat):
+        return modes.MAGIC if _saturates_in(fmt, overflow, carrier) and not rounding.stochastic else 0
+    if isinstance(fmt, LogFormat):  # in place of the mode: its decisions are in the row
+        return modes.TURNS - rounding if turns(rounding) else 0
+    if not isinstance(fmt, FloatFormat) or fmt.mantissa_bits == 0 or rounding in (Rounding.SR_B, Rounding.SR_C):
+        return 0
+    if fmt.subnormals is not Subnormals.GRADUAL:
+        return modes.UNIFORM if fmt.emin > carrier.emin else 0
+    if fmt.emin == carrier.emin:
+        return modes.UNIFORM  # the carrier's subnormals lie on the same grid
+    drop = carrier.precision - fmt.precision
+    inside = fmt.emin - fmt.mantissa_bits >= carrier.emin and drop >= 1 and fmt.emax + drop <= carrier.emax
+    return modes.MAGIC if inside and not rounding.stochastic else 0
+
+
+def stochastic_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier) -> int:
+    """kernels.modes.SHIFTED where it applies to SR of a format in the carrier, else 0."""
+    if not isinstance(fmt, FloatFormat) or rounding is not Rounding.SR or carrier is not FLOAT32:
+        return 0
+    if fmt.subnormals is not Subnormals.GRADUAL or fmt.precision >= carrier.precision:
+        return 0
+    # Subnormals of the carrier are shifted by 56 places or more: nothing of them is left in the rounder's 32 bits.
+    return modes.SHIFTED if fmt.emin - carrier.emin + 1 + carrier.precision - fmt.precision >= 56 else 0
+
+
+def _short_code(fmt: FloatFormat, carrier: Carrier) -> bool:
+    shifter = fmt.emin + carrier.precision - fmt.precision
+    return fmt.emin == carrier.emin or (fmt.emin > carrier.emin and shifter <= carrier.emax)
+
+
+def short_code(fmt: ElementFormat, carrier: Carrier) -> int:
+    """kernels.modes.SHORT_CODE where codes of the format can be had by the short way, else 0."""
+    return modes.SHORT_CODE if isinstance(fmt, FloatFormat) and _short_code(fmt, carrier) else 0
+
+
+def direct_code(fmt: ElementFormat, rounding: Rounding, form: int, errors: int) -> int:
+    """kernels.modes.DIRECT_CODE where codes can be had at once with the rounding, in this form, else 0."""
+    fits = isinstance(fmt, FloatFormat) and form == modes.MAGIC + modes.PLAIN and rounding is Rounding.RNE
+    return modes.DIRECT_CODE if fits and errors == 0 else 0
+
+
+def plain_end(fmt: ElementFormat, row: Any) -> int:
+    """kernels.modes.PLAIN where it applies to this row, else 0."""
+    if not isinstance(fmt, FloatFormat) or not fmt.has_negative_zero:
+        return 0
+    ends = {int(row[modes.OVER_POSITIVE]), int(row[modes.OVER_NEGATIVE]), int(row[modes.INFINITE])}
+    infinity = (FLOAT32 if row.dtype == np.uint32 else FLOAT64).bits(float("inf"))
+    return modes.PLAIN if len(ends) == 1 and max(ends) <= infinity else 0
 
 
 def loop_row(
@@ -168,18 +293,34 @@ def loop_row(
     """(row for the elementwise loops, whether carrier subnormals must be normalised), for any family."""
     if isinstance(fmt, FixedFormat):
         return fixed_row(fmt, overflow, random_bits, carrier), False
+    if isinstance(fmt, PositFormat):
+        return posit_row(fmt, random_bits, carrier), False
+    if isinstance(fmt, LogFormat):
+        return log_row(fmt, rounding, random_bits, carrier), False
     return parameter_row(fmt, rounding, overflow, random_bits, carrier), needs_normalising(fmt, carrier)
 
 
-def check_policy(fmt: ElementFormat, overflow: Overflow) -> None:
+def check_policy(fmt: Format, overflow: Overflow) -> None:
     """Refuse an overflow rule that the format cannot express."""
+    if isinstance(fmt, BlockFormat):
+        if overflow is Overflow.WRAP:
+            raise ValueError(f"Overflow.WRAP is for fixed point alone: {fmt} scales its elements; use SATURATE")
+        check_policy(fmt.element, overflow)
+        return
     if isinstance(fmt, FixedFormat):
         if overflow is Overflow.IEEE:
             raise ValueError(f"{fmt} has neither infinity nor NaN for Overflow.IEEE: use SATURATE, WRAP or ERROR")
+        if overflow is Overflow.WRAP and fmt.symmetric:
+            raise ValueError(f"{fmt} is symmetric, one code is unused, so Overflow.WRAP has no meaning: use SATURATE")
         return
     if overflow is Overflow.WRAP:
-        raise ValueError(
-            f"Overflow.WRAP is for fixed point: {fmt} is a float format; use SATURATE, PROPAGATE, IEEE or ERROR"
-        )
-    if overflow is Overflow.IEEE and not fmt.infinities and fmt.nan is NanEncoding.NONE:
+        kind = {PositFormat: "posit", LogFormat: "log format"}.get(type(fmt), "float format")
+        raise ValueError(f"Overflow.WRAP is for fixed point: {fmt} is a {kind}; use SATURATE, PROPAGATE, IEEE or ERROR")
+    if overflow is Overflow.IEEE and not fmt.infinities and not fmt.has_nan:
         raise ValueError(f"{fmt} has neither infinity nor NaN for Overflow.IEEE: use SATURATE, PROPAGATE or ERROR")
+
+
+def check_rounding(fmt: Format, rounding: Rounding) -> None:
+    """Refuse a rounding mode that the format does not have."""
+    if rounding is Rounding.RNL and not isinstance(fmt, LogFormat):
+        raise ValueError(f"Rounding.RNL is nearest in the log domain, for a LogFormat: {fmt} is none; use RNE or RNA")

@@ -3,7 +3,7 @@
 import re
 
 from . import catalog
-from .formats import ElementFormat, FixedFormat, FloatFormat
+from .formats import FixedFormat, FloatFormat, Format, LogFormat
 
 _ALIASES = {
     "float16": "binary16",
@@ -18,14 +18,18 @@ _ALIASES = {
 _IEEE_LAYOUT = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?")
 _LBA = re.compile(r"lba_m(\d+)e(\d+)_b(-?\d+)(_paper)?")
 _FIXED = re.compile(r"(int|uint|s|u)(\d+)(?:\.(-?\d+))?")
+_BFP = re.compile(r"bfp(\d+)_(\d+)")
+_POSIT = re.compile(r"posit(\d+)")
+_LOG = re.compile(r"(u?)log(\d+)\.(\d+)(?:b(-?\d+))?")
 _P3109 = re.compile(r"binary(\d+)p(\d+)([su])([ef])")
 
 
-def parse_format(name: str) -> ElementFormat:
-    """The format of this name: a catalog entry, `e<exponent bits>m<mantissa bits>`, or `lba_m<M>e<E>_b<bias>[_paper]`.
+def parse_format(name: str) -> Format:
+    """The format of this name: a catalog entry, e<exponent bits>m<mantissa bits>, posit<bits> and the like.
 
     e3m2, e2m3 and e2m1 are the OCP formats without specials; any other eXmY is the IEEE layout (infinities, NaNs,
-    subnormals), so e4m3 is not OCP's e4m3fn; `b<bias>` behind it changes the bias.
+    subnormals), so e4m3 is not OCP's e4m3fn; `b<bias>` behind it changes the bias. bfp<m>_<n>: blocks of n mantissas of
+    m bits, sign included (`catalog.bfp`). [u]log<i>.<f>b<bias>: a logarithm of i + f bits.
     Errors: ValueError for an unknown name, listing what is known.
     """
     if not isinstance(name, str):
@@ -34,6 +38,8 @@ def parse_format(name: str) -> ElementFormat:
     text = _ALIASES.get(text, text)
     if text in catalog.FORMATS:
         return catalog.FORMATS[text]
+    if text in catalog.BLOCK_FORMATS:
+        return catalog.BLOCK_FORMATS[text]
     if match := _IEEE_LAYOUT.fullmatch(text):
         exponent_bits, mantissa_bits, bias = match.groups()
         return FloatFormat(int(exponent_bits), int(mantissa_bits), int(bias) if bias else None, name=text)
@@ -43,9 +49,17 @@ def parse_format(name: str) -> ElementFormat:
     if match := _FIXED.fullmatch(text):
         sign, bits, fraction_bits = match.groups()
         return FixedFormat(int(bits), int(fraction_bits or 0), signed=sign in ("s", "int"), name=text)
+    if match := _BFP.fullmatch(text):
+        return catalog.bfp(int(match[1]), int(match[2]))
+    if match := _POSIT.fullmatch(text):
+        return catalog.posit(int(match[1]))
+    if match := _LOG.fullmatch(text):
+        unsigned, integer_bits, fraction_bits, bias = match.groups()
+        return LogFormat(int(integer_bits), int(fraction_bits), bias=int(bias or 0), signed=not unsigned, name=text)
     if match := _P3109.fullmatch(text):
         return catalog.p3109(int(match[1]), int(match[2]), signed=match[3] == "s", extended=match[4] == "e")
-    known = ", ".join(catalog.FORMATS)
+    known = ", ".join([*catalog.FORMATS, *catalog.BLOCK_FORMATS])
     raise ValueError(
-        f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], lba_m<M>e<E>_b<bias>[_paper]"
+        f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], lba_m<M>e<E>_b<bias>[_paper],"
+        " posit<n>, log<integer bits>.<fraction bits>[b<bias>], bfp<mantissa bits>_<block>"
     )

@@ -3,8 +3,8 @@
 Every plan gives the same bits; they differ in speed. The conditions are the ones under which a step commits no error
 but the declared rounding:
 
-- a product of operands with s_a and s_b significant bits is exact in a carrier of q bits if s_a + s_b <= q and its
-  lowest bit and its exponent stay in the carrier's range;
+- a product of operands with s_a and s_b significant bits is exact in a carrier of q bits if s_a + s_b <= q (powers of
+  two, with one bit, only shift: s <= q) and its lowest bit and its exponent stay in the carrier's range;
 - the sum is then rounded to odd in the carrier, and rounding that to p bits equals rounding the exact sum in every
   mode if q >= p + 2 (Boldo and Melquiond, IEEE TC 57(4), 2008);
 - where the accumulator's format is the carrier itself and the mode is RNE, the carrier's own fused step is the
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .formats import FloatFormat, Subnormals
+from .formats import FloatFormat
 from .kernels import gemm, modes
-from .parameters import FLOAT32, FLOAT64, Carrier, carrier_of, needs_normalising, parameter_row
+from .parameters import FLOAT32, FLOAT64, Carrier, carrier_of, fast_form, needs_normalising, parameter_row
 from .rounding import Overflow, Rounding
 
 
@@ -52,7 +52,7 @@ def facts(x: NDArray[Any], label: str) -> Facts:
         position = f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
         raise ValueError(
             f"{label}{position} is {x[where]}: products are exact for finite operands only;"
-            " replace it or quantize with SATURATE"
+            " replace it first (quantizing with SATURATE clamps infinities, a NaN stays)"
         )
     significand = seen | 1 << trailing
     empty = (significand & -significand).bit_length() - 1
@@ -85,7 +85,7 @@ def _plan_in(carrier: Carrier, accumulator: Accumulator, a: Facts, b: Facts, c: 
         obstacle = _products_obstacle(carrier, accumulator, a, b)
         if obstacle:
             return obstacle
-    mode = modes.NATIVE if native else int(accumulator.rounding)
+    mode = _native_mode(accumulator) if native else int(accumulator.rounding)
     product = accumulator.product
     product_format = accumulator.product_format
     highest_product = a.highest + b.highest + 2 if product_format is None else product_format.emax
@@ -102,7 +102,7 @@ def _plan_in(carrier: Carrier, accumulator: Accumulator, a: Facts, b: Facts, c: 
         watched = watched or accumulator.overflow is Overflow.ERROR
         if not outer_native and (obstacle := _format_obstacle(carrier, outer, held, accumulator.format.emax, watched)):
             return obstacle
-        outer_mode = modes.NATIVE if outer_native else int(outer.rounding)
+        outer_mode = _native_mode(outer) if outer_native else int(outer.rounding)
     product_mode = modes.NO_ROUNDING if product is None else int(product.rounding)
     top = _highest_sum(accumulator, a, b, c)
     if _always_finite(carrier, accumulator, top):
@@ -133,6 +133,8 @@ def _operands_obstacle(carrier: Carrier, *operands: Facts | None) -> str:
 
 def _products_obstacle(carrier: Carrier, accumulator: Accumulator, a: Facts, b: Facts) -> str:
     bits = a.significant_bits + b.significant_bits
+    if 1 in (a.significant_bits, b.significant_bits):
+        bits -= 1  # a power of two only shifts
     if bits > carrier.precision:
         return (
             f"operands have {a.significant_bits} and {b.significant_bits} significant bits, their products {bits};"
@@ -185,14 +187,14 @@ def _always_finite(carrier: Carrier, accumulator: Accumulator, top: int) -> bool
 
 def _form(carrier: Carrier, fmt: FloatFormat, rounding: Rounding, top: int) -> int:
     """The faster form of this rounding that is exact for finite values below 2**(top+1), or 0 for the general one."""
-    if not fmt.has_negative_zero or fmt.mantissa_bits == 0 or fmt.precision > carrier.precision - 2:
+    if not fmt.has_negative_zero or fmt.precision > carrier.precision - 2:
         return 0
-    if needs_normalising(fmt, carrier):
-        return 0
-    if fmt.subnormals is not Subnormals.GRADUAL:
-        return modes.UNIFORM if rounding in (Rounding.RNE, Rounding.RNA, Rounding.RTZ) else 0
-    inside = top + carrier.precision - fmt.precision <= carrier.emax
-    return modes.MAGIC if rounding is Rounding.RNE and inside else 0
+    form = fast_form(fmt, rounding, carrier)
+    return form if top + carrier.precision - fmt.precision <= carrier.emax else 0
+
+
+def _native_mode(accumulator: Accumulator) -> int:
+    return modes.NATIVE_IEEE if accumulator.overflow is Overflow.IEEE else modes.NATIVE
 
 
 def _is_native(carrier: Carrier, accumulator: Accumulator) -> bool:

@@ -35,12 +35,14 @@ def matmul(
     products that no carrier holds exactly, a result dtype that lacks members of the output format; OverflowError
     under Overflow.ERROR.
     """
+    if not isinstance(accumulator, Accumulator):
+        raise TypeError(f"accumulator {str(accumulator)[:60]!r}: give an Accumulator, such as Accumulator(format)")
     del seed, stream
     if words is not None:
         raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")
     left, right = _operand(a, "a"), _operand(b, "b")
     dtype = np.result_type(left, right)
-    shape = _result_shape(left, right)
+    shape = result_shape(left, right)
     output = accumulator.combining.format
     if not carrier_of(dtype).holds(output):
         raise ValueError(f"{output} has values that {dtype} does not hold: give float64 operands")
@@ -53,7 +55,7 @@ def matmul(
         return np.empty(shape, dtype)
     plan = choose(accumulator, *known)
     result = _product(plan, left, right, addend, shape, accumulator).astype(dtype, copy=False)
-    _check_result(result, accumulator)
+    check_result(result, accumulator)
     return result
 
 
@@ -88,7 +90,8 @@ def _addend(c: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
-def _result_shape(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, ...]:
+def result_shape(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, ...]:
+    """Shape of a @ b. Errors: ValueError for dimensions that do not match or broadcast."""
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(
             f"a {a.shape} and b {b.shape} do not match: a's last dimension {a.shape[-1]} against"
@@ -108,12 +111,13 @@ def _rounded_addend(c: Any, shape: tuple[int, ...], dtype: np.dtype[Any], accumu
     return rounded.astype(dtype)
 
 
-def _panels(x: NDArray[Any], batch: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def panels(x: NDArray[Any], batch: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """x as contiguous [1 or batch size, rows, columns] of dtype; a copy only where the layout or dtype asks for it."""
     matrix = x.shape[-2:]
     if all(size == 1 for size in x.shape[:-2]):
         return np.ascontiguousarray(x.reshape(1, *matrix), dtype=dtype)
-    return np.ascontiguousarray(np.broadcast_to(x, (*batch, *matrix)).reshape(-1, *matrix), dtype=dtype)
+    size = int(np.prod(batch))
+    return np.ascontiguousarray(np.broadcast_to(x, (*batch, *matrix)).reshape(size, *matrix), dtype=dtype)
 
 
 def _product(
@@ -131,8 +135,8 @@ def _product(
         return product.swapaxes(-1, -2).copy()
     batch = shape[:-2]
     dtype = plan.carrier.dtype
-    a, b = _panels(a, batch, dtype), _panels(b, batch, dtype)
-    total = np.zeros((int(np.prod(batch)), *shape[-2:]), dtype) if c is None else _panels(c, batch, dtype).copy()
+    a, b = panels(a, batch, dtype), panels(b, batch, dtype)
+    total = np.zeros((int(np.prod(batch)), *shape[-2:]), dtype) if c is None else panels(c, batch, dtype).copy()
     if total.shape[0] == 1 != int(np.prod(batch)):
         total = np.repeat(total, int(np.prod(batch)), axis=0)
     launch(plan, accumulator, a, b, total)
@@ -164,7 +168,7 @@ def _row(accumulator: Accumulator, carrier: Carrier, watched: bool) -> NDArray[A
     return parameter_row(accumulator.format, accumulator.rounding, accumulator.overflow, bits, carrier, watched)
 
 
-def _check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
+def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
     """Operands were finite, so what is not finite here overflowed on the way; raise where that is an error."""
     parts = (accumulator, accumulator.product, accumulator.combining)
     fmt = accumulator.combining.format
@@ -178,5 +182,6 @@ def _check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
     if not fmt.has_nan and (bad := np.isnan(result)).any():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), result.shape))
         raise ValueError(
-            f"output {where} met infinity - infinity, and {fmt} has no NaN; use SATURATE or a format with NaN"
+            f"output {where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
+            " use SATURATE or a format with NaN"
         )

@@ -8,10 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .formats import ElementFormat, FloatFormat, Subnormals, code_dtype
+from . import blocks
+from .decoding import decode_into
+from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, LogFormat, Subnormals, code_dtype
 from .kernels import elementwise, modes, threads
-from .parameters import FLOAT64, Carrier, carrier_of, check_policy, loop_row
-from .rounding import Overflow, Rounding
+from .log_rows import as_float
+from .parameters import (
+    FLOAT64,
+    Carrier,
+    carrier_of,
+    check_policy,
+    check_rounding,
+    direct_code,
+    fast_form,
+    loop_row,
+    plain_end,
+    short_code,
+    stochastic_form,
+)
+from .rounding import Overflow, Rounding, check_members
 from .text import remember_text
 from .words import check_random_bits, counter, given_words, unit_bytes
 
@@ -28,20 +43,22 @@ class Quantizer:
 
     random_bits: for the stochastic modes, 1 to 32; None means 32. Element i of an array draws the word of
     (seed, stream, offset + i), in C order; or `words` gives one integer in [0, 2**random_bits) per element.
+    axis: along which the blocks of a BlockFormat lie.
     """
 
-    fmt: ElementFormat
+    fmt: Format
     rounding: Rounding = Rounding.RNE
     overflow: Overflow = Overflow.SATURATE
     random_bits: int | None = None
     axis: int = field(default=-1, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fmt, ElementFormat):
+        if not isinstance(self.fmt, Format):
             raise TypeError(f"format {self.fmt!r}: give a format record; parse_format(name) makes one from a name")
-        object.__setattr__(self, "rounding", Rounding(self.rounding))
-        object.__setattr__(self, "overflow", Overflow(self.overflow))
+        check_members(self.rounding, self.overflow)
+        object.__setattr__(self, "axis", blocks.check_axis(self.axis))
         check_policy(self.fmt, self.overflow)
+        check_rounding(self.fmt, self.rounding)
         bits = check_random_bits(self.stochastic, self.random_bits, self.rounding.name)
         object.__setattr__(self, "random_bits", bits)
         remember_text(self)
@@ -70,7 +87,10 @@ class Quantizer:
         """
         array = self._input(x)
         result = array_out(out, array, array.dtype)
-        return self._apply(array, result, out, self._draw(array, seed, stream, offset, words))
+        draw = self._draw(array, seed, stream, offset, words)
+        if isinstance(self.fmt, BlockFormat):
+            return blocks.quantize(self._blockwise(self.fmt), array, result, draw, keep=out is not None)
+        return self._apply(self.fmt, array, result, out, draw)
 
     def encode(
         self,
@@ -80,19 +100,39 @@ class Quantizer:
         stream: int = 0,
         offset: int = 0,
         words: Any = None,
-        out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
+        out: Any = None,
+    ) -> Any:
         """The codepoints that x rounds to: float32 or float64 [...] -> the smallest unsigned dtype, same shape.
 
-        decode(encode(x)) equals quantize(x). NaN becomes the canonical NaN code. Errors as in `quantize`.
+        Of a BlockFormat: BlockCodes, whose scales have the blocks along the axis; `out` is then BlockCodes too, and its
+        arrays are those of the result. decode(encode(x)) equals quantize(x). NaN becomes the canonical NaN code.
+        Errors as in `quantize`.
         """
         array = self._input(x, codes=True)
+        draw = self._draw(array, seed, stream, offset, words)
+        if isinstance(self.fmt, BlockFormat):
+            return self._encode_blocks(self.fmt, array, draw, out)
         result = array_out(out, array, code_dtype(self.fmt.bits))
-        return self._apply(array, result, out, self._draw(array, seed, stream, offset, words))
+        return self._apply(self.fmt, array, result, out, draw)
+
+    def _blockwise(self, fmt: BlockFormat) -> blocks.Blockwise:
+        return blocks.Blockwise(fmt, self.rounding, self.overflow, self.random_bits, self.axis)
+
+    def _encode_blocks(self, fmt: BlockFormat, x: NDArray[Any], draw: tuple[Any, ...], out: Any) -> BlockCodes:
+        elements, scales, tensor_scale = blocks.encode(self._blockwise(fmt), x, draw)
+        codes = BlockCodes(elements, _to_nearest(fmt.scale).encode(scales.astype(np.float64)), tensor_scale)
+        if out is None:
+            return codes
+        if not isinstance(out, BlockCodes):
+            raise TypeError(f"out is {type(out).__name__}: {fmt} is encoded to BlockCodes")
+        result = array_out(out.elements, elements, elements.dtype), array_out(out.scales, scales, codes.scales.dtype)
+        result[0][...], result[1][...] = codes.elements, codes.scales
+        return BlockCodes(*result, tensor_scale)
 
     def decode(self, codes: Any, *, dtype: DTypeLike = np.float64, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Values of codepoints: unsigned integers [...] -> dtype (float64 or float32) [...], exact.
 
+        Of a BlockFormat: BlockCodes -> values; in float32 those of ScaleRule.RATIO are rounded to it, to nearest even.
         Errors: TypeError for codes that are not integers; ValueError for codes out of range and for float32 where the
         format needs more.
         """
@@ -100,9 +140,14 @@ class Quantizer:
         if wanted not in (np.float32, np.float64):
             raise TypeError(f"dtype {wanted}: values are decoded to float32 or float64")
         self._check_carrier(carrier_of(wanted))
+        if isinstance(self.fmt, BlockFormat):
+            values = blocks.decode(self.fmt, codes, self.axis, wanted)
+            result = array_out(out, values, wanted)
+            result[...] = values
+            return result
         array = np.asarray(codes)
         result = array_out(out, array, wanted)
-        result[...] = _decode(self.fmt, array)
+        decode_into(self.fmt, array, result)
         return result
 
     def _check_carrier(self, carrier: Carrier) -> None:
@@ -144,11 +189,21 @@ class Quantizer:
         keys = (np.uint64(counter(n, v)) for n, v in (("seed", seed), ("stream", stream), ("offset", offset)))
         return _DRAWN[unit_bytes(self.random_bits)], _NO_WORDS, *keys
 
-    def _apply(self, x: NDArray[Any], result: NDArray[Any], out: Any, draw: tuple[Any, ...]) -> NDArray[Any]:
+    def _apply(
+        self, fmt: ElementFormat, x: NDArray[Any], result: NDArray[Any], out: Any, draw: tuple[Any, ...]
+    ) -> NDArray[Any]:
+        if isinstance(fmt, LogFormat) and self.rounding is not Rounding.RNL:
+            fmt = as_float(fmt) or fmt
         carrier = carrier_of(x.dtype)
-        row, normalise = loop_row(self.fmt, self.rounding, self.overflow, self.random_bits, carrier)
-        errors = self._errors(encodes=result.dtype.kind == "u")
-        loop = elementwise.make_quantize(int(self.rounding), int(normalise), draw[0], int(errors != 0))
+        row, normalise = loop_row(fmt, self.rounding, self.overflow, self.random_bits, carrier)
+        encodes = result.dtype.kind == "u"
+        errors = self._errors(encodes=encodes)
+        form = fast_form(fmt, self.rounding, carrier, self.overflow) or stochastic_form(fmt, self.rounding, carrier)
+        form += plain_end(fmt, row)
+        mode = int(self.rounding) + form
+        if encodes:
+            mode += direct_code(fmt, self.rounding, form, errors) or short_code(fmt, carrier)
+        loop = elementwise.make_quantize(mode, int(normalise), draw[0], errors)
         flat_in = np.ascontiguousarray(x).reshape(-1)
         # A result that must be refused leaves the caller's array as it was.
         direct = result.flags.c_contiguous and not (errors and out is not None)
@@ -185,6 +240,7 @@ class Quantizer:
             middle = (first + bound) // 2
             first, bound = (first, middle) if part(first, middle) & errors else (middle, bound)
         met = part(first, first + 1)
+        assert not isinstance(self.fmt, BlockFormat)
         if met & modes.SAW_NAN:
             raise ValueError(f"NaN at element {first}: {self.fmt} has no NaN; replace it before quantizing")
         if met & modes.SAW_UNCODED:
@@ -217,17 +273,5 @@ def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -
 
 
 @lru_cache(maxsize=256)
-def _value_table(fmt: ElementFormat) -> NDArray[np.float64]:
-    table: NDArray[np.float64] = fmt.decode(np.arange(1 << fmt.bits, dtype=np.uint64))
-    table.setflags(write=False)
-    return table
-
-
-def _decode(fmt: ElementFormat, codes: NDArray[Any]) -> NDArray[np.float64]:
-    if fmt.bits > 16 or codes.dtype.kind != "u":
-        values: NDArray[np.float64] = np.asarray(fmt.decode(codes))
-        return values
-    if codes.dtype.itemsize * 8 > fmt.bits and codes.size and int(codes.max()) >> fmt.bits:
-        fmt.decode(codes)  # raises the sentence about the first code out of range
-    taken: NDArray[np.float64] = np.take(_value_table(fmt), codes)
-    return taken
+def _to_nearest(fmt: FloatFormat) -> Quantizer:
+    return Quantizer(fmt)

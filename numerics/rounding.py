@@ -1,6 +1,7 @@
 """How a value moves to a grid, and what happens above its top."""
 
 from enum import IntEnum
+from typing import Any
 
 from .kernels import modes
 
@@ -32,10 +33,14 @@ class Rounding(IntEnum):
     SR_C = modes.SR_C
     """stochastic, k = nu 2**r to nearest, ties to even: P3109 StochasticC; bias at most ulp 2**-(r+1)"""
 
+    RNL = modes.RNL
+    """to nearest in the log domain, for logarithmic formats: up from 2**((k + 1/2) * 2**-f) on, the geometric mean of
+    the neighbouring powers, which no float equals"""
+
     @property
     def stochastic(self) -> bool:
         """Whether the mode needs random words."""
-        return self >= Rounding.SR
+        return Rounding.SR <= self <= Rounding.SR_C
 
 
 class Overflow(IntEnum):
@@ -52,3 +57,11 @@ class Overflow(IntEnum):
     """modulo 2**bits; fixed point only"""
     ERROR = 4
     """raises OverflowError naming the first element"""
+
+
+def check_members(rounding: Any, overflow: Any) -> None:
+    """Refuse anything but members: the integers of one enumeration mean something else in the other."""
+    for label, value, kind in (("rounding", rounding, Rounding), ("overflow", overflow, Overflow)):
+        if not isinstance(value, kind):
+            names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+            raise TypeError(f"{label} = {value!r}: give one of {names}")

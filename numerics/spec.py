@@ -6,19 +6,34 @@ from functools import lru_cache
 from typing import Any
 
 from .accumulator import Accumulator
-from .formats import ElementFormat, FixedFormat, FloatFormat, NanEncoding, Subnormals
+from .formats import (
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    Format,
+    LogFormat,
+    NanEncoding,
+    PositFormat,
+    ScaleRule,
+    Subnormals,
+)
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .text import canonical_text
 
-_RECORDS = {cls.__name__: cls for cls in (FloatFormat, FixedFormat, Quantizer, Accumulator)}
-_ENUMS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (NanEncoding, Subnormals, Rounding, Overflow)}
+_FORMATS = (FloatFormat, FixedFormat, PositFormat, LogFormat, BlockFormat)
+_RECORDS = {cls.__name__: cls for cls in (*_FORMATS, Quantizer, Accumulator)}
+_ENUMS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (NanEncoding, Subnormals, ScaleRule, Rounding, Overflow)}
 
 
-def dumps(record: ElementFormat | Quantizer | Accumulator) -> str:
-    """Canonical JSON of a record, names included; loads(dumps(x)) == x."""
+def dumps(record: Format | Quantizer | Accumulator) -> str:
+    """Canonical JSON of a record, names included; loads(dumps(x)) == x. Errors: TypeError for anything else."""
     text: str | None = getattr(record, "_text", None)
-    return canonical_text(record) if text is None else text
+    if text is not None:
+        return text
+    if type(record) not in _RECORDS.values():
+        raise TypeError(f"{record!r} is not a format, quantizer or accumulator")
+    return canonical_text(record)
 
 
 @lru_cache(maxsize=4096)

@@ -34,6 +34,8 @@ def random_words(
     """
     if not 1 <= random_bits <= 32:
         raise ValueError(f"random_bits = {random_bits}: give 1 to 32")
+    if count < 0:
+        raise ValueError(f"count = {count}: give how many words, at least 0")
     seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
     size = unit_bytes(random_bits)
     units = 16 // size

@@ -16,11 +16,14 @@ class FixedFormat:
 
     fraction_bits may be negative (a coarse grid) or exceed bits. Up to 64 bits on codes; values are floats, so a
     format whose codes need more than 53 significant bits is encoded, not decoded. No NaN, no infinity, no -0.
+    symmetric: the most negative code is left unused (OCP MXINT8): values saturate at plus and minus the largest one,
+    and only `decode` knows that code.
     """
 
     bits: int
     fraction_bits: int = 0
     signed: bool = field(default=True, kw_only=True)
+    symmetric: bool = field(default=False, kw_only=True)
     name: str = field(default="", kw_only=True, compare=False)
     source: str = field(default="", kw_only=True, compare=False)
 
@@ -37,6 +40,8 @@ class FixedFormat:
             raise ValueError(f"fraction_bits = {self.fraction_bits!r}: give an integer")
         if not -900 <= self.fraction_bits <= 1000:
             raise ValueError(f"fraction_bits = {self.fraction_bits}: values leave float64; give -900 to 1000")
+        if self.symmetric and not self.signed:
+            raise ValueError("symmetric = True with signed = False: only a signed format has negative values to cut")
 
     @property
     def precision(self) -> int:
@@ -51,7 +56,7 @@ class FixedFormat:
     @property
     def lowest_integer(self) -> int:
         """The most negative value in units of the grid step."""
-        return -(1 << self.precision) if self.signed else 0
+        return -(1 << self.precision) + int(self.symmetric) if self.signed else 0
 
     @property
     def quantum(self) -> float:
@@ -69,7 +74,7 @@ class FixedFormat:
         return math.ldexp(self.lowest_integer, -self.fraction_bits)
 
     def codepoints(self) -> range:
-        """All codepoints in order, from 0; the negative values come last."""
+        """All codepoints in order, from 0, an unused one too; the negative values come last."""
         return range(1 << self.bits)
 
     def integers(self, codes: Any) -> NDArray[Any]:

@@ -38,6 +38,12 @@ class Subnormals(Enum):
     FULL_BINADE = "full_binade"
     """NORMAL_BINADE with the value 2**emin in the value set although it has no code: the set in which arithmetic is
     sometimes simulated (LBA, arXiv 2401.14110). `encode` refuses that one value"""
+    NO_ZERO = "no_zero"
+    """one more binade of normals, the all-zeros code its first value: the format has no zero (OCP E8M0). Unsigned only.
+    Zero, and what is smaller than the smallest value after rounding as above, becomes the smallest value"""
+
+
+_WHOLE_BINADE = (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE, Subnormals.NO_ZERO)
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,13 @@ class FloatFormat:
             raise ValueError(f"bias = {self.bias!r}: give an integer, or None for 2**(exponent_bits-1)-1")
         if isinstance(self.subnormals, bool):
             object.__setattr__(self, "subnormals", Subnormals.GRADUAL if self.subnormals else Subnormals.FLUSH)
-        if not isinstance(self.subnormals, Subnormals) or not isinstance(self.nan, NanEncoding):
-            raise ValueError(
-                f"subnormals = {self.subnormals!r}, nan = {self.nan!r}: give Subnormals and NanEncoding members"
-            )
+        for label, kind in (("subnormals", Subnormals), ("nan", NanEncoding)):
+            if not isinstance(getattr(self, label), kind):
+                names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+                raise ValueError(f"{label} = {getattr(self, label)!r}: give one of {names}")
+        for label in ("signed", "infinities"):
+            if not isinstance(getattr(self, label), bool):
+                raise ValueError(f"{label} = {getattr(self, label)!r}: give True or False")
         if self.mantissa_bits > 52 or self.exponent_bits > 64:
             raise ValueError(f"{self._shape}: more than float64 holds (52 mantissa bits); use a narrower format")
         if self.exponent_bits == 0:
@@ -99,6 +108,8 @@ class FloatFormat:
             raise ValueError(
                 "without mantissa bits the top exponent code cannot hold infinity and NaN: change nan or infinities"
             )
+        if self.subnormals is Subnormals.NO_ZERO and self.signed:
+            raise ValueError("a signed format cannot be without zero: Subnormals.NO_ZERO goes with signed=False")
         if self.nan is NanEncoding.NEGATIVE_ZERO and not self.signed:
             raise ValueError("an unsigned format has no code of -0 for NanEncoding.NEGATIVE_ZERO: use TOP_CODE or NONE")
         if self.largest_code < 1:
@@ -118,7 +129,21 @@ class FloatFormat:
 
     @property
     def _shape(self) -> str:
-        return self.name or f"e{self.exponent_bits}m{self.mantissa_bits}"
+        if self.name:
+            return self.name
+        usual = (1 << min(max(self.exponent_bits - 1, 0), 64)) - 1
+        bias = "" if self.bias in (None, usual) and self.exponent_bits else f"b{self.bias}"
+        told = [
+            word
+            for word, differs in (
+                ("unsigned", not self.signed),
+                (f"subnormals {self.subnormals.value}", self.subnormals is not Subnormals.GRADUAL),
+                ("no infinities", not self.infinities),
+                (f"NaN {self.nan.value}", self.nan is not NanEncoding.IEEE),
+            )
+            if differs
+        ]
+        return f"e{self.exponent_bits}m{self.mantissa_bits}{bias}" + (f" ({', '.join(told)})" if told else "")
 
     def _exponent_of(self, code: int) -> int:
         """Exponent of the leading bit of a positive code's magnitude."""
@@ -129,7 +154,7 @@ class FloatFormat:
 
     @property
     def _lowest_normal_field(self) -> int:
-        return 0 if self.subnormals in (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE) else 1
+        return 0 if self.subnormals in _WHOLE_BINADE else 1
 
     @property
     def _lowest_exponent(self) -> int:
@@ -183,6 +208,11 @@ class FloatFormat:
     def has_nan(self) -> bool:
         """Whether some codepoint is NaN."""
         return self.nan is not NanEncoding.NONE
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether zero is a value."""
+        return self.subnormals is not Subnormals.NO_ZERO
 
     @property
     def has_negative_zero(self) -> bool:
@@ -244,13 +274,15 @@ class FloatFormat:
         values = np.ldexp(significand, (self._lowest_exponent + steps).astype(np.int32))
         if self.subnormals is Subnormals.FLUSH:
             values = np.where(normal, values, 0.0)
-        values = np.where(magnitude == 0, 0.0, values)
-        values = np.where(above, np.nan, values)
+        if self.has_zero:
+            values = np.where(magnitude == 0, 0.0, values)
         if self.infinity_code is not None:
-            values = np.where(magnitude == np.uint64(self.infinity_code), np.inf, values)
+            infinite = magnitude == np.uint64(self.infinity_code)
+            values, above = np.where(infinite, np.inf, values), above & ~infinite
         values = np.where(negative, -values, values)
         if self.nan is NanEncoding.NEGATIVE_ZERO:
-            values = np.where(codes == np.uint64(self.nan_code or 0), np.nan, values)
+            above = above | (codes == np.uint64(self.nan_code or 0))
+        values = np.where(above, np.nan, values)  # last: every NaN code is the same NaN, without a sign
         result: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
         return result
 

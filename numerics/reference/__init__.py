@@ -3,6 +3,7 @@
 Values are Python floats (float64 holds every format exactly); what lies between them is `fractions.Fraction`.
 """
 
+from . import arithmetic, logscale
 from .decision import floor_log2, rounds_up, stochastic_threshold
 from .floats import lower_neighbour, magnitude_code, round_exact
 from .products import accumulate, add, matmul, multiply_add
@@ -11,10 +12,12 @@ from .values import decode_code, encode, encode_value, quantize, round_value
 __all__ = [
     "accumulate",
     "add",
+    "arithmetic",
     "decode_code",
     "encode",
     "encode_value",
     "floor_log2",
+    "logscale",
     "lower_neighbour",
     "magnitude_code",
     "matmul",

@@ -7,7 +7,7 @@ from ..formats import FloatFormat, NanEncoding, Subnormals
 from ..rounding import Overflow, Rounding
 from .decision import floor_log2, rounds_up
 
-_WHOLE = (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE)
+_WHOLE = (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE, Subnormals.NO_ZERO)
 
 
 def lower_neighbour(magnitude: Fraction, fmt: FloatFormat) -> tuple[Fraction, Fraction]:
@@ -63,11 +63,11 @@ def round_exact(
     up = rounds_up(fraction, rounding, negative=below_zero, odd=odd, word=word, random_bits=random_bits)
     result = lo + ulp if up else lo
     if fmt.subnormals is not Subnormals.GRADUAL and result < Fraction(fmt.smallest_normal):
-        result = Fraction(0)
+        result = Fraction(fmt.smallest_normal) if fmt.subnormals is Subnormals.NO_ZERO else Fraction(0)
     if result > Fraction(fmt.max):
         return _overflowed(fmt, rounding, overflow, below_zero)
     value = float(result)
-    return -value if below_zero and (value or fmt.has_negative_zero) else value
+    return -value if below_zero and fmt.signed and (value or fmt.has_negative_zero) else value
 
 
 def _overflowed(fmt: FloatFormat, rounding: Rounding, overflow: Overflow, negative: bool) -> float:
@@ -107,7 +107,7 @@ def encode_value(value: float, fmt: FloatFormat) -> int:
             raise ValueError(f"{value} in {fmt}, which has no infinity")
         return sign | fmt.infinity_code
     code = magnitude_code(Fraction(abs(value)), fmt)
-    if code < 1 and value:
+    if code < 1 and value and fmt.subnormals is not Subnormals.NO_ZERO:
         raise ValueError(f"{value} is a value of {fmt} without a code")
     return sign | code
 
@@ -124,7 +124,9 @@ def decode_code(code: int, fmt: FloatFormat) -> float:
     top, fraction = magnitude >> fmt.mantissa_bits, magnitude & ((1 << fmt.mantissa_bits) - 1)
     scale = Fraction(2) ** -fmt.mantissa_bits
     assert fmt.bias is not None
-    if magnitude == 0 or (top == 0 and fmt.subnormals is Subnormals.FLUSH):
+    if top == 0 and fmt.subnormals is Subnormals.FLUSH:
+        return sign * 0.0
+    if magnitude == 0 and fmt.subnormals is not Subnormals.NO_ZERO:
         return sign * 0.0
     if top == 0 and fmt.subnormals is Subnormals.GRADUAL:
         return sign * float(fraction * scale * Fraction(2) ** (1 - fmt.bias))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats import ElementFormat, FixedFormat
+from ..formats import BlockFormat, ElementFormat, FixedFormat, LogFormat, PositFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from . import fixed, floats
+from . import block, fixed, floats, log, posit
 
 
 def round_value(
@@ -21,8 +21,12 @@ def round_value(
     *,
     word: int | None = None,
     random_bits: int | None = None,
+    precision: int = 53,
 ) -> float:
-    """One rounding of a float, specials included. Errors: as `round_exact`; ValueError for a stray NaN."""
+    """One rounding of a float, specials included; precision: 53 or 24, which table of values a LogFormat has.
+
+    Errors: as `round_exact`; ValueError for a stray NaN.
+    """
     if math.isnan(x):
         if not fmt.has_nan:
             raise ValueError(f"NaN in {fmt}, which has none")
@@ -31,6 +35,15 @@ def round_value(
         if math.isinf(x):
             return float(fixed.round_infinite(x, fmt, overflow))
         return float(fixed.round_exact(Fraction(x), fmt, rounding, overflow, word=word, random_bits=random_bits))
+    if isinstance(fmt, PositFormat):
+        if math.isinf(x):
+            return posit.round_infinite(x, fmt, overflow)
+        return posit.round_exact(Fraction(x), fmt, rounding, overflow, word=word, random_bits=random_bits)
+    if isinstance(fmt, LogFormat):
+        if math.isinf(x):
+            return log.round_infinite(x, fmt, overflow, precision=precision)
+        exact = Fraction(x)
+        return log.round_exact(exact, fmt, rounding, overflow, word=word, random_bits=random_bits, precision=precision)
     if math.isinf(x):
         return floats.round_infinite(x, fmt, overflow)
     negative = math.copysign(1.0, x) < 0
@@ -39,32 +52,60 @@ def round_value(
     )
 
 
-def encode_value(value: float, fmt: ElementFormat) -> int:
+def encode_value(value: float, fmt: ElementFormat, *, precision: int = 53) -> int:
     """Codepoint of a member of the format. Errors: ValueError for a value that has no code."""
+    if isinstance(fmt, LogFormat):
+        return log.encode_value(value, fmt, precision=precision)
+    if isinstance(fmt, PositFormat):
+        return posit.encode_value(value, fmt)
     return fixed.encode_value(value, fmt) if isinstance(fmt, FixedFormat) else floats.encode_value(value, fmt)
 
 
-def decode_code(code: int, fmt: ElementFormat) -> float:
+def decode_code(code: int, fmt: ElementFormat, *, precision: int = 53) -> float:
     """Value of a codepoint."""
+    if isinstance(fmt, LogFormat):
+        return log.decode_code(code, fmt, precision=precision)
+    if isinstance(fmt, PositFormat):
+        return posit.decode_code(code, fmt)
     return fixed.decode_code(code, fmt) if isinstance(fmt, FixedFormat) else floats.decode_code(code, fmt)
 
 
 def quantize(x: Any, quantizer: Quantizer, *, words: Any = None) -> NDArray[Any]:
     """`quantizer.quantize(x, words=words)`, element by element."""
     array = np.asarray(x)
+    q, fmt = quantizer, quantizer.fmt
+    if isinstance(fmt, BlockFormat):
+        return block.quantize(array, fmt, _policy(q, array), q.axis, words)
     given = [None] * array.size if words is None else [int(w) for w in np.asarray(words).ravel()]
     values = [
         round_value(
-            float(v), quantizer.fmt, quantizer.rounding, quantizer.overflow, word=w, random_bits=quantizer.random_bits
+            float(v),
+            fmt,
+            q.rounding,
+            q.overflow,
+            word=w,
+            random_bits=q.random_bits,
+            precision=_precision(array),
         )
         for v, w in zip(array.ravel(), given, strict=True)
     ]
     return np.array(values, dtype=array.dtype).reshape(array.shape)
 
 
-def encode(x: Any, quantizer: Quantizer, *, words: Any = None) -> NDArray[Any]:
-    """`quantizer.encode(x, words=words)`, element by element, as Python integers in an object array."""
-    array = np.asarray(x)
-    values = quantize(array.astype(np.float64), quantizer, words=words)
-    codes = [encode_value(float(v), quantizer.fmt) for v in values.ravel()]
+def encode(x: Any, quantizer: Quantizer, *, words: Any = None) -> Any:
+    """`quantizer.encode(x, words=words)`, element by element, as Python integers in object arrays."""
+    array, fmt = np.asarray(x), quantizer.fmt
+    if isinstance(fmt, BlockFormat):
+        return block.encode(array, fmt, _policy(quantizer, array), quantizer.axis, words)
+    own = array if isinstance(fmt, LogFormat) else array.astype(np.float64)
+    values, precision = quantize(own, quantizer, words=words), _precision(array)
+    codes = [encode_value(float(v), fmt, precision=precision) for v in values.ravel()]
     return np.array(codes, dtype=object).reshape(array.shape)
+
+
+def _policy(quantizer: Quantizer, array: NDArray[Any]) -> block.Policy:
+    return block.Policy(quantizer.rounding, quantizer.overflow, quantizer.random_bits, array.dtype == np.float64)
+
+
+def _precision(array: NDArray[Any]) -> int:
+    return 24 if array.dtype == np.float32 else 53

@@ -1,0 +1,200 @@
+"""Faster forms of what `magnitude` does, each exact under conditions that the caller has checked.
+
+The tests compare every form with the general one bit for bit.
+"""
+
+import numpy as np
+
+from ._jit import core
+from .modes import (
+    CODE_BASE,
+    CODE_INFINITY,
+    CODE_NAN,
+    CODE_NORMAL,
+    CODE_SHIFTER,
+    CODE_SIGN,
+    DROP,
+    EMIN,
+    LARGEST,
+    LAST_CODE,
+    OFFSET,
+    OVER_CODE,
+    OVER_POSITIVE,
+    QUANTUM,
+    RANDOM_MASK,
+    RNA,
+    RNE,
+    RTN,
+    RTO,
+    RTP,
+    RTZ,
+    SMALLEST,
+)
+from .primitives import from_bits, to_bits
+
+U32, U64 = np.uint32, np.uint64
+
+
+def _make_uniform_magnitude(U, WIDTH):
+    ONE, ZERO = U(1), U(0)
+
+    def uniform_magnitude(a, negative, word, mode, facts):
+        """`round_magnitude` where every binade, or the carrier's subnormals too, drops the same number of bits.
+
+        The increment carries into the kept bits; below the smallest normal of a flushed format it is of no matter. Not
+        for SR_B and SR_C, not without mantissa bits.
+        """
+        drop = U(facts[DROP] & U(WIDTH - 1))  # a count that is known to be in range keeps the lanes narrow
+        step = U(ONE << drop)
+        low = U(step - ONE)
+        kept = U(a & U(ZERO - step))
+        if mode == RTZ:
+            return kept
+        if mode == RTO:
+            return U(kept | (step if kept != a else ZERO))
+        if mode == RNE:
+            more = U(U(low + U(U(a >> drop) & ONE)) >> ONE)
+        elif mode == RNA:
+            more = U(step >> ONE)
+        elif mode == RTP:
+            more = low if negative == ZERO else ZERO
+        elif mode == RTN:
+            more = low if negative != ZERO else ZERO
+        elif WIDTH == 32:  # SR: the top `drop` bits of the word; what they leave of it cannot carry
+            more = U(U(word >> ONE) >> U(U(U(31) - drop) & U(31)))
+        else:
+            more = U(U(word << U(31)) >> U(U(U(63) - drop) & U(63)))
+        return U(U(a + more) & U(ZERO - step))
+
+    return uniform_magnitude
+
+
+uniform_magnitude32 = core(_make_uniform_magnitude(U32, 32))
+uniform_magnitude64 = core(_make_uniform_magnitude(U64, 64))
+
+
+def _make_magic_magnitude(U, EXPONENT, TRAILING):
+    FIELD, ONE, ZERO = U(EXPONENT), U(1), U(0)
+    T, ULP = U(TRAILING), U(TRAILING << TRAILING)
+    HIGHEST = U(EXPONENT - (1 << TRAILING))  # the exponent of the carrier's largest power of two
+
+    def magic_magnitude(a, negative, mode, facts):
+        """`round_magnitude` by the carrier's own rounding: adding a power of two whose ulp is the grid step.
+
+        Deterministic modes, gradual underflow with a quantum that is a normal of the carrier, mantissa bits >= 1, and
+        a largest value whose exponent plus DROP stays in the carrier. The other modes correct the nearest neighbour.
+        """
+        lowest = U(U(facts[EMIN] - U(OFFSET)) << T)
+        power = min(U(max(U(a & FIELD), lowest) + U(facts[DROP] << T)), HIGHEST)
+        x, shifter = from_bits(a), from_bits(power)
+        shifted = x + shifter
+        near = shifted - shifter
+        if mode == RNE:
+            return to_bits(near)
+        ulp = from_bits(U(power - ULP))
+        if mode == RNA:
+            rest = x - near
+            return to_bits(near + ulp if rest + rest == ulp else near)
+        under, over = near - ulp, near + ulp
+        lower = under if near > x else near
+        if mode == RTZ:
+            return to_bits(lower)
+        upper = over if near < x else near
+        if mode == RTO:
+            other = upper if near < x else lower
+            return to_bits(near if U(to_bits(shifted) & ONE) != ZERO else other)
+        outward = negative == ZERO if mode == RTP else negative != ZERO
+        return to_bits(upper if outward else lower)
+
+    return magic_magnitude
+
+
+magic_magnitude32 = core(_make_magic_magnitude(U32, 0x7F800000, 23))
+magic_magnitude64 = core(_make_magic_magnitude(U64, 0x7FF << 52, 52))
+
+
+@core
+def shifted_magnitude32(a, word, facts):
+    """`round_magnitude32` for SR and gradual underflow, where the carrier's subnormals are far below the quantum.
+
+    One binade of the format or many, the discarded fraction is a shift of the significand either way; the shifts mean
+    what the vector instructions do, zero from 32 on.
+    """
+    field = U32(a >> U32(23))
+    shift = U32(facts[DROP] + U32(max(field, U32(facts[EMIN] - U32(OFFSET))) - field))
+    m = U32(U32(a & U32(0x7FFFFF)) | U32(0x800000))
+    left, right = U32(U32(32) - shift), U32(shift - U32(32))
+    near, far = U32(m << U32(left & U32(31))), U32(m >> U32(right & U32(31)))
+    near, far = near if left < U32(32) else U32(0), far if right < U32(32) else U32(0)
+    mask = facts[RANDOM_MASK]
+    room = U32(U32(U32(near | far) & mask) ^ mask)  # not ~: an add with overflow would keep the loop from vectorising
+    step = U32(U32(1) << U32(shift & U32(31)))
+    down = U32(a & U32(U32(0) - step))
+    inside = shift < U32(24)
+    down, step = down if inside else U32(0), step if inside else facts[QUANTUM]
+    return U32(down + (step if word > room else U32(0)))
+
+
+def _make_finish_plain(U, EXPONENT, QUIET):
+    INF, NAN, ZERO = U(EXPONENT), U(QUIET), U(0)
+
+    def finish_plain(rounded, a, sign, facts):
+        """`finish` where all overflows and infinities become one magnitude, no NaN, and the format has a -0."""
+        r = rounded if rounded >= facts[SMALLEST] else ZERO
+        r = r if r <= facts[LARGEST] else facts[OVER_POSITIVE]
+        return U(r | sign) if a <= INF else NAN
+
+    return finish_plain
+
+
+finish_plain32 = core(_make_finish_plain(U32, 0x7F800000, 0x7FC00000))
+finish_plain64 = core(_make_finish_plain(U64, 0x7FF << 52, 0xFFF << 51))
+
+
+def _make_short_code(U, EXPONENT, SIGN, WIDTH):
+    INF, TOP, ONE, ZERO, COUNT = U(EXPONENT), U(SIGN), U(1), U(0), U(WIDTH - 1)
+
+    def short_code(bits, facts):
+        """`code` where subnormals of the format are the carrier's normals, or their grids are the same."""
+        a = U(bits & U(TOP - ONE))
+        shifter = facts[CODE_SHIFTER]
+        small = U(to_bits(from_bits(a) + from_bits(shifter)) - shifter)
+        large = U(U(a >> U(facts[DROP] & COUNT)) - facts[CODE_BASE])
+        magnitude = large if a >= facts[CODE_NORMAL] else small
+        magnitude = magnitude if a != INF else facts[CODE_INFINITY]
+        sign = facts[CODE_SIGN] if bits >= TOP else ZERO
+        return U(magnitude | sign) if a <= INF else facts[CODE_NAN]
+
+    return short_code
+
+
+short_code32 = core(_make_short_code(U32, 0x7F800000, 0x80000000, 32))
+short_code64 = core(_make_short_code(U64, 0x7FF << 52, 1 << 63, 64))
+
+
+def _make_direct_code(U, EXPONENT, SIGN, TRAILING, WIDTH):
+    INF, TOP, T, COUNT, ZERO = U(EXPONENT), U(SIGN), U(TRAILING), U(WIDTH - 1), U(0)
+    HIGHEST = U(EXPONENT - (1 << TRAILING))
+
+    def direct_code(bits, facts):
+        """The codepoint that `bits` round to, to nearest even: `magic_magnitude`, `finish_plain` and `code` at once.
+
+        The sum with the shifter holds the number of grid steps in its low bits; each binade adds as many codes as it
+        has steps. What overflows has a larger code than the largest value.
+        """
+        sign = U(bits & TOP)
+        a = U(bits ^ sign)
+        lowest = U(U(facts[EMIN] - U(OFFSET)) << T)
+        exponent = max(U(a & INF), lowest)
+        power = min(U(exponent + U(facts[DROP] << T)), HIGHEST)
+        steps = U(to_bits(from_bits(a) + from_bits(power)) - power)
+        code = U(steps + U(U(exponent - lowest) >> U(facts[DROP] & COUNT)))
+        code = code if code <= facts[LAST_CODE] else facts[OVER_CODE]
+        code = U(code | (facts[CODE_SIGN] if sign != ZERO else ZERO))
+        return code if a <= INF else facts[CODE_NAN]
+
+    return direct_code
+
+
+direct_code32 = core(_make_direct_code(U32, 0x7F800000, 0x80000000, 23, 32))
+direct_code64 = core(_make_direct_code(U64, 0x7FF << 52, 1 << 63, 52, 64))

@@ -1,0 +1,210 @@
+"""Correctly rounded operators on arrays: the exact result of each element, rounded once as a quantizer says.
+
+Operands are taken as given: float32 or float64 arrays of any values, not only members of the format; they broadcast.
+The result has their common dtype, and is exact for formats as wide as float64, binary64 itself included, in every
+rounding mode. Infinities, NaN and the signs of zeros are those of IEEE 754: inf - inf, 0 * inf, 0/0, inf/inf and the
+root of a negative are NaN, x/0 is an infinity, which then meets the quantizer's overflow rule, sqrt(-0) is -0, and an
+exact zero sum of unlike terms is +0, in RTN -0. tests/numerics/test_arithmetic.py holds every operator against exact
+rationals. Model: Berkeley HardFloat, where each operator delivers an exact or sticky raw result to one rounder.
+"""
+
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .formats import FloatFormat
+from .kernels import modes, threads
+from .kernels.arithmetic import ADD, DIV, FMA, MUL, SQRT, SUB, make_arithmetic, narrow, widen
+from .parameters import FLOAT64, carrier_of, parameter_row
+from .quantizer import FloatArray, Quantizer, array_out
+from .rounding import Overflow
+from .words import counter, given_words, random_words
+
+GRAIN = 1 << 12  # elements below which another thread costs more than it saves
+_BLOCK = 1 << 14  # elements that a call of the loop takes
+_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
+
+_SENTENCE = {
+    ADD: "{} + {}",
+    SUB: "{} - {}",
+    MUL: "{} * {}",
+    DIV: "{} / {}",
+    SQRT: "sqrt({})",
+    FMA: "{} * {} + {}",
+}
+
+
+class Options(TypedDict, total=False):
+    """What every operator takes: random words as `Quantizer.quantize` (element i in C order of the result), and out.
+
+    out: an array of the result's shape and dtype, written and returned; one of the operands or disjoint from them.
+    """
+
+    seed: int | None
+    stream: int
+    offset: int
+    words: Any
+    out: FloatArray | None
+
+
+def add(x: Any, y: Any, quantizer: Quantizer, **options: Unpack[Options]) -> Any:
+    """x + y, rounded once: float32 or float64 [...] and [...] that broadcast -> their common shape and dtype.
+
+    Errors: TypeError for other dtypes and for a quantizer of another family of formats; ValueError for shapes that do
+    not broadcast, a float32 result where the format needs more, NaN where the format has none, a negative result where
+    it is unsigned without NaN, neither seed nor words in a stochastic mode; OverflowError under Overflow.ERROR.
+    """
+    return _apply(ADD, (x, y), quantizer, **options)
+
+
+def sub(x: Any, y: Any, quantizer: Quantizer, **options: Unpack[Options]) -> Any:
+    """x - y, rounded once. Shapes and errors as in `add`."""
+    return _apply(SUB, (x, y), quantizer, **options)
+
+
+def mul(x: Any, y: Any, quantizer: Quantizer, **options: Unpack[Options]) -> Any:
+    """x * y, rounded once. Shapes and errors as in `add`."""
+    return _apply(MUL, (x, y), quantizer, **options)
+
+
+def div(x: Any, y: Any, quantizer: Quantizer, **options: Unpack[Options]) -> Any:
+    """x / y, rounded once. Shapes and errors as in `add`."""
+    return _apply(DIV, (x, y), quantizer, **options)
+
+
+def sqrt(x: Any, quantizer: Quantizer, **options: Unpack[Options]) -> Any:
+    """The square root of x, rounded once. Shapes and errors as in `add`."""
+    return _apply(SQRT, (x,), quantizer, **options)
+
+
+def fma(x: Any, y: Any, z: Any, quantizer: Quantizer, **options: Unpack[Options]) -> Any:
+    """x * y + z, rounded once: the product is exact. Shapes and errors as in `add`."""
+    return _apply(FMA, (x, y, z), quantizer, **options)
+
+
+def _apply(
+    operation: int,
+    operands: tuple[Any, ...],
+    quantizer: Quantizer,
+    *,
+    seed: int | None = None,
+    stream: int = 0,
+    offset: int = 0,
+    words: Any = None,
+    out: FloatArray | None = None,
+) -> NDArray[Any]:
+    fmt = _float_format(quantizer)
+    arrays, shape, dtype = _common(operands)
+    if not carrier_of(dtype).holds(fmt):
+        raise ValueError(f"{fmt} has values that {dtype} does not hold: use float64 arrays")
+    result = np.empty(shape, dtype)
+    for array in arrays if out is not None else ():
+        result = array_out(out, array, dtype)
+    given, first = _random(quantizer, shape, seed, stream, offset, words)
+    errors = _errors(fmt, quantizer.overflow)
+    # A result that must be refused leaves the caller's array as it was.
+    direct = result.flags.c_contiguous and not (errors and out is not None)
+    flat = result.reshape(-1) if direct else np.empty(result.size, dtype)
+    flat_operands = [np.ascontiguousarray(array).reshape(-1) for array in arrays]
+    loop = make_arithmetic(operation)
+    row = parameter_row(fmt, quantizer.rounding, quantizer.overflow, quantizer.random_bits, FLOAT64)
+    mode = int(quantizer.rounding)
+
+    def part(start: int, stop: int) -> tuple[int, int]:
+        """(element, its flags) of the first error in [start, stop), flags 0 if there is none."""
+        for begin in range(start, stop, _BLOCK):
+            here = slice(begin, min(begin + _BLOCK, stop))
+            # An operator with fewer than three operands does not look at the others.
+            x, y, z = ([_widened(operand[here]) for operand in flat_operands] * 3)[:3]
+            drawn = given[here]
+            if first is not None:
+                bits, place = quantizer.random_bits or 32, (first + begin) % (1 << 64)
+                drawn = random_words(x.size, bits, seed=seed or 0, stream=stream, offset=place)
+            rounded = flat[here] if dtype == np.float64 else np.empty(x.size)
+            done, flags = loop(x, y, z, rounded, drawn, row, mode, errors)
+            if flags:
+                return begin + done, flags
+            if dtype == np.float32:
+                narrow(rounded, flat[here])
+        return stop, 0
+
+    for where, flags in threads.run(part, flat.size, GRAIN):
+        if flags:
+            values = [array.flat[where] for array in arrays]
+            _refuse(_SENTENCE[operation].format(*values), where, flags, fmt)
+    if not direct:
+        result[...] = flat.reshape(shape)
+    return result
+
+
+def _float_format(quantizer: Quantizer) -> FloatFormat:
+    if not isinstance(quantizer, Quantizer):
+        raise TypeError(f"{quantizer!r} in place of a quantizer: give Quantizer(format, rounding, overflow)")
+    if not isinstance(quantizer.fmt, FloatFormat):
+        raise TypeError(
+            f"{quantizer.fmt} is not a float format: these operators round to a FloatFormat; its own module may have"
+            " operators for it"
+        )
+    return quantizer.fmt
+
+
+def _common(operands: tuple[Any, ...]) -> tuple[list[NDArray[Any]], tuple[int, ...], np.dtype[Any]]:
+    """The operands as arrays of the result's shape, and that shape and dtype."""
+    arrays = [np.asarray(operand) for operand in operands]
+    for array in arrays:
+        if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
+            raise TypeError(
+                f"array of dtype {array.dtype}: give float32 or float64 (a conversion could round before us)"
+            )
+    shapes = [array.shape for array in arrays]
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"operands of shapes {' and '.join(map(str, shapes))} do not broadcast") from None
+    return [a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays], shape, np.result_type(*arrays)
+
+
+def _widened(x: NDArray[Any]) -> NDArray[np.float64]:
+    """x itself, or its values in float64."""
+    if x.dtype == np.float64:
+        return x
+    wide = np.empty(x.size)
+    widen(x, wide)
+    return wide
+
+
+def _random(
+    quantizer: Quantizer, shape: tuple[int, ...], seed: Any, stream: Any, offset: Any, words: Any
+) -> tuple[NDArray[np.uint32], int | None]:
+    """(the caller's words or none, the number of the first word to draw or None)."""
+    name = quantizer.rounding.name
+    if not quantizer.stochastic:
+        if words is not None:
+            raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
+        return _NO_WORDS, None
+    if words is not None:
+        return given_words(words, shape, quantizer.random_bits or 32).reshape(-1), None
+    if seed is None:
+        raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")
+    counter("seed", seed)
+    counter("stream", stream)
+    return _NO_WORDS, counter("offset", offset)
+
+
+def _errors(fmt: FloatFormat, overflow: Overflow) -> int:
+    """What the loop has to stop at: a sum of SAW_ constants."""
+    return (0 if fmt.has_nan else modes.SAW_NAN | (0 if fmt.signed else modes.SAW_NEGATIVE)) | (
+        modes.SAW_OVERFLOW if overflow is Overflow.ERROR else 0
+    )
+
+
+def _refuse(what: str, where: int, flags: int, fmt: FloatFormat) -> None:
+    if flags & modes.SAW_NEGATIVE:
+        raise ValueError(f"{what} at element {where} is negative: {fmt} is unsigned and has no NaN")
+    if flags & modes.SAW_NAN:
+        raise ValueError(f"{what} at element {where} is NaN: {fmt} has no NaN; change the operands or the format")
+    raise OverflowError(
+        f"{what} at element {where} is beyond {fmt.max}, the largest value of {fmt};"
+        " scale the operands or choose another Overflow rule"
+    )

@@ -1,0 +1,114 @@
+"""Blocks under a shared scale: equal to the oracle for formats of any kind, and the laws of power-of-two scales."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from numerics import BlockFormat, FixedFormat, Overflow, Quantizer, Rounding, ScaleRule, Subnormals, catalog, reference
+from numerics.parameters import FLOAT32, carrier_of
+from property_tests.strategies import arrays_of_values, formats, words
+
+POWERS = [rule for rule in ScaleRule if rule is not ScaleRule.RATIO]
+CODED = (Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NORMAL_BINADE)
+SCALES = [catalog.E8M0, catalog.E8M0, catalog.E4M3, catalog.E5M2, catalog.BFLOAT16, catalog.E4M3FNUZ]
+# Each combination of mode and array type is compiled, for either kind of scale.
+CASES = [(Rounding.RNE, np.float32), (Rounding.RTP, np.float32), (Rounding.SR, np.float32), (Rounding.RNE, np.float64)]
+
+
+@st.composite
+def block_formats(draw, rules=tuple(ScaleRule)):
+    """A block format of float elements of any kind, or of fixed-point ones."""
+    if draw(st.integers(0, 3)):
+        element = draw(formats(subnormals=CODED))
+    else:
+        bits, signed = draw(st.integers(2, 16)), draw(st.booleans())
+        element = FixedFormat(bits, draw(st.integers(-4, 20)), signed=signed, symmetric=signed and draw(st.booleans()))
+    rule = draw(st.sampled_from(rules))
+    tensor_scale = rule is ScaleRule.RATIO and draw(st.booleans())
+    try:
+        return BlockFormat(
+            element, draw(st.sampled_from(SCALES)), draw(st.integers(1, 9)), rule=rule, tensor_scale=tensor_scale
+        )
+    except ValueError:
+        assume(False)
+
+
+@st.composite
+def block_arrays(draw, fmt, dtype):
+    """A flat array of a few blocks: values near those of the elements under scales near each other."""
+    element = fmt.element if not isinstance(fmt.element, FixedFormat) else catalog.E5M2
+    x = draw(arrays_of_values(element, np.float64, max_size=20))
+    exponents = draw(st.lists(st.integers(-12, 12), min_size=x.size, max_size=x.size))
+    shift = draw(st.sampled_from([0, 0, 20, -20, 80, -80]))
+    with np.errstate(over="ignore", under="ignore"):
+        x = np.ldexp(x, np.array(exponents) + shift).astype(dtype)
+    x = x[np.isfinite(x)]
+    assume(x.size)
+    return x if fmt.signed else np.abs(x)
+
+
+@pytest.mark.parametrize(("mode", "dtype"), CASES)
+@given(data=st.data())
+def test_equal_to_the_oracle(mode, dtype, data):
+    fmt = data.draw(block_formats())
+    assume(carrier_of(np.dtype(dtype)).holds(fmt))
+    x = data.draw(block_arrays(fmt, dtype))
+    random_bits = data.draw(st.integers(1, 32)) if mode.stochastic else None
+    given_words = [data.draw(words(random_bits)) for _ in range(x.size)] if random_bits else None
+    quantizer = Quantizer(fmt, mode, Overflow.SATURATE, random_bits)
+    found = quantizer.quantize(x, words=given_words)
+    assert found.tobytes() == reference.quantize(x, quantizer, words=given_words).tobytes(), x.tolist()
+    codes = quantizer.encode(x, words=given_words)
+    assert quantizer.decode(codes, dtype=dtype).tobytes() == found.tobytes()
+
+
+@given(data=st.data())
+def test_power_of_two_scales_commute_with_powers_of_two(data):
+    fmt = data.draw(block_formats(POWERS))
+    assume(fmt.scale == catalog.E8M0)
+    quantizer = Quantizer(fmt)
+    x = data.draw(block_arrays(fmt, np.float64))
+    shift = data.draw(st.integers(-10, 10))
+    exponents = [quantizer.encode(v).scales.astype(int) for v in (x, np.ldexp(x, shift))]
+    assume(all(((e > 0) & (e < 254)).all() for e in exponents))  # no scale at an end of its range
+    assert (exponents[1] - exponents[0] == shift).all()
+    assert quantizer.quantize(np.ldexp(x, shift)).tobytes() == np.ldexp(quantizer.quantize(x), shift).tobytes()
+
+
+@given(data=st.data())
+def test_members_never_move(data):
+    """What has been rounded to a block stays: its maximum asks for the same scale or a finer one, and both hold it."""
+    fmt = data.draw(block_formats(POWERS))
+    assume(FLOAT32.holds(fmt))
+    quantizer = Quantizer(fmt)
+    once = quantizer.quantize(data.draw(block_arrays(fmt, np.float32)))
+    again = quantizer.quantize(once)
+    element = fmt.element
+    gradual = isinstance(element, FixedFormat) or element.subnormals is Subnormals.GRADUAL
+    if gradual and (not isinstance(element, FixedFormat) or element.symmetric or not element.signed):
+        assert (again == once).all()
+
+
+@given(data=st.data())
+def test_the_order_within_a_block_is_of_no_matter(data):
+    fmt = data.draw(block_formats())
+    assume(FLOAT32.holds(fmt))
+    x = data.draw(block_arrays(fmt, np.float32))[: fmt.block]
+    order = np.array(data.draw(st.permutations(range(x.size))))
+    quantizer = Quantizer(fmt)
+    assert quantizer.quantize(x[order]).tobytes() == quantizer.quantize(x)[order].tobytes()
+
+
+@given(data=st.data())
+def test_never_clip_never_overflows_and_is_the_finest_such_scale(data):
+    fmt = data.draw(block_formats((ScaleRule.NEVER_CLIP,)))
+    assume(fmt.scale == catalog.E8M0)
+    x = data.draw(block_arrays(fmt, np.float64))
+    codes = Quantizer(fmt).encode(x)
+    scales = np.repeat(np.exp2(codes.scales.astype(float) - 127), fmt.block)[: x.size]
+    assert (np.abs(x) <= fmt.element.max * scales).all() or (codes.scales == 254).any()
+    starts = np.arange(0, x.size, fmt.block)
+    amax = np.maximum.reduceat(np.abs(x), starts)
+    smallest = codes.scales == 0
+    assert ((amax > fmt.element.max * np.exp2(codes.scales.astype(float) - 128)) | smallest).all()

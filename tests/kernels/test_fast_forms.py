@@ -1,0 +1,254 @@
+"""The faster forms are the rounder: bit for bit, wherever the plan uses them; the odd sum is the exact sum's."""
+
+from fractions import Fraction
+from functools import cache
+
+import numba
+import numpy as np
+import pytest
+
+from numerics import FloatFormat, Overflow, Rounding, catalog, parse_format, reference
+from numerics.kernels import modes
+from numerics.kernels.carrier import odd_sum, quantize_bits, saturate_bits, store, store_direct, unpack
+from numerics.kernels.primitives import to_bits
+from numerics.parameters import FLOAT32, FLOAT64, direct_code, fast_form, parameter_row, plain_end, stochastic_form
+from numerics.plan import _form
+from tests.numerics import grids
+from tests.numerics.grids import DETERMINISTIC
+
+CARRIERS = {"float32": FLOAT32, "float64": FLOAT64}
+FORMATS = {
+    **grids.SMALL,
+    **grids.MIDDLE_CATALOG,
+    **grids.AT_THE_ENDS,
+    **{f"float64_{name}": fmt for name, fmt in grids.AT_THE_ENDS_64.items()},
+    "lba_m7e4_b10_paper": parse_format("lba_m7e4_b10_paper"),
+    "lba_m4e3_b5_paper": parse_format("lba_m4e3_b5_paper"),
+    "22_bits": FloatFormat(7, 21),
+    "22_bits_flushed": FloatFormat(7, 21, subnormals=False),
+    "51_bits": FloatFormat(8, 50),
+}
+
+
+@cache
+def rounding_loop(mode):
+    """out[i] = x[i] rounded in the form `mode`: the faster one where it names one, else the rounder."""
+
+    @numba.njit(error_model="numpy")
+    def loop(x, out, row):
+        facts = unpack(row)
+        for i in range(x.size):
+            if mode >= modes.UNIFORM:
+                out[i] = saturate_bits(x[i], mode, facts)
+            else:
+                out[i] = quantize_bits(x[i], np.uint32(0), mode, 1, facts)
+
+    return loop
+
+
+def rounded(x, mode, row):
+    out = np.empty_like(x)
+    rounding_loop(mode)(x, out, row)
+    return out
+
+
+def inputs(fmt, carrier, top):
+    """Edges, and drawn values near members, below 2**(top + 1): finite, both signs."""
+    dtype = carrier.dtype.type
+    rng = np.random.default_rng(fmt.bits)
+    low = max(carrier.quantum_exponent, fmt.emin - fmt.mantissa_bits - 4)
+    with np.errstate(under="ignore"):
+        drawn = np.ldexp(rng.uniform(-2, 2, 2000), rng.integers(low, top + 1, 2000)).astype(dtype)
+    codes = rng.integers(fmt.largest_code + 1, size=500)
+    members = fmt.decode(codes).astype(dtype)
+    step = (fmt.decode(np.minimum(codes + 1, fmt.largest_code)).astype(dtype) - members) / 2
+    near = np.concatenate([members, members + step])
+    near = np.concatenate([near, -near, np.nextafter(near, dtype(0)), np.nextafter(near, dtype(np.inf))])
+    x = np.concatenate([grids.edges(fmt, dtype, 1 << 6), drawn, near])
+    limit = float(np.ldexp(1.0, min(top + 1, carrier.emax)))
+    return x[np.abs(x) < limit]
+
+
+@pytest.mark.parametrize("rounding", DETERMINISTIC, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_the_faster_forms_are_the_rounder(carrier, rounding):
+    forms = []
+    for name, fmt in FORMATS.items():
+        if not carrier.holds(fmt):
+            continue
+        row = parameter_row(fmt, rounding, Overflow.SATURATE, None, carrier)
+        # As far up as the form is used: some way beyond the largest value, or to the carrier's end.
+        tops = [top for top in range(fmt.emax, carrier.emax) if _form(carrier, fmt, rounding, top)]
+        if not tops:
+            continue
+        form = _form(carrier, fmt, rounding, tops[0])
+        x = inputs(fmt, carrier, tops[-1]).view(carrier.unsigned)
+        fast, general = rounded(x, int(rounding) + form, row), rounded(x, int(rounding), row)
+        grids.assert_same_bits(fast.view(carrier.dtype), general.view(carrier.dtype), x.view(carrier.dtype))
+        forms.append((name, form))
+    if rounding is Rounding.RNE:
+        assert {form & modes.UNIFORM for _, form in forms} == {0, modes.UNIFORM}
+        assert {form & modes.MAGIC for _, form in forms} == {0, modes.MAGIC}
+        assert {"e4m3fn", "flush", "normal_binade", "lba_m7e4_b10_paper"} <= dict(forms).keys()
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_no_form_where_its_conditions_fail(carrier):
+    for fmt in (
+        catalog.E4M3FNUZ,  # no negative zero
+        grids.KINDS["unsigned"],
+        FloatFormat(5, carrier.precision - 2),  # too many bits for the carrier
+    ):
+        for rounding in DETERMINISTIC:
+            assert _form(carrier, fmt, rounding, fmt.emax + 1) == 0
+    # The exponent of the value plus DROP has to stay in the carrier.
+    e4m3 = catalog.E4M3
+    limit = carrier.emax - (carrier.precision - e4m3.precision)
+    assert _form(carrier, e4m3, Rounding.RNE, limit)
+    assert _form(carrier, e4m3, Rounding.RNE, limit + 1) == 0
+
+
+@cache
+def sum_loop(mode):
+    @numba.njit(error_model="numpy")
+    def loop(x, y, out):
+        for i in range(x.size):
+            out[i] = odd_sum(x[i], y[i], mode)
+
+    return loop
+
+
+def addends(dtype, highest):
+    """Pairs at every distance: cancelling, one ulp apart, halves, subnormal, absorbed, near the end of the range."""
+    limits = np.finfo(dtype)
+    rng = np.random.default_rng(limits.bits)
+    count = 4000
+    ends = rng.integers(limits.minexp - limits.nmant, highest, count)
+    distance = rng.integers(-2, limits.nmant + 6, count)
+    short = np.round(rng.uniform(1, 2, count) * 8) / 8
+    with np.errstate(under="ignore"):
+        x = np.ldexp(np.where(rng.random(count) < 0.5, rng.uniform(1, 2, count), short), ends).astype(dtype)
+        lower = np.maximum(ends - distance, limits.minexp - limits.nmant - 1)
+        y = np.ldexp(np.where(rng.random(count) < 0.5, rng.uniform(1, 2, count), short), lower).astype(dtype)
+    x, y = x * rng.choice([-1, 1], count).astype(dtype), y * rng.choice([-1, 1], count).astype(dtype)
+    near = np.concatenate([x[:200], x[200:400]])
+    partner = np.concatenate([-np.nextafter(x[:200], dtype(0)), -x[200:400]])
+    specials = np.array([0.0, -0.0, limits.smallest_subnormal, -limits.tiny, 1.0, -1.0, 2.0**-limits.nmant], dtype)
+    left, right = np.meshgrid(specials, specials)
+    return np.concatenate([x, near, left.ravel()]), np.concatenate([y, partner, right.ravel()])
+
+
+@pytest.mark.parametrize("form", [0, modes.UNIFORM], ids=["general", "finite"])
+@pytest.mark.parametrize("rounding", [Rounding.RNE, Rounding.RTZ, Rounding.RTN], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_odd_sum_is_the_exact_sum_rounded_to_odd(dtype, rounding, form):
+    fmt = catalog.BINARY32 if dtype is np.float32 else catalog.BINARY64
+    x, y = addends(dtype, fmt.emax - 1)
+    bits = np.empty(x.size, np.uint32 if dtype is np.float32 else np.uint64)
+    sum_loop(int(rounding) + form)(x, y, bits)
+    found = bits.view(dtype)
+    # Truncations compose, so that toward zero the odd bit is left out.
+    mode = Rounding.RTZ if rounding is Rounding.RTZ else Rounding.RTO
+    for a, b, s in zip(x.tolist(), y.tolist(), found.tolist(), strict=True):
+        exact = Fraction(a) + Fraction(b)
+        signs = [np.signbit(a), np.signbit(b)]
+        negative = bool(any(signs) if rounding is Rounding.RTN else all(signs))
+        wanted = reference.round_exact(exact, fmt, mode, negative=negative)
+        assert (s, np.signbit(s)) == (wanted, np.signbit(wanted)), (a.hex(), b.hex())
+    assert (found != x + y).sum() > 500
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_that_are_not_finite_pass(dtype):
+    top, inf = np.finfo(dtype).max, dtype(np.inf)
+    x = np.array([top, -top, inf, -inf, inf, np.nan, 1.0, top], dtype)
+    y = np.array([top, -top, 1.0, -1.0, -inf, 1.0, np.nan, np.finfo(dtype).smallest_subnormal], dtype)
+    bits = np.empty(x.size, np.uint32 if dtype is np.float32 else np.uint64)
+    sum_loop(int(Rounding.RNE))(x, y, bits)
+    found = bits.view(dtype)
+    assert found[:4].tolist() == [np.inf, -np.inf, np.inf, -np.inf]
+    assert np.isnan(found[4:7]).all()
+    assert found[7] == top  # the largest value is odd
+
+
+def test_a_bitcast_is_one():
+    @numba.njit
+    def cast(x):
+        return to_bits(x)
+
+    assert cast(np.float32(-1.5)) == 0xBFC00000
+    assert cast(1.0) == 0x3FF0000000000000
+
+
+@cache
+def stochastic_loop(mode):
+    @numba.njit(error_model="numpy")
+    def loop(x, words, out, row):
+        facts = unpack(row)
+        for i in range(x.size):
+            out[i] = quantize_bits(x[i], words[i], mode, 1, facts)
+
+    return loop
+
+
+@pytest.mark.parametrize("random_bits", [1, 9, 31, 32])
+def test_stochastic_rounding_by_shifts_is_the_rounder(random_bits):
+    rng = np.random.default_rng(random_bits)
+    tried = []
+    for name, fmt in {**FORMATS, "lowest": FloatFormat(3, 2, 73)}.items():
+        if not FLOAT32.holds(fmt) or not stochastic_form(fmt, Rounding.SR, FLOAT32):
+            continue
+        row = parameter_row(fmt, Rounding.SR, Overflow.SATURATE, random_bits, FLOAT32)
+        mask = int(row[modes.RANDOM_MASK])
+        below = rng.integers(1 << 32, size=4000, dtype=np.uint32).view(np.float32)  # the carrier's subnormals too
+        x = np.concatenate([inputs(fmt, FLOAT32, min(fmt.emax + 3, 126)), below, np.float32([0, -0.0, np.inf, np.nan])])
+        for words in (rng.integers(1 << 32, size=x.size, dtype=np.uint32), np.uint32(0), np.uint32(0xFFFFFFFF)):
+            aligned = np.broadcast_to(words & np.uint32(mask), x.shape).astype(np.uint32)
+            found, wanted = np.empty_like(x), np.empty_like(x)
+            stochastic_loop(int(Rounding.SR) + modes.SHIFTED)(x.view(np.uint32), aligned, found.view(np.uint32), row)
+            stochastic_loop(int(Rounding.SR))(x.view(np.uint32), aligned, wanted.view(np.uint32), row)
+            grids.assert_same_bits(found, wanted, x)
+        tried.append(name)
+    assert {"e4m3fn", "e5m2", "lowest"} <= set(tried)
+    assert not stochastic_form(FloatFormat(3, 2, 74 + 20), Rounding.SR, FLOAT32)  # float32's subnormals come too near
+    assert not stochastic_form(catalog.E5M2, Rounding.SR_C, FLOAT32)
+
+
+@cache
+def coding_loop(mode):
+    @numba.njit(error_model="numpy")
+    def loop(x, out, row):
+        facts = unpack(row)
+        for i in range(x.size):
+            if mode & modes.DIRECT_CODE:
+                store_direct(out, i, x[i], facts)
+            else:
+                store(out, i, quantize_bits(x[i], np.uint32(0), mode, 1, facts), facts)
+
+    return loop
+
+
+@pytest.mark.parametrize("overflow", [Overflow.SATURATE, Overflow.IEEE], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_codes_at_once_with_the_rounding_are_those_of_the_value(carrier, overflow):
+    tried = []
+    for name, fmt in FORMATS.items():
+        if not carrier.holds(fmt) or (overflow is Overflow.IEEE and not fmt.infinities):
+            continue
+        row = parameter_row(fmt, Rounding.RNE, overflow, None, carrier)
+        form = fast_form(fmt, Rounding.RNE, carrier, overflow) + plain_end(fmt, row)
+        if not direct_code(fmt, Rounding.RNE, form, 0):
+            continue
+        dtype = carrier.dtype.type
+        with np.errstate(over="ignore"):
+            specials = np.array([np.inf, -np.inf, np.nan, -np.nan, carrier.emax, -fmt.max * 2], dtype)
+        x = np.concatenate([inputs(fmt, carrier, carrier.emax - 1), specials]).view(carrier.unsigned)
+        found, wanted = np.empty(x.size, np.uint64), np.empty(x.size, np.uint64)
+        coding_loop(int(Rounding.RNE) + modes.DIRECT_CODE)(x, found, row)
+        coding_loop(int(Rounding.RNE))(x, wanted, row)
+        assert (found == wanted).all(), (name, x.view(carrier.dtype)[found != wanted][:5])
+        tried.append(name)
+    assert {"e5m2", "binary16" if carrier is FLOAT32 else "22_bits"} <= set(tried) or overflow is Overflow.IEEE
+    assert len(tried) > 3
+    assert not direct_code(catalog.E5M2, Rounding.RTZ, modes.MAGIC + modes.PLAIN, 0)
+    assert not direct_code(catalog.E5M2, Rounding.RNE, modes.MAGIC + modes.PLAIN, modes.SAW_OVERFLOW)

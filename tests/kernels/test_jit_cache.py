@@ -1,0 +1,105 @@
+"""Compiled code on disk: found again without an edit, never after an edit of any kernel source."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from numerics.kernels._jit import source_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+# 17 is half way from 16 to 18; with one random bit it goes up for the word 1 alone. The entry point is in
+# elementwise.py, the rounder that it calls in rounding.py; SR_B has no faster form beside it.
+SCRIPT = """
+import json
+import numpy as np
+from numerics import Quantizer, Rounding, catalog
+from numerics.kernels import elementwise
+
+loops = []
+make = elementwise.make_quantize
+def noting(*arguments):
+    loops.append(make(*arguments))
+    return loops[-1]
+elementwise.make_quantize = noting
+
+quantizer = Quantizer(catalog.E4M3, Rounding.SR_B, random_bits=1)
+values = quantizer.quantize(np.array([17.0, 17.0], np.float32), words=np.array([0, 1]))
+hits = sum(sum(loop.stats.cache_hits.values()) for loop in loops)
+misses = sum(sum(loop.stats.cache_misses.values()) for loop in loops)
+print(json.dumps([values.tolist(), hits, misses]))
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "kernels", tmp_path / "kernels", ignore=ignore)
+    shutil.copytree(ROOT / "numerics", tmp_path / "numerics", symlinks=True, ignore=ignore)
+    return tmp_path
+
+
+def run(package):
+    """[values, cache hits, cache misses] of a fresh process that uses this copy."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "PYTHON"))}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_edited_callee_is_seen_and_without_an_edit_the_cache_is_hit(package):
+    assert run(package) == [[16, 18], 0, 1]
+    assert run(package) == [[16, 18], 1, 0]
+    # Not in the file of the entry point: numba alone would go on with the old code.
+    path = package / "kernels" / "rounding.py"
+    source = path.read_text(encoding="utf-8")
+    old, new = "(word >= room if carry else word > room)", "(word >= room if carry else word >= room)"
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    assert run(package) == [[18, 18], 0, 1]
+    path.write_text(source, encoding="utf-8")
+    assert run(package)[0] == [16, 18]
+
+
+def test_the_digest_covers_every_source(package):
+    folder = package / "kernels"
+    before = source_digest(folder)
+    for path in sorted(folder.rglob("*.py")):
+        source = path.read_bytes()
+        path.write_bytes(source + b"\n")
+        assert source_digest(folder) != before, path
+        path.write_bytes(source)
+    assert source_digest(folder) == before
+    (folder / "new.py").write_bytes(b"")
+    assert source_digest(folder) != before
+
+
+FIRST_CALLS = """
+import json
+import time
+import numpy as np
+from numerics import Quantizer, Rounding, catalog
+
+x, seconds = np.ones(100, np.float32), []
+for quantizer in (
+    Quantizer(catalog.E4M3), Quantizer(catalog.E5M2, Rounding.RTP), Quantizer(catalog.INT8), Quantizer(catalog.MXFP4_E2M1)
+):
+    begin = time.perf_counter()
+    quantizer.quantize(x)
+    seconds.append(time.perf_counter() - begin)
+print(json.dumps(seconds))
+"""
+
+
+def test_first_calls_of_cached_kernels_are_quick():
+    """Under 50 ms each, after the first one of the process, which starts numba; the best of three processes."""
+    runs = []
+    for _ in range(4):  # the first fills the cache where it is empty
+        done = subprocess.run([sys.executable, "-c", FIRST_CALLS], cwd=ROOT, capture_output=True, text=True, check=True)
+        runs.append(json.loads(done.stdout)[1:])
+    assert max(map(min, zip(*runs[1:], strict=True))) < 0.05, runs

@@ -1,0 +1,67 @@
+"""Narrow types of numpy and ml_dtypes go in and out as codes in the same memory, and mean the same values."""
+
+import numpy as np
+import pytest
+
+from numerics import Overflow, Quantizer
+from numerics.interop import FORMAT_OF_DTYPE, format_of, pack_nibbles, unpack_nibbles, view_as, view_codes
+
+ml_dtypes = pytest.importorskip("ml_dtypes")
+NARROW = [name for name in FORMAT_OF_DTYPE if name not in ("float32", "float64")]
+
+
+def _type(name):
+    return np.dtype(getattr(ml_dtypes, name, None) or name)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_code_means_the_value_of_the_foreign_type(name):
+    fmt = format_of(_type(name))
+    codes = np.arange(1 << fmt.bits).astype(np.uint8 if fmt.bits <= 8 else np.uint16)
+    foreign = view_as(codes, _type(name))
+    assert foreign.dtype == _type(name)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(foreign.astype(np.float64), fmt.decode(codes))
+
+
+@pytest.mark.parametrize("name", [*NARROW, "float32", "float64"])
+def test_views_share_memory_both_ways(name):
+    array = np.zeros((3, 4), _type(name))
+    codes, fmt = view_codes(array)
+    assert np.shares_memory(codes, array)
+    assert codes.shape == (3, 4)
+    assert np.shares_memory(view_as(codes, array.dtype), array)
+    codes[1, 2] = 1
+    assert float(array[1, 2]) == fmt.decode(1)
+
+
+def test_encode_writes_into_a_foreign_array():
+    array = np.zeros(4, ml_dtypes.float8_e4m3fn)
+    codes, fmt = view_codes(array)
+    Quantizer(fmt, overflow=Overflow.SATURATE).encode(np.array([0.3, -17.0, 1e9, 0.0]), out=codes)
+    assert array.astype(np.float32).tolist() == [0.3125, -16.0, 448.0, 0.0]
+
+
+def test_unknown_types_and_widths_are_refused():
+    with pytest.raises(TypeError, match="int8 is no format"):
+        format_of(np.int8)
+    with pytest.raises(TypeError, match=r"codes of dtype uint16.*float8_e4m3fn has codes of uint8"):
+        view_as(np.zeros(2, np.uint16), ml_dtypes.float8_e4m3fn)
+
+
+def test_nibbles_pack_low_half_first_and_come_back():
+    codes = np.arange(16, dtype=np.uint8).reshape(2, 8)
+    packed = pack_nibbles(codes)
+    assert packed.tolist() == [[0x10, 0x32, 0x54, 0x76], [0x98, 0xBA, 0xDC, 0xFE]]
+    np.testing.assert_array_equal(unpack_nibbles(packed), codes)
+
+
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [(np.zeros(3, np.uint8), r"\(3,\).*even"), (np.full(2, 16, np.uint8), "16 does not fit 4 bits")],
+)
+def test_what_cannot_be_packed_is_refused(codes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        pack_nibbles(codes)
+    with pytest.raises(TypeError, match="uint16"):
+        unpack_nibbles(np.zeros(2, np.uint16))
