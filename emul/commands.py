@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from .extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +33,13 @@ def _refuse(sentence: object) -> NoReturn:
     """Ends the command with one sentence on stderr and exit status 2."""
     typer.echo(f"emul: {sentence}", err=True)
     raise typer.Exit(2)
+
+
+def _need(*libraries: str) -> None:
+    try:
+        require(*libraries)
+    except ImportError as error:
+        _refuse(error)
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,8 +83,10 @@ def compare(
     """
     from rich.console import Console
 
+    _need("torch", "matplotlib", "sklearn", "scipy")
     from .paired import execute, prepare
     from .report import print_table, publication, refuse_existing, write
+    from .stopping import stoppable
     from .training import QUICK, Settings
 
     folder = runs_dir / _folder_name(name, model)
@@ -88,18 +100,24 @@ def compare(
         )
     except (ValueError, TypeError, FileExistsError) as error:
         _refuse(error)
-    try:
-        with publication(folder) as partial:
-            with _progress(plan.steps()) as report:
-                result = execute(plan, report)
-            write(result, partial)
-    except OSError as error:
-        if error.errno is None:  # the folder's own sentence, not the system's
-            _refuse(error)
-        _refuse(f"{str(folder)!r} cannot be written: {error.strerror}; give another --runs-dir")
-    except KeyboardInterrupt:
-        typer.echo("emul: stopped; nothing was written", err=True)
-        raise typer.Exit(130) from None
+    with stoppable() as stop:
+        try:
+            with publication(folder) as partial:
+                with _progress(plan.steps()) as report:
+
+                    def step(event: Progress) -> None:
+                        stop.check()
+                        report(event)
+
+                    result = execute(plan, step)
+                write(result, partial)
+        except OSError as error:
+            if error.errno is None:  # the folder's own sentence, not the system's
+                _refuse(error)
+            _refuse(f"{str(folder)!r} cannot be written: {error.strerror}; give another --runs-dir")
+        except KeyboardInterrupt:
+            typer.echo("emul: stopped; nothing was written", err=True)
+            raise typer.Exit(128 + (stop.number or 2)) from None
     if as_json:
         typer.echo(result.to_json(), nl=False)
     elif sys.stdout.isatty():
@@ -107,6 +125,81 @@ def compare(
     else:
         typer.echo(result.table(), nl=False)
     typer.echo(f"{folder} written after {result.seconds:.0f} s", err=True)
+
+
+class Form(StrEnum):
+    """How a table is written."""
+
+    text = "text"
+    csv = "csv"
+    markdown = "markdown"
+
+
+@app.command()
+def formats(form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text) -> None:
+    """List the named formats: bits, range, specials, source."""
+    from .tables import catalog_lines
+
+    lines = catalog_lines()
+    _print_rows(tuple(lines[0]), [tuple(line.values()) for line in lines], form)
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(metavar="FORMAT", help="A name that parse_format knows, such as e4m3fn.")],
+    form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,
+    codes: Annotated[str | None, typer.Option(help="START:STOP, a range of codes. Default: all.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the values into this picture instead.")] = None,
+) -> None:
+    """Print the codepoints of a format: code, fields, value, ulp."""
+    from numerics import BlockFormat, parse_format
+
+    from .tables import HEADER, cells, value_lines
+
+    try:
+        fmt = parse_format(name)
+        if isinstance(fmt, BlockFormat):
+            _refuse(f"{name} is a block format, whose values depend on the block: show its element or scale format")
+        start, stop = _code_range(codes)
+        lines = value_lines(fmt, start, stop)
+    except (ValueError, TypeError, AttributeError) as error:
+        _refuse(error)
+    if plot is not None:
+        from .curves import draw_values
+
+        try:
+            draw_values(str(fmt), [line.code for line in lines], [line.value for line in lines], plot)
+        except (OSError, ValueError) as error:
+            _refuse(f"{str(plot)!r} cannot be drawn: {error}")
+        return
+    _print_rows(HEADER, [cells(line, fmt.bits) for line in lines], form)
+
+
+def _code_range(text: str | None) -> tuple[int, int | None]:
+    if text is None:
+        return 0, None
+    try:
+        start, stop = (int(part, 0) for part in text.split(":"))
+    except ValueError:
+        raise ValueError(f"{text!r} is no range of codes; give START:STOP such as 0x00:0x10") from None
+    return start, stop
+
+
+def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], form: Form) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from .tables import as_csv, as_markdown
+
+    if form is not Form.text:
+        typer.echo((as_csv if form is Form.csv else as_markdown)(header, rows), nl=False)
+        return
+    shown = Table(*header, box=box.SIMPLE_HEAD)
+    for row in rows:
+        shown.add_row(*row)
+    # Nothing is cut off or folded where the output goes to a file.
+    Console(width=None if sys.stdout.isatty() else 240).print(shown)
 
 
 def _folder_name(name: str | None, model: str) -> str:

@@ -1,5 +1,6 @@
 """The `emul` command: what it prints, refuses and leaves behind, also when it is killed."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -21,6 +22,7 @@ from typer.testing import CliRunner, Result  # noqa: E402
 import emul  # noqa: E402
 from emul import cli, commands, digits, extras, training  # noqa: E402
 from emul.report import PARTIAL, WARNING  # noqa: E402
+from emul.stopping import stoppable  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = training.Settings(epochs=1, fine_tune_epochs=1, batch=16)
@@ -159,11 +161,23 @@ def test_missing_library_is_named_with_the_remedy(
     assert capsys.readouterr().err == f'emul: not installed: {name}; run: pip install "emul[torch,report]"\n'
 
 
-def test_missing_libraries_in_a_real_process() -> None:
-    script = "import sys\nfor name in ('torch', 'rich'):\n sys.modules[name] = None\nfrom emul import cli\ncli.main()"
-    done = python("-c", script, "compare")
+@pytest.mark.parametrize(
+    ("blocked", "command", "named"),
+    [
+        (("typer", "rich", "torch"), "formats", "typer, rich"),
+        (("torch", "sklearn"), "compare", "torch, sklearn"),
+    ],
+)
+def test_missing_libraries_in_a_real_process(blocked, command, named) -> None:
+    script = f"import sys\nfor name in {blocked!r}:\n sys.modules[name] = None\nfrom emul import cli\ncli.main()"
+    done = python("-c", script, command)
     assert done.returncode == 2
-    assert done.stderr == 'emul: not installed: torch, rich; run: pip install "emul[torch,report]"\n'
+    assert done.stderr == f'emul: not installed: {named}; run: pip install "emul[torch,report]"\n'
+
+
+def test_tables_need_no_torch() -> None:
+    script = "import sys\nsys.modules['torch'] = None\nfrom emul import cli\ncli.main()"
+    assert "0x7e" in python("-c", script, "table", "e4m3fn").stdout
 
 
 @contextmanager
@@ -190,7 +204,8 @@ def send(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, s
 
 
 def test_stopped_runs_leave_nothing_that_looks_whole(tmp_path: Path) -> None:
-    with started(tmp_path / "killed") as killed, started(tmp_path / "interrupted") as interrupted:
+    folders = [tmp_path / name for name in ("killed", "interrupted", "ended")]
+    with started(folders[0]) as killed, started(folders[1]) as interrupted, started(folders[2]) as ended:
         status, _ = send(killed, signal.SIGKILL)
         assert status == -signal.SIGKILL
         (left,) = (tmp_path / "killed").iterdir()
@@ -198,8 +213,21 @@ def test_stopped_runs_leave_nothing_that_looks_whole(tmp_path: Path) -> None:
         assert [path.name for path in left.iterdir()] == [WARNING]
         assert "has not finished" in (left / WARNING).read_text()
 
-        status, rest = send(interrupted, signal.SIGINT)
-        assert status == 130
-        assert rest.splitlines()[-1] == "emul: stopped; nothing was written"
-        assert "Traceback" not in rest
-        assert not list((tmp_path / "interrupted").iterdir())
+        for process, number, folder in ((interrupted, signal.SIGINT, "interrupted"), (ended, signal.SIGTERM, "ended")):
+            status, rest = send(process, number)
+            assert status == 128 + number, rest
+            assert rest.splitlines()[-1] == "emul: stopped; nothing was written"
+            assert "Traceback" not in rest
+            assert not list((tmp_path / folder).iterdir())
+
+
+def test_a_swallowed_interrupt_comes_again() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stoppable() as stop:
+        stop.check()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            stop.check()
+        assert stop.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
