@@ -30,7 +30,25 @@ def _torch(x, fmt):
     return torch.from_numpy(x).to(types[fmt]).to(torch.float32).numpy() if fmt in types else None
 
 
-_ADAPTERS = {"ml_dtypes": _ml_dtypes, "torch": _torch}
+def _gfloat(x, fmt):
+    from gfloat import formats, round_ndarray
+
+    names = {"e4m3fn": "ocp_e4m3", "e5m2": "ocp_e5m2", "bfloat16": "bfloat16", "e2m1": "ocp_e2m1"}
+    known = getattr(formats, f"format_info_{names[fmt]}", None) if fmt in names else None
+    return round_ndarray(known, x.astype(np.float64)).astype(np.float32) if known else None
+
+
+def _apytypes(x, fmt):
+    import apytypes
+
+    fields = {"e5m2": (5, 2), "bfloat16": (8, 7)}  # IEEE layouts only
+    if fmt not in fields:
+        return None
+    exponent_bits, mantissa_bits = fields[fmt]
+    return apytypes.APyFloatArray.from_float(x, exponent_bits, mantissa_bits).to_numpy().astype(np.float32)
+
+
+_ADAPTERS = {"ml_dtypes": _ml_dtypes, "torch": _torch, "gfloat": _gfloat, "apytypes": _apytypes}
 
 
 def installed() -> list[Peer]:
