@@ -73,7 +73,6 @@ def unpack_row(row):
         row[22],
         row[23],
         row[24],
-        row[25],
     )
 
 

@@ -16,7 +16,6 @@ from .modes import (
     DROP,
     EMIN,
     LARGEST,
-    LAST_CODE,
     OFFSET,
     OVER_CODE,
     OVER_POSITIVE,
@@ -74,7 +73,7 @@ uniform_magnitude64 = core(_make_uniform_magnitude(U64, 64))
 
 
 def _make_magic_magnitude(U, EXPONENT, TRAILING):
-    FIELD, ONE, ZERO = U(EXPONENT), U(1), U(0)
+    FIELD, ONE, ZERO, TOP = U(EXPONENT), U(1), U(0), U(EXPONENT + (1 << TRAILING))
     T, ULP = U(TRAILING), U(TRAILING << TRAILING)
     HIGHEST = U(EXPONENT - (1 << TRAILING))  # the exponent of the carrier's largest power of two
 
@@ -82,7 +81,8 @@ def _make_magic_magnitude(U, EXPONENT, TRAILING):
         """`round_magnitude` by the carrier's own rounding: adding a power of two whose ulp is the grid step.
 
         Deterministic modes, gradual underflow with a quantum that is a normal of the carrier, mantissa bits >= 1, and
-        a largest value whose exponent plus DROP stays in the carrier. The other modes correct the nearest neighbour.
+        a largest value whose exponent plus DROP stays in the carrier. The other modes correct the nearest neighbour,
+        or its number of grid steps, which are the low bits of the sum.
         """
         lowest = U(U(facts[EMIN] - U(OFFSET)) << T)
         power = min(U(max(U(a & FIELD), lowest) + U(facts[DROP] << T)), HIGHEST)
@@ -91,20 +91,22 @@ def _make_magic_magnitude(U, EXPONENT, TRAILING):
         near = shifted - shifter
         if mode == RNE:
             return to_bits(near)
+        if mode in (RTZ, RTO):
+            steps = U(to_bits(shifted) - (ONE if near > x else ZERO))
+            if mode == RTO:
+                steps = U(steps | (ONE if near != x else ZERO))
+            return to_bits(from_bits(steps) - shifter)
         ulp = from_bits(U(power - ULP))
         if mode == RNA:
             rest = x - near
             return to_bits(near + ulp if rest + rest == ulp else near)
-        under, over = near - ulp, near + ulp
-        lower = under if near > x else near
-        if mode == RTZ:
-            return to_bits(lower)
-        upper = over if near < x else near
-        if mode == RTO:
-            other = upper if near < x else lower
-            return to_bits(near if U(to_bits(shifted) & ONE) != ZERO else other)
-        outward = negative == ZERO if mode == RTP else negative != ZERO
-        return to_bits(upper if outward else lower)
+        sign = TOP if negative != ZERO else ZERO  # upward and downward are one comparison of signed values
+        exact, found = from_bits(U(a | sign)), from_bits(U(to_bits(near) | sign))
+        if mode == RTP:
+            found = found + ulp if found < exact else found
+        else:
+            found = found - ulp if found > exact else found
+        return U(to_bits(found) & U(TOP - ONE))
 
     return magic_magnitude
 
@@ -180,7 +182,7 @@ def _make_direct_code(U, EXPONENT, SIGN, TRAILING, WIDTH):
         """The codepoint that `bits` round to, to nearest even: `magic_magnitude`, `finish_plain` and `code` at once.
 
         The sum with the shifter holds the number of grid steps in its low bits; each binade adds as many codes as it
-        has steps. What overflows has a larger code than the largest value.
+        has steps.
         """
         sign = U(bits & TOP)
         a = U(bits ^ sign)
@@ -189,7 +191,7 @@ def _make_direct_code(U, EXPONENT, SIGN, TRAILING, WIDTH):
         power = min(U(exponent + U(facts[DROP] << T)), HIGHEST)
         steps = U(to_bits(from_bits(a) + from_bits(power)) - power)
         code = U(steps + U(U(exponent - lowest) >> U(facts[DROP] & COUNT)))
-        code = code if code <= facts[LAST_CODE] else facts[OVER_CODE]
+        code = min(code, facts[OVER_CODE])  # what overflows has a larger code than the largest value
         code = U(code | (facts[CODE_SIGN] if sign != ZERO else ZERO))
         return code if a <= INF else facts[CODE_NAN]
 

@@ -40,10 +40,9 @@ DIRECT_CODE = 256  # likewise: rounded and encoded at once
     CODE_BASE,  # the short way to a code: what a magnitude shifted by DROP has too much
     CODE_NORMAL,  # bits of the magnitude from which on that is so
     CODE_SHIFTER,  # bits of a power of two whose ulp is the quantum: added to a smaller magnitude it shows its code
-    LAST_CODE,  # code of the largest finite value
     OVER_CODE,  # code of what a positive overflow becomes
-) = range(26)
-ROW_LENGTH = 26
+) = range(25)
+ROW_LENGTH = 25
 OFFSET = 64  # added to biased exponents so that normalised carrier subnormals stay positive
 
 # What an elementwise pass met; the caller's policy decides what is an error.

@@ -153,7 +153,6 @@ def parameter_row(
         row[modes.CODE_BASE] = (below_one << fmt.mantissa_bits) + row[modes.CODE_OFFSET]
         row[modes.CODE_NORMAL] = 0 if same_grid and gradual else carrier.bits(2.0**fmt.emin)
         row[modes.CODE_SHIFTER] = 0 if same_grid else carrier.bits(2.0 ** (fmt.emin + trailing - fmt.mantissa_bits))
-    row[modes.LAST_CODE] = fmt.largest_code
     row[modes.OVER_CODE] = fmt.largest_code if over_positive == largest else fmt.infinity_code or 0
     row[modes.UNCODED] = carrier.bits(fmt.smallest_normal) if fmt.subnormals is Subnormals.FULL_BINADE else 0
     array: NDArray[Any] = np.array(row, dtype=carrier.unsigned)
@@ -274,8 +273,10 @@ def short_code(fmt: ElementFormat, carrier: Carrier) -> int:
 
 def direct_code(fmt: ElementFormat, rounding: Rounding, form: int, errors: int) -> int:
     """kernels.modes.DIRECT_CODE where codes can be had at once with the rounding, in this form, else 0."""
-    fits = isinstance(fmt, FloatFormat) and form == modes.MAGIC + modes.PLAIN and rounding is Rounding.RNE
-    return modes.DIRECT_CODE if fits and errors == 0 else 0
+    fits = form == modes.MAGIC + modes.PLAIN and rounding is Rounding.RNE and errors == 0
+    if not isinstance(fmt, FloatFormat) or not fits:
+        return 0
+    return modes.DIRECT_CODE if fmt.infinity_code in (None, fmt.largest_code + 1) else 0
 
 
 def plain_end(fmt: ElementFormat, row: Any) -> int:
