@@ -6,10 +6,8 @@ their own. Which scale follows from a maximum is in `block_power` and `block_rat
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._jit import core, loop
 from .block_elements import (
@@ -29,6 +27,7 @@ from .block_elements import (
     magnitude,
     put,
     put_scaled,
+    saturated_fixed_bits,
 )
 from .block_power import field_of, lifted, lifted_bits, power_of_two, shared_exponent, shifted
 from .block_ratio import clamped, quotient, ratio_scale, special_quotient
@@ -116,7 +115,9 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
                     bits = to_bits(x[i])
                     if stochastic:
                         word = U32(U32(taken[U64(i - first)] << align) & word_mask)
-                    if integers:
+                    if integers and saturates:
+                        result = saturated_fixed_bits(bits, quick, moved, limit)
+                    elif integers:
                         result = fixed_bits(bits, word, quick, 0, moved, limit)
                     elif saturates:
                         result = saturate_bits(bits, quick, moved)
@@ -162,27 +163,35 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
     return loop(power_blocks)
 
 
-@loop
-def block_maxima(x: NDArray[Any], maxima: NDArray[Any], columns: int, length: int, start: int, stop: int) -> None:
-    """maxima[b] = the largest magnitude of block b in [start, stop); a NaN counts as larger than infinity."""
-    widest_vectors()
-    nothing = magnitude(x.dtype.type(0))
-    begin, column = first_element(start, columns, length)
-    for b in range(start, stop):
-        low, size = U64(begin), min(length, columns - column)
-        begin, column = begin + size, (0 if column + length >= columns else column + length)
-        top = nothing
-        for j in range(U64(size)):
-            top = max(top, magnitude(x[low + j]))
-        maxima[b] = from_bits(top)
+@cache
+def make_maxima(whole: int):
+    """The loop for the maxima of blocks; whole: the length of all of them, where the compiler is to know it, or 0."""
+
+    def block_maxima(x, maxima, columns, length, start, stop):
+        """maxima[b] = the largest magnitude of block b in [start, stop); a NaN counts as larger than infinity."""
+        widest_vectors()
+        nothing = magnitude(x.dtype.type(0))
+        begin, column = first_element(start, columns, length)
+        for b in range(start, stop):
+            low, size = U64(begin), whole if whole else min(length, columns - column)
+            begin, column = begin + size, (0 if column + length >= columns else column + length)
+            top = nothing
+            for j in range(U64(size)):
+                top = max(top, magnitude(x[low + j]))
+            maxima[b] = from_bits(top)
+
+    return loop(block_maxima)
 
 
 @cache
-def make_ratio_blocks(mode: int, scale_form: int, form: int, source: int, integers: int, saturates: int, check: int):
+def make_ratio_blocks(
+    mode: int, scale_form: int, whole: int, form: int, source: int, integers: int, saturates: int, check: int
+):
     """The loop for scales that are quotients; scale_form: MAGIC where scales allow it; the rest as above.
 
-    The blocks of a group of elements are handled together: first all their scales, which is a vectorised loop, then
-    their elements.
+    whole: as in `make_maxima`. (Not in the loops above: the compiler would unroll them, and then not vectorise.) The
+    blocks of a group of elements are handled together: first all their scales, which is a vectorised loop, then their
+    elements.
     """
     quick = mode + form
     stochastic = source != DETERMINISTIC
@@ -218,7 +227,7 @@ def make_ratio_blocks(mode: int, scale_form: int, form: int, source: int, intege
                 taken = draw_words(units, buffer[: end - begin], element, source, seed, stream)
             if is_finite(worst) and np.float32(from_bits(smallest) * tensor) > np.float32(0):
                 for b in range(count):
-                    low, size = U64(begin), min(length, columns - column)
+                    low, size = U64(begin), whole if whole else min(length, columns - column)
                     begin, column = begin + size, (0 if column + length >= columns else column + length)
                     d = factors[b]
                     for j in range(U64(size)):

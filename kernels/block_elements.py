@@ -103,6 +103,12 @@ def _finite_maximum(x, begin, end, counts_infinity):
 def _make_fixed_bits(U, SIGN, EXPONENT, round_magnitude, magic_magnitude):
     TOP, INF, ONE, ZERO = U(SIGN), U(EXPONENT), U(1), U(0)
 
+    def saturated_fixed_bits(bits, mode, facts, lower):
+        sign = U(bits & TOP)
+        rounded = magic_magnitude(U(bits ^ sign), sign, mode & MODE_MASK, facts)
+        r = min(rounded, lower if sign != ZERO else facts[LARGEST])
+        return U(r | (sign if r != ZERO else ZERO))
+
     def fixed_bits(bits, word, mode, normalise, facts, lower):
         sign = U(bits & TOP)
         a = U(bits ^ sign)
@@ -117,11 +123,21 @@ def _make_fixed_bits(U, SIGN, EXPONENT, round_magnitude, magic_magnitude):
         r = rounded if rounded <= limit else over
         return U(r | (sign if r != ZERO else ZERO))
 
-    return fixed_bits
+    return core(fixed_bits), saturated_fixed_bits
 
 
-_fixed_bits32 = core(_make_fixed_bits(U32, 0x80000000, 0x7F800000, round_magnitude32, magic_magnitude32))
-_fixed_bits64 = core(_make_fixed_bits(U64, 1 << 63, 0x7FF << 52, round_magnitude64, magic_magnitude64))
+_fixed_bits32, _saturated32 = _make_fixed_bits(U32, 0x80000000, 0x7F800000, round_magnitude32, magic_magnitude32)
+_fixed_bits64, _saturated64 = _make_fixed_bits(U64, 1 << 63, 0x7FF << 52, round_magnitude64, magic_magnitude64)
+
+
+def saturated_fixed_bits(bits, mode, facts, lower):
+    """`fixed_bits` in the form MAGIC, for finite values and Overflow.SATURATE."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(saturated_fixed_bits, jit_options=SCALAR)
+def _saturated_fixed_bits(bits, mode, facts, lower):
+    return _saturated32 if bits == types.uint32 else _saturated64
 
 
 def fixed_bits(bits, word, mode, normalise, facts, lower):

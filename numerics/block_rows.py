@@ -60,9 +60,8 @@ def compiled_row(
     else:
         scale_row = row
         form = _power_rule(fmt, grid, rounding, carrier, rule)
-    saturates = int(
-        bool(form & modes.MAGIC) and overflow is Overflow.SATURATE and grid.has_negative_zero and not integers
-    )
+    plainly = bool(form & modes.MAGIC) and overflow is Overflow.SATURATE and grid.has_negative_zero
+    saturates = int(plainly and not (integers and ratio))
     if form and not (saturates or integers):
         form += plain_end(grid, row)
     arrays = row, scale_row, np.array(rule, np.int64), np.array([element.max], np.float32 if ratio else np.float64)

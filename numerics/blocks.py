@@ -15,6 +15,7 @@ from .parameters import carrier_of
 from .rounding import Overflow, Rounding
 from .words import random_words
 
+KNOWN = 16  # the block of NVFP4, too short for loops that must find out how long it is
 GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 
 
@@ -128,14 +129,16 @@ def _loop(
     tensor = np.float32(1)
     if job.fmt.rule is ScaleRule.RATIO:
         maxima = np.empty(plan.total, x.dtype)
+        whole = length if length == KNOWN and plan.columns % length == 0 else 0
+        find = block.make_maxima(whole)
 
         def part_of_maxima(start: int, stop: int) -> None:
-            block.block_maxima(flat, maxima, plan.columns, length, start, stop)
+            find(flat, maxima, plan.columns, length, start, stop)
 
         threads.run(part_of_maxima, plan.total, grain)
         counts = bool(compiled.row.rule[block_elements.COUNTS_INFINITY])
         tensor = tensor_scale(job.fmt, _amax(flat, maxima, counts)) if job.fmt.tensor_scale else tensor
-        loop = block.make_ratio_blocks(int(job.rounding), compiled.scale_form, *choices)
+        loop = block.make_ratio_blocks(int(job.rounding), compiled.scale_form, whole, *choices)
         rows: tuple[Any, ...] = compiled.row, tensor, maxima
     else:
         loop, rows = block.make_power_blocks(int(job.rounding), *choices), (compiled.row,)
