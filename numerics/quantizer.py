@@ -10,21 +10,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import blocks
 from .decoding import decode_into
-from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, LogFormat, Subnormals, code_dtype
+from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
 from .kernels import elementwise, modes, threads
-from .log_rows import as_float
+from .loops import elementwise_loop
 from .parameters import (
     FLOAT64,
     Carrier,
     carrier_of,
     check_policy,
     check_rounding,
-    direct_code,
-    fast_form,
-    loop_row,
-    plain_end,
-    short_code,
-    stochastic_form,
 )
 from .rounding import Overflow, Rounding, check_members
 from .text import remember_text
@@ -192,18 +186,10 @@ class Quantizer:
     def _apply(
         self, fmt: ElementFormat, x: NDArray[Any], result: NDArray[Any], out: Any, draw: tuple[Any, ...]
     ) -> NDArray[Any]:
-        if isinstance(fmt, LogFormat) and self.rounding is not Rounding.RNL:
-            fmt = as_float(fmt) or fmt
-        carrier = carrier_of(x.dtype)
-        row, normalise = loop_row(fmt, self.rounding, self.overflow, self.random_bits, carrier)
         encodes = result.dtype.kind == "u"
-        errors = self._errors(encodes=encodes)
-        form = fast_form(fmt, self.rounding, carrier, self.overflow) or stochastic_form(fmt, self.rounding, carrier)
-        form += plain_end(fmt, row)
-        mode = int(self.rounding) + form
-        if encodes:
-            mode += direct_code(fmt, self.rounding, form, errors) or short_code(fmt, carrier)
-        loop = elementwise.make_quantize(mode, int(normalise), draw[0], errors)
+        loop, row, errors = elementwise_loop(
+            fmt, self.rounding, self.overflow, self.random_bits, carrier_of(x.dtype), draw[0], encodes
+        )
         flat_in = np.ascontiguousarray(x).reshape(-1)
         # A result that must be refused leaves the caller's array as it was.
         direct = result.flags.c_contiguous and not (errors and out is not None)
@@ -220,15 +206,6 @@ class Quantizer:
         if not direct:
             result[...] = flat_out.reshape(x.shape)
         return result
-
-    def _errors(self, *, encodes: bool) -> int:
-        """What the loop has to look out for, because it is an error: a sum of SAW_ constants."""
-        uncoded = encodes and isinstance(self.fmt, FloatFormat) and self.fmt.subnormals is Subnormals.FULL_BINADE
-        return (
-            (0 if self.fmt.has_nan else modes.SAW_NAN)
-            | (modes.SAW_OVERFLOW if self.overflow in (Overflow.ERROR, Overflow.WRAP) else 0)
-            | (modes.SAW_UNCODED if uncoded else 0)
-        )
 
     def _refuse(self, x: NDArray[Any], part: Callable[[int, int], int], errors: int) -> None:
         """Raise for the first element that met one of `errors`, found by halving; an overflow that wraps is none."""

@@ -1,0 +1,52 @@
+"""Which compiled loop rounds an array to a format, and with what facts: decided once for each kind of call."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .formats import ElementFormat, FloatFormat, LogFormat, Subnormals
+from .kernels import elementwise, modes
+from .log_rows import as_float
+from .parameters import Carrier, direct_code, fast_form, loop_row, plain_end, short_code, stochastic_form
+from .rounding import Overflow, Rounding
+
+
+class Loop(NamedTuple):
+    """A compiled loop, its row, and the SAW_ flags that are errors."""
+
+    run: Callable[..., Any]
+    row: Any
+    errors: int
+
+
+@lru_cache(maxsize=4096)
+def elementwise_loop(
+    fmt: ElementFormat,
+    rounding: Rounding,
+    overflow: Overflow,
+    random_bits: int | None,
+    carrier: Carrier,
+    source: int,
+    encodes: bool,
+) -> Loop:
+    """The fastest loop that is exact for arrays of the carrier; source: where its random words come from."""
+    errors = _errors(fmt, overflow, encodes)
+    if isinstance(fmt, LogFormat) and rounding is not Rounding.RNL:
+        fmt = as_float(fmt) or fmt
+    row, normalise = loop_row(fmt, rounding, overflow, random_bits, carrier)
+    form = fast_form(fmt, rounding, carrier, overflow) or stochastic_form(fmt, rounding, carrier)
+    form += plain_end(fmt, row)
+    mode = int(rounding) + form
+    if encodes:
+        mode += direct_code(fmt, rounding, form, errors) or short_code(fmt, carrier)
+    return Loop(elementwise.make_quantize(mode, int(normalise), source, errors), row, errors)
+
+
+def _errors(fmt: ElementFormat, overflow: Overflow, encodes: bool) -> int:
+    """What the loop has to look out for, because it is an error."""
+    uncoded = encodes and isinstance(fmt, FloatFormat) and fmt.subnormals is Subnormals.FULL_BINADE
+    return (
+        (0 if fmt.has_nan else modes.SAW_NAN)
+        | (modes.SAW_OVERFLOW if overflow in (Overflow.ERROR, Overflow.WRAP) else 0)
+        | (modes.SAW_UNCODED if uncoded else 0)
+    )
