@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import nn, recipes
+    from . import interop, nn, recipes
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
@@ -21,6 +21,7 @@ __all__ = [
     "Rule",
     "__version__",
     "compare",
+    "interop",
     "matmul",
     "nn",
     "quantize",
@@ -42,7 +43,7 @@ _HOMES = {
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
 }
-_MODULES = ("nn", "recipes")
+_MODULES = ("interop", "nn", "recipes")
 _WITHOUT_TORCH = ("__version__",)
 
 

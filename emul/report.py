@@ -98,30 +98,27 @@ def write(result: Comparison, folder: Path) -> None:
 def table(result: Comparison, *, narrow: bool = False) -> Table:
     """The table for a rich console; first column the row's name, accuracies in per cent, differences in points.
 
-    `narrow` puts two figures into a column and leaves out what the notes say too, for 80 columns.
+    `narrow` puts two figures into a column and leaves the differences to the tuned net to lines of their own.
     """
     from rich import box
     from rich.table import Table
 
     out = Table(box=box.MARKDOWN, title=_title(result), title_justify="left", title_style="bold")
     out.add_column("row", overflow="fold")
-    headings = ["accuracy, %", "sd", "difference", f"{100 * CONFIDENCE:.0f} % interval", "time ratio"]
+    confidence = f"{100 * CONFIDENCE:.0f} %"
+    headings = ["accuracy, %", "sd", "to native", f"{confidence} interval", "to tuned", f"{confidence} interval"]
     if narrow:
-        headings = ["accuracy, %", "difference", "time ratio"]
-    for heading in headings:
+        headings = ["accuracy, %", "to native"]
+    for heading in [*headings, "time ratio"]:
         out.add_column(heading, justify="right", no_wrap=True)
-    if not narrow:
-        out.add_column("compared with", overflow="fold")
-    names = {row.row.key: row.row.name for row in result.rows}
     for row in result.rows:
         mean, deviation = _accuracy(row)
-        difference, interval = _difference(row.difference)
+        native, tuned = _difference(row.difference_to_native), _difference(_to_tuned(row))
         ratio = "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}"
-        against = "-" if row.row.against is None else names[row.row.against]
         if narrow:
-            out.add_row(row.row.name, f"{mean} ({deviation})", f"{difference} {interval}".replace("- -", "-"), ratio)
+            out.add_row(row.row.name, f"{mean} ({deviation})", " ".join(native).replace("- -", "-"), ratio)
         else:
-            out.add_row(row.row.name, mean, deviation, difference, interval, ratio, against)
+            out.add_row(row.row.name, mean, deviation, *native, *tuned, ratio)
     return out
 
 
@@ -129,8 +126,8 @@ def notes(result: Comparison) -> list[str]:
     """What a reader of the table has to know, one sentence or two each."""
     settings = result.settings
     lines = [
-        "accuracy and sd: mean and standard deviation over the seeds. difference: percentage points, mean of the "
-        "per-seed differences to the native row of the same training, with Student's t interval of "
+        "accuracy and sd: mean and standard deviation over the seeds. to native: percentage points, mean of the "
+        "per-seed differences to the native row, with Student's t interval of "
         f"{100 * CONFIDENCE:.0f} %; it covers initial weights and data order, not the choice of the "
         f"{len(result.data.test_labels)} test samples.",
         "time ratio: median wall time of a training step over that of the native row; native on "
@@ -144,8 +141,8 @@ def notes(result: Comparison) -> list[str]:
         )
     if "fine-tune" in phases:
         lines.append(
-            f"A fine-tuned row is that net after {settings.fine_tune_epochs} more epoch(s), and is compared with the "
-            f"row {TUNED.name!r}, which had the same steps."
+            f"A fine-tuned row is that net after {settings.fine_tune_epochs} more epoch(s); to tuned: its differences to "
+            f"the row {TUNED.name!r}, which had the same steps."
         )
     if any(row.difference is not None and row.difference.low == row.difference.high for row in result.rows):
         lines.append("An interval without length: all seeds differ by the same number of test samples.")
@@ -170,7 +167,13 @@ def table_text(result: Comparison, width: int | None = None) -> str:
 
 def print_table(result: Comparison, console: Console) -> None:
     """Prints the table and its notes on a rich Console, the table in its narrow form where it must be."""
-    console.print(table(result, narrow=console.width < _width(result)))
+    narrow = console.width < _width(result)
+    console.print(table(result, narrow=narrow))
+    tuned = [row for row in result.rows if narrow and _to_tuned(row) is not None]
+    for row in tuned:
+        console.print(
+            f"{row.row.name}, to tuned: {' '.join(_difference(_to_tuned(row)))}", highlight=False, markup=False
+        )
     for line in notes(result):
         console.print(line, style="dim", highlight=False, markup=False)
 
@@ -193,6 +196,11 @@ def _accuracy(row: RowResult) -> tuple[str, str]:
     if row.accuracy is None:
         return f"diverged ({sum(bool(run.diverged) for run in row.runs)} of {len(row.runs)})", "-"
     return f"{row.accuracy.mean:.2f}", f"{row.accuracy.deviation:.2f}"
+
+
+def _to_tuned(row: RowResult) -> Interval | None:
+    """The difference to the fine-tuned native net, of rows that are fine-tuned themselves."""
+    return row.difference if row.row.against == TUNED.key else None
 
 
 def _difference(interval: Interval | None) -> tuple[str, str]:

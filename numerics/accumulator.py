@@ -36,7 +36,7 @@ class Accumulator:
         if not isinstance(self.format, FloatFormat):
             raise TypeError(
                 f"format {str(self.format)[:60]!r}: sums are accumulated in a FloatFormat so far; parse_format(name) gives"
-                " one by name"
+                " one by name (codes of log formats: numerics.logscale.matmul)"
             )
         check_members(self.rounding, self.overflow)
         check_policy(self.format, self.overflow)

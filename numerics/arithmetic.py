@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .formats import FloatFormat
 from .kernels import modes, threads
 from .kernels.arithmetic import ADD, DIV, FMA, MUL, SQRT, SUB, make_arithmetic, narrow, widen
-from .parameters import FLOAT64, carrier_of, parameter_row
+from .parameters import FLOAT64, carrier_of, check_dtype, parameter_row
 from .quantizer import FloatArray, Quantizer, array_out
 from .rounding import Overflow
 from .words import counter, given_words, random_words
@@ -101,7 +101,7 @@ def _apply(
     result = np.empty(shape, dtype)
     for array in arrays if out is not None else ():
         result = array_out(out, array, dtype)
-    given, first = _random(quantizer, shape, seed, stream, offset, words)
+    given, first = _random(quantizer, shape, seed, stream, offset, words, out)
     errors = _errors(fmt, quantizer.overflow)
     # A result that must be refused leaves the caller's array as it was.
     direct = result.flags.c_contiguous and not (errors and out is not None)
@@ -143,8 +143,8 @@ def _float_format(quantizer: Quantizer) -> FloatFormat:
         raise TypeError(f"{quantizer!r} in place of a quantizer: give Quantizer(format, rounding, overflow)")
     if not isinstance(quantizer.fmt, FloatFormat):
         raise TypeError(
-            f"{quantizer.fmt} is not a float format: these operators round to a FloatFormat; its own module may have"
-            " operators for it"
+            f"{quantizer.fmt} is not a float format: these operators round to a FloatFormat (numerics.logscale has some on"
+            " the codes of log formats; posits, fixed point and blocks have none yet)"
         )
     return quantizer.fmt
 
@@ -153,10 +153,7 @@ def _common(operands: tuple[Any, ...]) -> tuple[list[NDArray[Any]], tuple[int, .
     """The operands as arrays of the result's shape, and that shape and dtype."""
     arrays = [np.asarray(operand) for operand in operands]
     for array in arrays:
-        if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-            raise TypeError(
-                f"array of dtype {array.dtype}: give float32 or float64 (a conversion could round before us)"
-            )
+        check_dtype(array.dtype)
     shapes = [array.shape for array in arrays]
     try:
         shape = np.broadcast_shapes(*shapes)
@@ -175,7 +172,7 @@ def _widened(x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _random(
-    quantizer: Quantizer, shape: tuple[int, ...], seed: Any, stream: Any, offset: Any, words: Any
+    quantizer: Quantizer, shape: tuple[int, ...], seed: Any, stream: Any, offset: Any, words: Any, out: Any
 ) -> tuple[NDArray[np.uint32], int | None]:
     """(the caller's words or none, the number of the first word to draw or None)."""
     name = quantizer.rounding.name
@@ -184,7 +181,9 @@ def _random(
             raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
         return _NO_WORDS, None
     if words is not None:
-        return given_words(words, shape, quantizer.random_bits or 32).reshape(-1), None
+        if seed is not None:
+            raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
+        return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
     if seed is None:
         raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")
     counter("seed", seed)

@@ -92,6 +92,18 @@ FLOAT32 = Carrier(np.dtype(np.float32), np.dtype(np.uint32), 24, -126, 127)
 FLOAT64 = Carrier(np.dtype(np.float64), np.dtype(np.uint64), 53, -1022, 1023)
 
 
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Refuse arrays that are not float32 or float64, with what to do."""
+    if dtype in (np.float32, np.float64) and dtype.isnative:
+        return
+    remedy = "a conversion could round before us"
+    if dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8", "float6", "float4")):
+        remedy = "astype(np.float32) is exact"
+    elif dtype.kind in "iub":
+        remedy = "integers up to 2**53 are exact in float64"
+    raise TypeError(f"array of dtype {dtype}: give float32 or float64 ({remedy})")
+
+
 def carrier_of(dtype: np.dtype[Any]) -> Carrier:
     """The carrier of a float32 or float64 array."""
     return FLOAT32 if dtype == np.float32 else FLOAT64

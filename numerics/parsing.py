@@ -14,14 +14,22 @@ _ALIASES = {
     "float64": "binary64",
     "fp64": "binary64",
     "bf16": "bfloat16",
+    "float8_e4m3fn": "e4m3fn",
+    "float8_e5m2": "e5m2",
+    "float8_e4m3fnuz": "e4m3fnuz",
+    "float8_e5m2fnuz": "e5m2fnuz",
+    "float8_e8m0fnu": "e8m0",
+    "float6_e3m2fn": "e3m2",
+    "float6_e2m3fn": "e2m3",
+    "float4_e2m1fn": "e2m1",
 }
-_IEEE_LAYOUT = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?")
-_LBA = re.compile(r"lba_m(\d+)e(\d+)_b(-?\d+)(_paper)?")
-_FIXED = re.compile(r"(int|uint|s|u)(\d+)(?:\.(-?\d+))?")
-_BFP = re.compile(r"bfp(\d+)_(\d+)")
-_POSIT = re.compile(r"posit(\d+)")
-_LOG = re.compile(r"(u?)log(\d+)\.(\d+)(?:b(-?\d+))?")
-_P3109 = re.compile(r"binary(\d+)p(\d+)([su])([ef])")
+_IEEE_LAYOUT = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?", re.ASCII)
+_LBA = re.compile(r"lba_m(\d+)e(\d+)_b(-?\d+)(_paper)?", re.ASCII)
+_FIXED = re.compile(r"(int|uint|s|u)(\d+)(?:\.(-?\d+))?", re.ASCII)
+_BFP = re.compile(r"bfp(\d+)_(\d+)", re.ASCII)
+_POSIT = re.compile(r"posit(\d+)", re.ASCII)
+_LOG = re.compile(r"(u?)log(\d+)\.(\d+)(?:b(-?\d+))?", re.ASCII)
+_P3109 = re.compile(r"binary(\d+)p(\d+)([su])([ef])", re.ASCII)
 
 
 def parse_format(name: str) -> Format:
@@ -60,6 +68,8 @@ def parse_format(name: str) -> Format:
         return catalog.p3109(int(match[1]), int(match[2]), signed=match[3] == "s", extended=match[4] == "e")
     known = ", ".join([*catalog.FORMATS, *catalog.BLOCK_FORMATS])
     raise ValueError(
-        f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], lba_m<M>e<E>_b<bias>[_paper],"
-        " posit<n>, log<integer bits>.<fraction bits>[b<bias>], bfp<mantissa bits>_<block>"
+        f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], binary<K>p<P>s|u e|f (IEEE P3109),"
+        " s|u|int|uint<bits>[.<fraction bits>], lba_m<M>e<E>_b<bias>[_paper], posit<n>,"
+        " [u]log<integer bits>.<fraction bits>[b<bias>], bfp<mantissa bits>_<block>; fp16, bf16 and the like, and the"
+        " names of torch and ml_dtypes"
     )

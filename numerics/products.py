@@ -11,6 +11,7 @@ from .parameters import Carrier, carrier_of, parameter_row
 from .plan import Plan, choose, facts
 from .quantizer import Quantizer
 from .rounding import Overflow
+from .words import counter
 
 MACS_PER_PIECE = 1 << 17  # multiply-accumulates below which another thread costs more than it saves
 NARROW = 32  # columns below which the lanes run along the rows of the output instead
@@ -29,15 +30,17 @@ def matmul(
     """c + a @ b, every step rounded as the accumulator says, k ascending; bit-exact for any shape and thread count.
 
     a [..., M, K], b [..., K, N], c broadcast to [..., M, N]; float32 or float64, taken as given (quantize first). Batch
-    dimensions broadcast. Returns [..., M, N] of result_type(a, b). K = 0 gives c (or +0) rounded once. An exact sum of
-    zero has IEEE 754's sign.
+    dimensions broadcast. Returns [..., M, N] of result_type(a, b). K = 0 gives c (or +0) rounded once; K = 1
+    makes every step that the accumulator declares, product, sum and outer sum, once. An exact sum of zero has IEEE
+    754's sign. The accumulator's precision is held against the operands only where there is something to compute.
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, non-finite operands, an accumulator or
     products that no carrier holds exactly, a result dtype that lacks members of the output format; OverflowError
     under Overflow.ERROR.
     """
     if not isinstance(accumulator, Accumulator):
         raise TypeError(f"accumulator {str(accumulator)[:60]!r}: give an Accumulator, such as Accumulator(format)")
-    del seed, stream
+    for label, value in (("seed", seed or 0), ("stream", stream)):
+        counter(label, value)
     if words is not None:
         raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")
     left, right = _operand(a, "a"), _operand(b, "b")
@@ -62,13 +65,19 @@ def matmul(
 def dot(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None, **options: Any) -> Any:
     """c + sum of a[k] * b[k] for one-dimensional a, b [K]: `matmul` of a row and a column, as a numpy scalar."""
     left, right = np.asarray(a), np.asarray(b)
-    if left.ndim != 1 or right.ndim != 1:
-        raise ValueError(f"dot of shapes {left.shape} and {right.shape}: give two vectors, or use matmul")
+    if left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(
+            f"dot of shapes {left.shape} and {right.shape}: give two vectors of one length, or use matmul"
+        )
+    if c is not None and np.ndim(c) != 0:
+        raise ValueError(f"c of shape {np.shape(c)}: the sum of a dot product is one number, and so is c")
     addend = None if c is None else np.asarray(c).reshape(1, 1)
     return matmul(left[None, :], right[:, None], accumulator, c=addend, **options)[0, 0]
 
 
 def _operand(x: Any, label: str) -> NDArray[Any]:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{label} is a masked array: its mask would be lost; give x.filled(value)")
     array = np.asarray(x)
     if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
         raise TypeError(f"{label} of dtype {array.dtype}: give a float32 or float64 array")

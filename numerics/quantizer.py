@@ -17,6 +17,7 @@ from .parameters import (
     FLOAT64,
     Carrier,
     carrier_of,
+    check_dtype,
     check_policy,
     check_rounding,
 )
@@ -81,7 +82,7 @@ class Quantizer:
         """
         array = self._input(x)
         result = array_out(out, array, array.dtype)
-        draw = self._draw(array, seed, stream, offset, words)
+        draw = self._draw(array, seed, stream, offset, words, out)
         if isinstance(self.fmt, BlockFormat):
             return blocks.quantize(self._blockwise(self.fmt), array, result, draw, keep=out is not None)
         return self._apply(self.fmt, array, result, out, draw)
@@ -103,10 +104,10 @@ class Quantizer:
         Errors as in `quantize`.
         """
         array = self._input(x, codes=True)
-        draw = self._draw(array, seed, stream, offset, words)
         if isinstance(self.fmt, BlockFormat):
-            return self._encode_blocks(self.fmt, array, draw, out)
+            return self._encode_blocks(self.fmt, array, self._draw(array, seed, stream, offset, words), out)
         result = array_out(out, array, code_dtype(self.fmt.bits))
+        draw = self._draw(array, seed, stream, offset, words, out)
         return self._apply(self.fmt, array, result, out, draw)
 
     def _blockwise(self, fmt: BlockFormat) -> blocks.Blockwise:
@@ -149,11 +150,10 @@ class Quantizer:
             raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: use float64 arrays")
 
     def _input(self, x: Any, *, codes: bool = False) -> NDArray[Any]:
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError("a masked array: its mask would be lost; give x.filled(value)")
         array = np.asarray(x)
-        if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-            raise TypeError(
-                f"array of dtype {array.dtype}: give float32 or float64 (a conversion could round before us)"
-            )
+        check_dtype(array.dtype)
         carrier = carrier_of(array.dtype)
         if not (codes and carrier is FLOAT64):
             # Codes may be wider than float64's values: rounding to them is still exact.
@@ -168,19 +168,23 @@ class Quantizer:
             array = np.where(array < 0, array.dtype.type(np.nan), array)
         return array
 
-    def _draw(self, x: NDArray[Any], seed: Any, stream: Any, offset: Any, words: Any) -> tuple[Any, ...]:
-        """(source of words, words, seed, stream, offset) for the loop."""
+    def _draw(
+        self, x: NDArray[Any], seed: Any, stream: Any, offset: Any, words: Any, out: NDArray[Any] | None = None
+    ) -> tuple[Any, ...]:
+        """(source of words, words, seed, stream, offset) for the loop; out: what it writes to."""
+        keys = [np.uint64(counter(n, v)) for n, v in (("seed", seed or 0), ("stream", stream), ("offset", offset))]
+        if words is not None and seed is not None:
+            raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         if not self.stochastic:
             if words is not None:
                 raise ValueError(f"words given with {self.rounding.name}: random words belong to SR, SR_B and SR_C")
             return elementwise.DETERMINISTIC, _NO_WORDS, np.uint64(0), np.uint64(0), np.uint64(0)
         assert self.random_bits is not None
         if words is not None:
-            flat = given_words(words, x.shape, self.random_bits).reshape(-1)
+            flat = given_words(words, x.shape, self.random_bits, out).reshape(-1)
             return elementwise.GIVEN, flat, np.uint64(0), np.uint64(0), np.uint64(0)
         if seed is None:
             raise ValueError(f"{self.rounding.name} needs random words: give seed=, or words= of shape {x.shape}")
-        keys = (np.uint64(counter(n, v)) for n, v in (("seed", seed), ("stream", stream), ("offset", offset)))
         return _DRAWN[unit_bytes(self.random_bits)], _NO_WORDS, *keys
 
     def _apply(

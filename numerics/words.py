@@ -48,9 +48,16 @@ def random_words(
     return aligned
 
 
-def given_words(words: Any, shape: tuple[int, ...], random_bits: int) -> NDArray[np.uint32]:
-    """Caller's words as contiguous uint32 of `shape`, or a sentence about their type, shape or range."""
+def given_words(
+    words: Any, shape: tuple[int, ...], random_bits: int, out: NDArray[Any] | None = None
+) -> NDArray[np.uint32]:
+    """Caller's words as contiguous uint32 of `shape`, or a sentence about their type, shape or range.
+
+    out: where results go meanwhile; words that lie in the same memory are copied first.
+    """
     array = np.asarray(words)
+    if array.size == 0 and array.shape == shape:
+        return np.zeros(shape, np.uint32)
     if array.dtype.kind not in "iu":
         raise TypeError(f"words of dtype {array.dtype}: give integers in [0, 2**{random_bits})")
     if array.shape != shape:
@@ -58,7 +65,8 @@ def given_words(words: Any, shape: tuple[int, ...], random_bits: int) -> NDArray
     if array.size and (int(array.min()) < 0 or int(array.max()) >> random_bits):
         worst = int(array.min()) if int(array.min()) < 0 else int(array.max())
         raise ValueError(f"word {worst} is outside [0, 2**{random_bits}): shift it right or give more random_bits")
-    return np.ascontiguousarray(array, dtype=np.uint32)
+    contiguous = np.ascontiguousarray(array, dtype=np.uint32)
+    return contiguous.copy() if out is not None and np.may_share_memory(contiguous, out) else contiguous
 
 
 def check_random_bits(stochastic: bool, random_bits: Any, rounding: str) -> int | None:

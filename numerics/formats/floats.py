@@ -1,7 +1,7 @@
 """FloatFormat: sign, exponent and fraction fields with every convention in use as an argument."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -126,6 +126,29 @@ class FloatFormat:
                 f"{self._shape}, bias {self.bias}: values from 2**{bottom} to 2**{top} do not all fit float64"
                 " (2**-1074 to below 2**1024); use fewer exponent bits or another bias"
             )
+
+    def without_underflow(self, exponent_bits: int | None = None) -> "FloatFormat":
+        """The format with the same largest value and mantissa, its exponents continued downward.
+
+        exponent_bits: how many the result has, at most 11; None: as many as float64's values allow. For arXiv
+        2401.14110, whose first stage of training has no underflow: there the exponent is unbounded below; here it ends
+        at or above 2**-1022, far below any sum of products of narrow operands. (11 exponent bits under the top of an
+        accumulator would begin near 2**-2042, which float64 does not hold.) float32 arrays hold 7 for M7E4.
+        Errors: ValueError for fewer bits than the format has, or more than fit.
+        """
+        if self.exponent_bits == 0:
+            raise ValueError(f"{self} has subnormals only, all of them above its underflow: give it exponent bits")
+        if exponent_bits is not None and not self.exponent_bits <= exponent_bits <= 11:
+            raise ValueError(f"exponent_bits = {exponent_bits}: give {self.exponent_bits} to 11")
+        for bits in range(11, self.exponent_bits - 1, -1) if exponent_bits is None else (exponent_bits,):
+            try:
+                wider = replace(self, exponent_bits=bits, bias=(self.bias or 0) + (1 << bits) - (1 << self.exponent_bits))
+            except ValueError:
+                if exponent_bits is None:
+                    continue
+                raise
+            return replace(wider, name=f"{self.name}_without_underflow" if self.name else "")
+        return self
 
     @property
     def _shape(self) -> str:

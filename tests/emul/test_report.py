@@ -34,21 +34,26 @@ def cells(text: str) -> list[list[str]]:
 
 def test_table_reads_as_markdown(result: Comparison) -> None:
     heading, rule, *rows = cells(result.table())
-    assert heading == ["row", "accuracy, %", "sd", "difference", "95 % interval", "time ratio", "compared with"]
+    to_native, to_tuned = ["to native", "95 % interval"], ["to tuned", "95 % interval"]
+    assert heading == ["row", "accuracy, %", "sd", *to_native, *to_tuned, "time ratio"]
     assert all(set(cell) <= {"-", ":"} for cell in rule)
     assert [row[0] for row in rows] == [row.row.name for row in result.rows]
     native = rows[0]
     assert native[0] == "native float32"
-    assert native[3:] == ["-", "-", "1.00", "-"]
+    assert native[3:] == ["-"] * 4 + ["1.00"]
     for cell_row, row in zip(rows, result.rows, strict=True):
         assert cell_row[1] == f"{row.accuracy.mean:.2f}"
         assert cell_row[2] == f"{row.accuracy.deviation:.2f}"
         assert 0 <= float(cell_row[1]) <= 100
-        if row.difference is not None:
-            assert cell_row[3] == f"{row.difference.mean:+.2f}"
-            assert cell_row[4] == f"[{row.difference.low:+.2f}, {row.difference.high:+.2f}]"
-        assert float(cell_row[5]) == round(row.timing.ratio, 2)
-    assert [row[6] for row in rows[1:]] == ["native float32"] * 3 + ["native float32, fine-tuned"] * 2
+        tuned = row.difference if row.row.against == "native-tuned" else None
+        for interval, found in ((row.difference_to_native, cell_row[3:5]), (tuned, cell_row[5:7])):
+            if interval is None:
+                assert found == ["-", "-"]
+            else:
+                assert found == [f"{interval.mean:+.2f}", f"[{interval.low:+.2f}, {interval.high:+.2f}]"]
+        assert float(cell_row[7]) == round(row.timing.ratio, 2)
+    assert [row[5] != "-" for row in rows] == [False] * 4 + [True] * 2
+    assert all(row[3] != "-" for row in rows[1:])
 
 
 def test_table_is_ascii_and_says_what_its_figures_are(result: Comparison) -> None:
@@ -59,7 +64,7 @@ def test_table_is_ascii_and_says_what_its_figures_are(result: Comparison) -> Non
     assert "not the choice of the 20 test samples" in flat
     assert "native on 1 torch thread(s)" in flat
     assert "is that of a forward step on a test batch" in flat
-    assert "is compared with the row 'native float32, fine-tuned', which had the same steps" in flat
+    assert "to tuned: its differences to the row 'native float32, fine-tuned', which had the same steps" in flat
 
 
 def test_narrow_table_keeps_every_figure(result: Comparison) -> None:
@@ -67,18 +72,20 @@ def test_narrow_table_keeps_every_figure(result: Comparison) -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert text.isascii()  # nothing was cut off with an ellipsis
     heading, _, *lines = cells(text)
-    assert heading == ["row", "accuracy, %", "difference", "time ratio"]
+    assert heading == ["row", "accuracy, %", "to native", "time ratio"]
     assert "".join(line[0] for line in lines).replace(" ", "") == "".join(row.row.name for row in result.rows).replace(
         " ", ""
     )
     for line, row in zip([line for line in lines if line[1]], result.rows, strict=True):
         assert line[1] == f"{row.accuracy.mean:.2f} ({row.accuracy.deviation:.2f})"
         assert line[3] == f"{row.timing.ratio:.2f}"
-        if row.difference is None:
+        native, tuned = row.difference_to_native, row.difference
+        if native is None:
             assert line[2] == "-"
         else:
-            low, high = row.difference.low, row.difference.high
-            assert line[2] == f"{row.difference.mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+            assert line[2] == f"{native.mean:+.2f} [{native.low:+.2f}, {native.high:+.2f}]"
+        if row.row.against == "native-tuned":
+            assert f"to tuned: {tuned.mean:+.2f} [{tuned.low:+.2f}, {tuned.high:+.2f}]" in " ".join(text.split())
 
 
 def test_interval_without_length_is_explained(result: Comparison) -> None:

@@ -8,7 +8,8 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, NanEncoding, Subnormals, catalog, parse_format, reference
+from numerics import FloatFormat, NanEncoding, Quantizer, Rounding, Subnormals, catalog, parse_format, reference
+from numerics.parameters import FLOAT32
 from tests.numerics import grids
 
 ALL = {**grids.CATALOG, **grids.KINDS, **grids.AT_THE_ENDS, **{f"64_{k}": v for k, v in grids.AT_THE_ENDS_64.items()}}
@@ -213,3 +214,29 @@ def test_the_widest_ranges_that_fit_float64_do():
 def test_codes_that_are_none_are_refused(codes, error, sentence):
     with pytest.raises(error, match=sentence):
         catalog.E4M3.decode(codes)
+
+
+@pytest.mark.parametrize("name", ["lba_m7e4_b10", "lba_m4e3_b5", "e4m3fn", "binary16", "bfloat16", "e4m3fnuz"])
+def test_without_underflow_the_top_and_the_mantissa_stay(name):
+    fmt = parse_format(name)
+    wide, narrow = fmt.without_underflow(), fmt.without_underflow(fmt.exponent_bits + 1)
+    for other in (wide, narrow):
+        assert (other.max, other.mantissa_bits, other.nan) == (fmt.max, fmt.mantissa_bits, fmt.nan)
+        assert other.emin == fmt.emin - (1 << other.exponent_bits) + (1 << fmt.exponent_bits)
+    assert wide.exponent_bits == 10  # an eleventh bit would reach below float64, but for formats with float64's own top
+    assert catalog.BINARY64.without_underflow().exponent_bits == 11
+    values = np.array([0.7, 1.5, 3.3]) * 2.0**fmt.emin
+    kept = values[1:] * 2.0**-20  # below the smallest normal value all mantissa bits are still there
+    q = Quantizer(wide, Rounding.RTZ)
+    assert (q.quantize(kept) == np.ldexp(Quantizer(fmt, Rounding.RTZ).quantize(values[1:]), -20)).all()
+
+
+def test_without_underflow_refusals():
+    fmt = parse_format("lba_m7e4_b10")
+    assert FLOAT32.holds(fmt.without_underflow(7))
+    assert not FLOAT32.holds(fmt.without_underflow(8))
+    for bits, sentence in ((3, "give 4 to 11"), (12, "give 4 to 11"), (11, "do not all fit float64")):
+        with pytest.raises(ValueError, match=sentence):
+            fmt.without_underflow(bits)
+    with pytest.raises(ValueError, match="subnormals only"):
+        FloatFormat(0, 4, 1, infinities=False, nan=NanEncoding.NONE).without_underflow()

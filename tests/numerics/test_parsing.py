@@ -87,3 +87,25 @@ def test_names_of_impossible_formats_are_refused(name, sentence):
 def test_what_is_no_text_is_refused(name):
     with pytest.raises(TypeError, match="format name"):
         parse_format(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("e٤m٣", "no format is named"),  # digits of another script
+        ("binary99999999999p1uf", "binary99999999999p1uf has values that float64 does not hold"),
+        ("binary99999999999p99999999999se", "has values that float64 does not hold"),
+        ("posit99999999999", "2 to 32 bits"),
+        ("log99999999999.3", "0 to 11"),
+        ("int99999999999", "64"),
+        ("lba_m7e99999999999_b3", "more than float64 holds"),
+    ],
+)
+def test_absurd_names_are_refused_at_once(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        parse_format(name)
+
+
+def test_names_of_torch_and_ml_dtypes():
+    assert parse_format("float8_e4m3fn") is catalog.E4M3
+    assert parse_format("float4_e2m1fn") is catalog.E2M1

@@ -187,9 +187,9 @@ def test_words_for_a_deterministic_accumulator():
 @pytest.mark.parametrize(
     ("x", "y", "error", "sentence"),
     [
-        (A, B, ValueError, "dot of shapes (2, 3) and (3, 4): give two vectors, or use matmul"),
+        (A, B, ValueError, "dot of shapes (2, 3) and (3, 4): give two vectors of one length, or use matmul"),
         (A[0], 1.0, ValueError, "dot of shapes (3,) and ()"),
-        (A[0], A[0, :2], ValueError, "do not match"),
+        (A[0], A[0, :2], ValueError, "dot of shapes (3,) and (2,)"),
         ([1, 2, 3], A[0], TypeError, "a of dtype int64"),
         (A[0], np.array([1, np.nan, 1]), ValueError, "is nan"),
     ],
@@ -197,3 +197,15 @@ def test_words_for_a_deterministic_accumulator():
 def test_vectors_that_do_not_fit(x, y, error, sentence):
     with pytest.raises(error, match=re.escape(sentence)):
         dot(x, y, ACC)
+
+
+def test_what_a_dot_product_takes():
+    plain = Accumulator(catalog.BINARY32)
+    with pytest.raises(ValueError, match=re.escape("dot of shapes (3,) and (4,): give two vectors of one length")):
+        dot(np.ones(3), np.ones(4), plain)
+    with pytest.raises(ValueError, match=re.escape("c of shape (3,): the sum of a dot product is one number")):
+        dot(np.ones(3), np.ones(3), plain, c=np.ones(3))
+    with pytest.raises(ValueError, match="seed = -3"):
+        dot(np.ones(3), np.ones(3), plain, seed=-3)
+    with pytest.raises(TypeError, match="its mask would be lost"):
+        matmul(np.ma.masked_array(np.ones((2, 2)), mask=[[1, 0], [0, 0]]), np.ones((2, 2)), plain)

@@ -274,3 +274,38 @@ def test_what_is_refused_in_large_arrays_is_found_in_any_piece():
     x[200_000] = -500.0
     with pytest.raises(OverflowError, match=r"-500\.0 at element 200000"):
         Quantizer(FloatFormat(4, 3, infinities=False, nan=NanEncoding.TOP_CODE), overflow=Overflow.ERROR).quantize(x)
+
+
+def test_a_seed_beside_words_and_a_seed_that_is_none_for_any_mode():
+    stochastic, nearest = Quantizer(catalog.E5M2, Rounding.SR), Quantizer(catalog.E5M2)
+    x = np.ones(3)
+    with pytest.raises(ValueError, match="seed = 5 beside words: give one of the two"):
+        stochastic.quantize(x, seed=5, words=[1, 2, 3])
+    for quantizer in (stochastic, nearest):
+        with pytest.raises(ValueError, match=r"seed = -5: give an integer in \[0, 2\*\*64\)"):
+            quantizer.quantize(x, seed=-5)
+        with pytest.raises(TypeError, match="stream = 'x'"):
+            quantizer.encode(x, seed=5, stream="x")
+    assert stochastic.quantize(np.zeros(0), words=[]).size == 0
+
+
+def test_masked_arrays_and_conversions_that_are_exact():
+    with pytest.raises(TypeError, match=r"its mask would be lost; give x\.filled\(value\)"):
+        Quantizer(catalog.E5M2).quantize(np.ma.masked_array([1.0, 2.0], mask=[1, 0]))
+    with pytest.raises(TypeError, match=r"float16: give float32 or float64 \(astype\(np\.float32\) is exact\)"):
+        Quantizer(catalog.E5M2).quantize(np.ones(2, np.float16))
+    with pytest.raises(TypeError, match=r"int64: .* exact in float64"):
+        Quantizer(catalog.E5M2).quantize(np.ones(2, np.int64))
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7, 4096])
+def test_words_in_the_memory_of_the_result(shift):
+    """The compiled loop promises that they are apart: words that are not are copied."""
+    rng = np.random.default_rng(shift)
+    memory = rng.integers(0, 1 << 32, 30_000, dtype=np.uint32)
+    x = rng.uniform(1, 2, 20_000).astype(np.float32)
+    words = memory[4100:24_100]
+    quantizer = Quantizer(catalog.E5M2, Rounding.SR)
+    wanted = quantizer.quantize(x, words=words.copy())
+    out = memory[4100 + shift : 24_100 + shift].view(np.float32)
+    assert (quantizer.quantize(x, words=words, out=out) == wanted).all()
