@@ -244,7 +244,8 @@ def _seeded(build: Builder, seed: int) -> torch.nn.Module:
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if len(numbers) < 2:
-        raise ValueError(f"{len(numbers)} seed(s) were given; a paired interval needs at least 2")
+        given = seeds if isinstance(seeds, int) else len(numbers)
+        raise ValueError(f"{given} seed(s) were given; a paired interval needs at least 2 (a list is 0,7,12)")
     for number in numbers:
         if not isinstance(number, int) or not 0 <= number < 2**63:
             raise ValueError(f"{number!r} is no seed; give whole numbers from 0 to 2**63 - 1")

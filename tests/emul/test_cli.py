@@ -102,7 +102,7 @@ def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None
         (["--rows", "fp8,fp9"], "there is no row or recipe called 'fp9'; the known ones are native, fp8,"),
         (["--seeds", "1"], "1 seed(s) were given; a paired interval needs at least 2"),
         (["--seeds", "5,"], "1 seed(s) were given"),
-        (["--seeds", "-4"], "0 seed(s) were given"),
+        (["--seeds", "-4"], "-4 seed(s) were given; a paired interval needs at least 2 (a list is 0,7,12)"),
         (["--seeds", "few"], "'few' is neither a number of seeds nor a list of them such as 0,7,12"),
         (["--seeds", "1,x"], "'1,x' is neither"),
         (["--seeds", ""], "'' is neither"),
