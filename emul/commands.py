@@ -136,53 +136,89 @@ class Form(StrEnum):
 
 
 @app.command()
-def formats(form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text) -> None:
-    """List the named formats: bits, range, specials, source."""
-    from .tables import catalog_lines
+def formats(
+    form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also every IEEE P3109 format of up to 16 bits that fits float64.")
+    ] = False,
+) -> None:
+    """List the named formats: bits, range, specials, source; of block formats: element, scale, block, rule.
 
-    lines = catalog_lines()
-    _print_rows(tuple(lines[0]), [tuple(line.values()) for line in lines], form)
+    The bits of a block format are those that an element takes with its share of the scale. Names that spell further
+    formats are told at the end, except in csv.
+    """
+    from .tables import PATTERNS, catalog_lines
+
+    lines = catalog_lines(p3109=every)
+    if form is Form.csv:
+        _print_rows(tuple(lines[0]), [tuple(line.values()) for line in lines], form)
+        return
+    for blocks in (False, True):
+        group = [line for line in lines if (line["family"] == "block") is blocks]
+        header = tuple(column for column in group[0] if any(line[column] for line in group))
+        _print_rows(header, [tuple(line[column] for column in header) for line in group], form)
+        if form is Form.markdown:
+            typer.echo()
+    typer.echo("Further names: " + ", ".join(f"`{p}`" if form is Form.markdown else p for p in PATTERNS))
 
 
 @app.command()
 def table(
     name: Annotated[str, typer.Argument(metavar="FORMAT", help="A name that parse_format knows, such as e4m3fn.")],
     form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,
-    codes: Annotated[str | None, typer.Option(help="START:STOP, a range of codes. Default: all.")] = None,
+    codes: Annotated[
+        str | None, typer.Option(help="START:STOP, a slice of the codes; :STOP and START: too. Default: all.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the values into this picture instead.")] = None,
 ) -> None:
-    """Print the codepoints of a format: code, fields, value, ulp."""
+    """Print the codepoints of a format: code, fields, value, ulp.
+
+    ulp is the distance from the value to the next one away from zero; for the largest magnitude of a fixed-point,
+    posit or log format, to the next one toward zero. In float formats it is the grid step of the value's binade, that
+    of the lowest binade for zero and subnormals. Infinities and NaN have none.
+    """
     from numerics import BlockFormat, parse_format
 
-    from .tables import HEADER, cells, value_lines
+    from .tables import HEADER, cells, element_name, value_lines
 
     try:
         fmt = parse_format(name)
         if isinstance(fmt, BlockFormat):
-            _refuse(f"{name} is a block format, whose values depend on the block: show its element or scale format")
+            _refuse(
+                f"{name} is a block format, whose values depend on the block; its elements and its scales have tables:"
+                f" emul table {element_name(fmt)}, emul table {fmt.scale}"
+            )
         start, stop = _code_range(codes)
         lines = value_lines(fmt, start, stop)
     except (ValueError, TypeError, AttributeError) as error:
         _refuse(error)
     if plot is not None:
+        _need("matplotlib")
         from .curves import draw_values
 
+        if not plot.parent.is_dir():
+            _refuse(f"{str(plot)!r} cannot be drawn: no folder {str(plot.parent)!r}; create it or name another")
         try:
             draw_values(str(fmt), [line.code for line in lines], [line.value for line in lines], plot)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            _refuse(f"{str(plot)!r} cannot be drawn: {error.strerror}; give another --plot")
+        except ValueError as error:
             _refuse(f"{str(plot)!r} cannot be drawn: {error}")
         return
     _print_rows(HEADER, [cells(line, fmt.bits) for line in lines], form)
 
 
 def _code_range(text: str | None) -> tuple[int, int | None]:
-    if text is None:
-        return 0, None
+    """The first code and the one behind the last (None: all that follow), written as in a slice."""
     try:
-        start, stop = (int(part, 0) for part in text.split(":"))
+        start, stop = (int(part, 0) if part.strip() else None for part in (":" if text is None else text).split(":"))
     except ValueError:
-        raise ValueError(f"{text!r} is no range of codes; give START:STOP such as 0x00:0x10") from None
-    return start, stop
+        raise ValueError(f"{text!r} is no range of codes; give START:STOP such as 0x00:0x10, :16 or 240:") from None
+    return start or 0, stop
+
+
+#: Longer tables are printed in plain lines: laying them out takes Rich longer than all the rest.
+_LAID_OUT = 1000
 
 
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], form: Form) -> None:
@@ -190,10 +226,14 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], form: Form
     from rich.console import Console
     from rich.table import Table
 
-    from .tables import as_csv, as_markdown
+    from .tables import aligned, as_csv, as_markdown
 
     if form is not Form.text:
         typer.echo((as_csv if form is Form.csv else as_markdown)(header, rows), nl=False)
+        return
+    if len(rows) > _LAID_OUT:
+        for line in aligned(header, rows):
+            typer.echo(line)
         return
     shown = Table(*header, box=box.SIMPLE_HEAD)
     for row in rows:

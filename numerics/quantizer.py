@@ -147,7 +147,8 @@ class Quantizer:
 
     def _check_carrier(self, carrier: Carrier) -> None:
         if not carrier.holds(self.fmt):
-            raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: use float64 arrays")
+            remedy = "use float64 arrays" if carrier is not FLOAT64 else "encode to codes, which are exact"
+            raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: {remedy}")
 
     def _input(self, x: Any, *, codes: bool = False) -> NDArray[Any]:
         if isinstance(x, np.ma.MaskedArray):
