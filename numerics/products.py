@@ -66,9 +66,7 @@ def dot(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None, **options: A
     """c + sum of a[k] * b[k] for one-dimensional a, b [K]: `matmul` of a row and a column, as a numpy scalar."""
     left, right = np.asarray(a), np.asarray(b)
     if left.ndim != 1 or left.shape != right.shape:
-        raise ValueError(
-            f"dot of shapes {left.shape} and {right.shape}: give two vectors of one length, or use matmul"
-        )
+        raise ValueError(f"dot of shapes {left.shape} and {right.shape}: give two vectors of one length, or use matmul")
     if c is not None and np.ndim(c) != 0:
         raise ValueError(f"c of shape {np.shape(c)}: the sum of a dot product is one number, and so is c")
     addend = None if c is None else np.asarray(c).reshape(1, 1)

@@ -12,9 +12,10 @@ from numerics import FloatFormat, NanEncoding, Rounding, Subnormals, reference
 MODES = [mode for mode in Rounding if mode.name != "RNL"]
 DETERMINISTIC = [mode for mode in MODES if not mode.stochastic]
 STOCHASTIC = [mode for mode in MODES if mode.stochastic]
-# Each combination of mode and array type is compiled: all modes in float64, one of each sort in float32.
+# Each combination of mode and array type is compiled: all modes in float64, one of each sort in float32, where SR has
+# a form of its own, the gradients' of FP8 training.
 CASES = [(mode, np.float64) for mode in MODES]
-CASES += [(mode, np.float32) for mode in (Rounding.RNE, Rounding.RTP, Rounding.RTO, Rounding.SR_C)]
+CASES += [(mode, np.float32) for mode in (Rounding.RNE, Rounding.RTP, Rounding.RTO, Rounding.SR, Rounding.SR_C)]
 CASE_NAMES = [f"{mode.name}-{dtype.__name__}" for mode, dtype in CASES]
 
 

@@ -1,4 +1,4 @@
-"""The accumulator kernels equal the oracle: drawn formats, modes, rules, shapes, chunks, start values, extreme values.
+"""The accumulator kernels equal the oracle: drawn formats, rules, shapes, types, chunks, start values, extreme values.
 
 Each combination of modes, forms and carrier is compiled, so formats, rules and shapes are drawn and modes are listed.
 """
@@ -15,6 +15,10 @@ from property_tests.strategies import formats
 WITH_NAN = (NanEncoding.IEEE, NanEncoding.TOP_CODE, NanEncoding.NEGATIVE_ZERO)
 FEW_BITS = st.sampled_from([1, 3, 8, 12])
 BINADES = (Subnormals.FLUSH, Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE)
+# Products of 16 bits live in float32, of 38 in float64. Nearest in both, each other mode in one of them.
+FUSED = [(mode, 8) for mode in (Rounding.RNE, Rounding.RNA, Rounding.RTZ, Rounding.RTP)]
+FUSED += [(mode, 30) for mode in (Rounding.RNE, Rounding.RTN, Rounding.RTO)]
+FUSED_NAMES = [f"{mode.name}-{'float32' if bits == 8 else 'float64'}" for mode, bits in FUSED]
 
 
 def rules(fmt):
@@ -36,31 +40,37 @@ def entries(draw, shape, fmt, significant_bits):
 
 
 @st.composite
-def problems(draw, fmt, bits=FEW_BITS):
-    """(a [M, K], b [K, N], c or None) with few rows and columns; sometimes b takes back what it gave before."""
-    m, k, n = draw(st.integers(1, 3)), draw(st.integers(1, 7)), draw(st.integers(1, 3))
+def problems(draw, fmt, bits=FEW_BITS, depth=7):
+    """(a [M, K], b [K, N], c or None) with few rows and columns; sometimes b takes back what it gave before.
+
+    Each is float32 or float64; float32 holds all their values.
+    """
+    m, k, n = draw(st.integers(1, 3)), draw(st.integers(1, depth)), draw(st.integers(1, 3))
     a = draw(entries((m, k), fmt, draw(bits)))
     b = draw(entries((k, n), fmt, draw(bits)))
     if k > 1 and draw(st.integers(0, 3)) == 0:
         a[:, 1], b[1] = a[:, 0], -b[0]
     c = draw(st.none() | entries((m, n), fmt, draw(bits)))
-    return a, b, c
+    types = draw(st.lists(st.sampled_from([np.float32, np.float64]), min_size=3, max_size=3))
+    typed = [None if x is None else x.astype(dtype) for x, dtype in zip((a, b, c), types, strict=True)]
+    assert all(x is None or np.array_equal(x, y) for x, y in zip(typed, (a, b, c), strict=True))
+    return typed
 
 
 def assert_equals_the_oracle(acc, a, b, c):
     found = matmul(a, b, acc, c=c)
     wanted = reference.matmul(a, b, acc, c=c)
+    assert found.dtype == wanted.dtype == np.result_type(a, b)
     assert found.tobytes() == wanted.tobytes(), (found.tolist(), wanted.tolist())
 
 
-@pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTZ, Rounding.RTN, Rounding.RTO], ids=lambda mode: mode.name)
-@pytest.mark.parametrize("bits", [8, 30], ids=["float32", "float64"])
+@pytest.mark.parametrize(("mode", "bits"), FUSED, ids=FUSED_NAMES)
 @given(data=st.data())
 def test_fused(mode, bits, data):
-    # Products of 16 bits live in float32, of 38 in float64.
     fmt = data.draw(formats(signed=True))
     a, b, c = data.draw(problems(fmt, st.just(8)))
     if bits == 30:
+        a = np.float64(a)
         a[0, 0] = (1 + 2.0**-29) * 2.0 ** (fmt.emin // 2)
     assert_equals_the_oracle(Accumulator(fmt, mode, data.draw(rules(fmt))), a, b, c)
 
@@ -86,7 +96,7 @@ def test_truncated_chunks_without_gradual_underflow(data):
         chunk=data.draw(st.integers(1, 8)),
         outer=data.draw(st.sampled_from([None, Accumulator(outer, Rounding.RTZ)])),
     )
-    assert_equals_the_oracle(acc, *data.draw(problems(fmt)))
+    assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20)))
 
 
 @given(data=st.data())
@@ -96,7 +106,7 @@ def test_chunks_into_another_format(data):
     rule = data.draw(rules(fmt).filter(lambda rule: rule is not Overflow.SATURATE))
     combining = Accumulator(outer, Rounding.RTN, data.draw(rules(outer)))
     acc = Accumulator(fmt, Rounding.RTP, rule, chunk=data.draw(st.integers(1, 8)), outer=combining)
-    assert_equals_the_oracle(acc, *data.draw(problems(fmt)))
+    assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20)))
 
 
 @given(data=st.data())

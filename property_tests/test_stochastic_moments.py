@@ -14,9 +14,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Quantizer, Rounding, Subnormals, catalog
-from property_tests.strategies import STOCHASTIC, formats, values
+from property_tests.strategies import STOCHASTIC, formats, values, words
 
-CASES = [(mode, np.float64) for mode in STOCHASTIC] + [(Rounding.SR_C, np.float32)]
+CASES = [(mode, np.float64) for mode in STOCHASTIC] + [(mode, np.float32) for mode in (Rounding.SR, Rounding.SR_C)]
 NAMES = [f"{mode.name}-{dtype.__name__}" for mode, dtype in CASES]
 
 
@@ -123,3 +123,28 @@ def test_the_bias_of_few_bits_is_attained(mode):
     for x, wanted in ((1 + 3 / 64, (0, 1, 1)), (1 + 1 / 32, (0, 1, 0)), (1 + 3 / 32, (1, 2, 2))):
         results = over_all_words(np.float64(x), catalog.E4M3, mode, 1)
         assert results.count(1 + ulp) == wanted[STOCHASTIC.index(mode)]
+
+
+@pytest.mark.parametrize("fmt", [catalog.E5M2, catalog.E4M3], ids=lambda fmt: fmt.name)
+@given(data=st.data())
+def test_the_mean_over_all_words_of_32_bits(fmt, data):
+    # Too many to enumerate. Larger words never go down again, so the two beside the threshold tell how many go up.
+    x = data.draw(values(fmt, np.float32))
+    assume(0 < abs(x) <= fmt.max)
+    magnitude, count = Fraction(float(abs(x))), 1 << 32
+    lower, ulp = grid_around(abs(x), fmt)
+    fraction = (magnitude - lower) / ulp
+    k = how_many_go_up(fraction, Rounding.SR, 32)
+    quantizer = Quantizer(fmt, Rounding.SR)
+    assert quantizer.random_bits == 32
+
+    some = data.draw(st.lists(words(32), max_size=12))
+    beside = [word for word in (count - k - 1, count - k) if 0 <= word < count]
+    drawn = np.array(sorted({0, count - 1, *beside, *some}))
+    results = [Fraction(v) for v in np.abs(quantizer.quantize(np.full(drawn.size, x), words=drawn)).tolist()]
+    assert results == sorted(results)
+    assert results == [lower + ulp if word >= count - k else lower for word in drawn.tolist()]
+
+    mean = ((count - k) * lower + k * (lower + ulp)) / count
+    assert 0 <= magnitude - mean < ulp / count
+    assert (mean == magnitude) == ((fraction * count).denominator == 1)

@@ -142,7 +142,9 @@ class FloatFormat:
             raise ValueError(f"exponent_bits = {exponent_bits}: give {self.exponent_bits} to 11")
         for bits in range(11, self.exponent_bits - 1, -1) if exponent_bits is None else (exponent_bits,):
             try:
-                wider = replace(self, exponent_bits=bits, bias=(self.bias or 0) + (1 << bits) - (1 << self.exponent_bits))
+                wider = replace(
+                    self, exponent_bits=bits, bias=(self.bias or 0) + (1 << bits) - (1 << self.exponent_bits)
+                )
             except ValueError:
                 if exponent_bits is None:
                     continue

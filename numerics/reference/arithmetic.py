@@ -1,19 +1,23 @@
 """The operators of `numerics.arithmetic` by their definitions: exact rationals, rounded once."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import FloatFormat
-from ..quantizer import Quantizer
 from ..rounding import Rounding
 from . import floats
 from .decision import floor_log2
 from .values import round_value
+
+if TYPE_CHECKING:
+    from ..quantizer import Quantizer
 
 _ROOT_BITS = 256
 

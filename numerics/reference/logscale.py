@@ -1,20 +1,25 @@
 """Arithmetic on codes of logarithmic formats, by the definition: exact sums of powers, compared exactly.
 
 A signed power is (negative, k): its magnitude is 2**(k / 2**f). A code stands for one, or for zero (None).
+Underflow None is Underflow.ZERO. Records are told apart by their fields: their modules reach the kernels.
 """
 
-from fractions import Fraction
-from typing import Any
+from __future__ import annotations
 
-from ..accumulator import Accumulator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
 from ..formats import FixedFormat, LogFormat
-from ..logscale import LogAccumulator, Underflow
-from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from . import fixed
 from .decision import rounds_up
 from .powers import nearest_power, root_floor, sign
 from .products import accumulate
+
+if TYPE_CHECKING:
+    from ..accumulator import Accumulator
+    from ..logscale import LogAccumulator, Underflow
+    from ..quantizer import Quantizer
 
 Power = tuple[bool, int] | None
 
@@ -25,22 +30,22 @@ def power_of(code: int, fmt: LogFormat) -> Power:
     return (code != magnitude, magnitude - (fmt.bias << fmt.fraction_bits)) if magnitude else None
 
 
-def _code(magnitude: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow) -> int:
+def _code(magnitude: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow | None) -> int:
     """The code of a magnitude's place; places go on at both ends, and 0 and below is what has rounded to zero."""
     if magnitude > fmt.largest_code:
         if overflow is Overflow.ERROR:
             raise OverflowError(f"beyond {fmt.max}")
         magnitude = fmt.largest_code
-    magnitude = max(magnitude, underflow.value)
+    magnitude = max(magnitude, 0 if underflow is None else underflow.value)
     return magnitude + (1 << (fmt.bits - 1) if negative and magnitude else 0)
 
 
-def _scaled(k: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow) -> int:
+def _scaled(k: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow | None) -> int:
     return _code(k + (fmt.bias << fmt.fraction_bits), negative, fmt, overflow, underflow)
 
 
 def multiply(
-    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow = Underflow.ZERO
+    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow | None = None
 ) -> int:
     """The code of a product."""
     x, y = power_of(a, fmt), power_of(b, fmt)
@@ -48,7 +53,7 @@ def multiply(
 
 
 def divide(
-    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow = Underflow.ZERO
+    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow | None = None
 ) -> int:
     """The code of a quotient. Errors: ZeroDivisionError."""
     x, y = power_of(a, fmt), power_of(b, fmt)
@@ -63,7 +68,7 @@ def round_sum(
     fmt: LogFormat,
     rounding: Rounding,
     overflow: Overflow = Overflow.SATURATE,
-    underflow: Underflow = Underflow.ZERO,
+    underflow: Underflow | None = None,
 ) -> int:
     """The code of x + y, powers in steps of the format: the exact sum of the two, rounded once."""
     terms: dict[int, int] = {}
@@ -124,7 +129,7 @@ def add(
     fmt: LogFormat,
     rounding: Rounding = Rounding.RNL,
     overflow: Overflow = Overflow.SATURATE,
-    underflow: Underflow = Underflow.ZERO,
+    underflow: Underflow | None = None,
 ) -> int:
     """The code of a sum."""
     return round_sum(power_of(a, fmt), power_of(b, fmt), fmt, rounding, overflow, underflow)
@@ -136,7 +141,7 @@ def subtract(
     fmt: LogFormat,
     rounding: Rounding = Rounding.RNL,
     overflow: Overflow = Overflow.SATURATE,
-    underflow: Underflow = Underflow.ZERO,
+    underflow: Underflow | None = None,
 ) -> int:
     """The code of a difference."""
     y = power_of(b, fmt)
@@ -152,24 +157,32 @@ def _product(a: int, b: int, fmt: LogFormat) -> Power:
 def dot(a: Any, b: Any, fmt: LogFormat, accumulator: LogAccumulator | Quantizer | Accumulator) -> Any:
     """One output of `logscale.matmul`: sequences of codes a [K], b [K] -> a code, or a value for an Accumulator."""
     products = [_product(int(x), int(y), fmt) for x, y in zip(a, b, strict=True)]
-    f = fmt.fraction_bits
-    if isinstance(accumulator, LogAccumulator):
-        assert accumulator.table is None
-        own, total = accumulator.format, 0
-        for product in products:
-            finer = None if product is None else (product[0], product[1] << (own.fraction_bits - f))
-            total = round_sum(
-                power_of(total, own), finer, own, accumulator.rounding, accumulator.overflow, accumulator.underflow
-            )
-        return total
-    if isinstance(accumulator, Quantizer):
-        grid, held = accumulator.fmt, Fraction(0)
-        assert isinstance(grid, FixedFormat)
-        for product in products:
-            held = fixed.round_exact(held + _on_grid(product, f, accumulator), grid, overflow=accumulator.overflow)
-        return fixed.encode_value(held, grid)
+    f, record = fmt.fraction_bits, cast(Any, accumulator)
+    if hasattr(record, "underflow"):
+        return _into_log(products, f, record)
+    if hasattr(record, "fmt"):
+        return _into_fixed(products, f, record)
     values = [0.0 if p is None else float(nearest_power(p[1], 1 << f, 53)) * (-1) ** p[0] for p in products]
-    return accumulate([1.0] * len(values), values, accumulator)
+    return accumulate([1.0] * len(values), values, record)
+
+
+def _into_log(products: list[Power], f: int, accumulator: LogAccumulator) -> int:
+    assert accumulator.table is None
+    own, total = accumulator.format, 0
+    for product in products:
+        finer = None if product is None else (product[0], product[1] << (own.fraction_bits - f))
+        total = round_sum(
+            power_of(total, own), finer, own, accumulator.rounding, accumulator.overflow, accumulator.underflow
+        )
+    return total
+
+
+def _into_fixed(products: list[Power], f: int, accumulator: Quantizer) -> int:
+    grid, held = accumulator.fmt, Fraction(0)
+    assert isinstance(grid, FixedFormat)
+    for product in products:
+        held = fixed.round_exact(held + _on_grid(product, f, accumulator), grid, overflow=accumulator.overflow)
+    return fixed.encode_value(held, grid)
 
 
 def _on_grid(product: Power, f: int, accumulator: Quantizer) -> Fraction:

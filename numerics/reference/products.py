@@ -1,16 +1,20 @@
 """Accumulation, step by step, by the definition."""
 
+from __future__ import annotations
+
 import math
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..accumulator import Accumulator
 from ..rounding import Rounding
 from . import floats
 from .values import round_value
+
+if TYPE_CHECKING:
+    from ..accumulator import Accumulator
 
 
 def add(x: float, y: float, accumulator: Accumulator) -> float:

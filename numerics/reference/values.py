@@ -1,16 +1,20 @@
 """One rounding, encoding or decoding of a float or of an array of them, for every family of formats."""
 
+from __future__ import annotations
+
 import math
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import BlockFormat, ElementFormat, FixedFormat, LogFormat, PositFormat
-from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from . import block, fixed, floats, log, posit
+
+if TYPE_CHECKING:
+    from ..quantizer import Quantizer
 
 
 def round_value(

@@ -86,6 +86,25 @@ def kernel_sources() -> dict[str, bytes]:
     return {path.relative_to(kernels).as_posix(): path.read_bytes() for path in kernels.rglob("*.py")}
 
 
+def test_the_settings_that_this_layout_needs() -> None:
+    # Without them: a clone finds no packages, tests/numerics shadows numerics, mypy sees every kernel twice, editable
+    # installs hide from type checkers, and a checkout without links builds a wheel without kernels.
+    tools = CONFIG["tool"]
+    pytest_options, setuptools = tools["pytest"]["ini_options"], tools["setuptools"]
+    assert pytest_options["pythonpath"] == ["."]
+    assert "--import-mode=importlib" in pytest_options["addopts"]
+    assert "^kernels/" in tools["mypy"]["exclude"]
+    assert setuptools["package-dir"] == {"": "."}
+    assert isinstance(setuptools["packages"], list)  # a table would be packages.find
+    assert "numerics.kernels" in setuptools["packages"]
+
+
+def test_pytest_and_mypy_read_their_settings_here() -> None:
+    # Each of these would be read in place of pyproject.toml.
+    others = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "setup.py", "mypy.ini", ".mypy.ini")
+    assert not [name for name in others if (ROOT / name).exists()]
+
+
 def test_the_kernels_are_a_relative_link_in_numerics() -> None:
     assert not (ROOT / "kernels").is_symlink()
     assert os.readlink(ROOT / "numerics" / "kernels") == "../kernels"
