@@ -126,7 +126,7 @@ def _make_quantize_bits(U, SIGN, round_magnitude, uniform_magnitude, magic_magni
         else:
             rounded = round_magnitude(a, negative, U(word), mode & MODE_MASK, normalise, facts)
         if mode >= 0 and mode & PLAIN:
-            return finish_plain(rounded, a, sign, facts)
+            return finish_plain(rounded, a, sign, mode, facts)
         return finish(rounded, a, sign, facts)
 
     return quantize_bits

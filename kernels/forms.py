@@ -16,6 +16,7 @@ from .modes import (
     DROP,
     EMIN,
     LARGEST,
+    MAGIC,
     OFFSET,
     OVER_CODE,
     OVER_POSITIVE,
@@ -27,6 +28,7 @@ from .modes import (
     RTO,
     RTP,
     RTZ,
+    SHIFTED,
     SMALLEST,
 )
 from .primitives import from_bits, to_bits
@@ -140,9 +142,12 @@ def shifted_magnitude32(a, word, facts):
 def _make_finish_plain(U, EXPONENT, QUIET):
     INF, NAN, ZERO = U(EXPONENT), U(QUIET), U(0)
 
-    def finish_plain(rounded, a, sign, facts):
-        """`finish` where all overflows and infinities become one magnitude, no NaN, and the format has a -0."""
-        r = rounded if rounded >= facts[SMALLEST] else ZERO
+    def finish_plain(rounded, a, sign, mode, facts):
+        """`finish` where all overflows and infinities become one magnitude, no NaN, and the format has a -0.
+
+        The forms MAGIC and SHIFTED are for gradual underflow, where nothing that is rounded is too small.
+        """
+        r = rounded if mode & (MAGIC | SHIFTED) or rounded >= facts[SMALLEST] else ZERO
         r = r if r <= facts[LARGEST] else facts[OVER_POSITIVE]
         return U(r | sign) if a <= INF else NAN
 
