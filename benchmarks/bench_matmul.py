@@ -4,13 +4,13 @@ One thread each. Every kernel proves its bits on a corner of the problem before 
 """
 
 import math
-import time
 
 import numba
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from benchmarks.timing import best
 from numerics import (
     Accumulator,
     FloatFormat,
@@ -71,24 +71,14 @@ def problem():
 def sgemm_seconds(problem):
     a, b = problem
     with threadpool_limits(1):
-        return _best(lambda: a @ b, 20)
+        return best(lambda: a @ b, 20)
 
 
 @pytest.fixture(scope="module")
 def naive_seconds(problem):
     a, b = problem
     out = np.empty((SIZE, SIZE), np.float32)
-    return _best(lambda: naive(a, b, out), 2)
-
-
-def _best(call, times):
-    call()
-    seconds = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)
+    return best(lambda: naive(a, b, out), 2)
 
 
 @pytest.mark.parametrize("name", ACCUMULATORS)

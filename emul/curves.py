@@ -109,10 +109,14 @@ def draw_values(title: str, codes: Sequence[int], values: Sequence[float], path:
     axes.set_xlabel("code")
     axes.set_ylabel("magnitude")
     axes.set_title(f"{title}: {len(codes)} codes, {len(codes) - len(finite)} of them zero, infinite or NaN")
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     axes.grid(alpha=0.3)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png")
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(drawn.getvalue())
-    partial.replace(path)
+    try:
+        partial.write_bytes(drawn.getvalue())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

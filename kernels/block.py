@@ -56,6 +56,12 @@ def draw_words(blocks, words, element, source, seed, stream):
 
 
 @core
+def word_at(taken, position, align, mask):
+    """The random word at a position of `taken`, its r bits aligned to the top of 32."""
+    return U32(U32(taken[position] << align) & mask)
+
+
+@core
 def first_element(block, columns, length):
     """(flat position of a block's first element, its column): rows of `columns` elements in blocks of `length`."""
     per_row = (columns + length - 1) // length
@@ -114,7 +120,7 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
                     i = low + j
                     bits = to_bits(x[i])
                     if stochastic:
-                        word = U32(U32(taken[U64(i - first)] << align) & word_mask)
+                        word = word_at(taken, U64(i - first), align, word_mask)
                     if integers and saturates:
                         result = saturated_fixed_bits(bits, quick, moved, limit)
                     elif integers:
@@ -149,7 +155,7 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
                 i = low + j
                 bits = to_bits(x[i])
                 if stochastic:
-                    word = U32(U32(taken[U64(i - first)] << align) & word_mask)
+                    word = word_at(taken, U64(i - first), align, word_mask)
                 if integers:
                     result = fixed_bits(bits, word, mode, 1, moved, limit)
                 else:
@@ -236,7 +242,7 @@ def make_ratio_blocks(
                         if not saturates:
                             bits = clamped(bits)
                         if stochastic:
-                            word = U32(U32(taken[U64(i - first)] << align) & word_mask)
+                            word = word_at(taken, U64(i - first), align, word_mask)
                         if integers:
                             result = fixed_bits(bits, word, quick, 1, facts, lower)
                         elif saturates:
@@ -265,7 +271,7 @@ def make_ratio_blocks(
                     i = low + j
                     bits = special_quotient(x[i], d)
                     if stochastic:
-                        word = U32(U32(taken[U64(i - first)] << align) & word_mask)
+                        word = word_at(taken, U64(i - first), align, word_mask)
                     if integers:
                         result = fixed_bits(bits, word, mode, 1, facts, lower)
                     else:

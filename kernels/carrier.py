@@ -230,15 +230,16 @@ def store(out, i, bits, facts):
     raise NotImplementedError("compiled code only")
 
 
+def store_value(out, i, bits, facts):
+    """`store` of a value whose bits are at hand, for the overloads of every family."""
+    out[i] = from_bits(bits)
+
+
 @overload(store, jit_options=SCALAR)
 def _store(out, i, bits, facts):
     if not isinstance(facts, types.UniTuple):
         return None
     if isinstance(out.dtype, types.Float):
-
-        def store_value(out, i, bits, facts):
-            out[i] = from_bits(bits)
-
         return store_value
     code = code32 if bits == types.uint32 else code64
 

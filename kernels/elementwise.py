@@ -52,7 +52,11 @@ def look_up(codes: NDArray[Any], table: NDArray[Any], out: NDArray[Any], start: 
 
 @cache
 def make_quantize(mode: int, normalise: int, source: int, check: int):
-    """The loop for a rounding mode; four small integers, so that compiled code is found again on disk."""
+    """The loop for a rounding mode; four small integers, so that compiled code is found again on disk.
+
+    mode: with the form that is exact for the row. normalise: as in `round_magnitude`. source: where words come from.
+    check: the SAW_ flags to look out for, 0 for none.
+    """
 
     def quantize(x, out, row, words, seed, stream, offset, start, stop):
         """out[i] = value (float out) or codepoint (unsigned out) of x[i], i in [start, stop); returns SAW_ flags.

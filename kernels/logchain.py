@@ -11,9 +11,8 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core
-from .carrier import grid_of, noticed, quantize_bits, saw, store, unpack, unpack_row
+from .carrier import grid_of, noticed, quantize_bits, saw, store, store_value, unpack, unpack_row
 from .modes import SAW_NAN, SAW_NEGATIVE, SAW_OVERFLOW
-from .primitives import from_bits
 
 U32, U64 = np.uint32, np.uint64
 
@@ -109,10 +108,6 @@ def _store_chain(out, i, bits, facts):
     if not _is(ChainFacts, facts):
         return None
     if isinstance(out.dtype, types.Float):
-
-        def store_value(out, i, bits, facts):
-            out[i] = from_bits(bits)
-
         return store_value
     code = _code32 if bits == types.uint32 else _code64
 

@@ -14,9 +14,8 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core
-from .carrier import grid_of, noticed, quantize_bits, saw, store, unpack, unpack_row
+from .carrier import grid_of, noticed, quantize_bits, saw, store, store_value, unpack, unpack_row
 from .modes import CODE_SIGN, DROP, LARGEST, RANDOM_MASK, SAW_NAN, SAW_OVERFLOW, SMALLEST, SR
-from .primitives import from_bits
 from .rounding import round_up32, round_up64
 
 U32, U64 = np.uint32, np.uint64
@@ -205,10 +204,6 @@ def _store_posit(out, i, bits, facts):
     if not _is(PositFacts, facts):
         return None
     if isinstance(out.dtype, types.Float):
-
-        def store_value(out, i, bits, facts):
-            out[i] = from_bits(bits)
-
         return store_value
     code = code32 if bits == types.uint32 else code64
 

@@ -64,3 +64,20 @@ def run(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
     if pool is None:
         pool = _pool = ThreadPoolExecutor(_count, thread_name_prefix="numerics")
     return list(pool.map(part, edges[:-1], edges[1:]))
+
+
+def run_flags(part: Callable[[int, int], int], total: int, grain: int) -> int:
+    """`run` of a part that returns flags: all that any of them met."""
+    met = 0
+    for flags in run(part, total, grain):
+        met |= flags
+    return met
+
+
+def first_with(part: Callable[[int, int], int], total: int, flags: int) -> int:
+    """The first element of [0, total) for which `part` returns one of `flags`, found by halving; there is one."""
+    first, bound = 0, total
+    while bound - first > 1:
+        middle = (first + bound) // 2
+        first, bound = (first, middle) if part(first, middle) & flags else (middle, bound)
+    return first

@@ -146,10 +146,7 @@ def _loop(
     def part(start: int, stop: int) -> int:
         return int(loop(flat, out, scales, *rows, *words, plan.columns, length, start, stop))
 
-    met = 0
-    for flags in threads.run(part, plan.total, grain):
-        met |= flags
-    return float(tensor), met
+    return float(tensor), threads.run_flags(part, plan.total, grain)
 
 
 def _amax(flat: NDArray[Any], maxima: NDArray[Any], counts_infinity: bool) -> float:

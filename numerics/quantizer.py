@@ -203,24 +203,19 @@ class Quantizer:
         def part(start: int, stop: int) -> int:
             return int(loop(flat_in, flat_out, row, *draw[1:], start, stop))
 
-        met = 0
-        for flags in threads.run(part, x.size, GRAIN):
-            met |= flags
-        if met & errors:
-            self._refuse(flat_in, part, met & errors)
+        met = threads.run_flags(part, x.size, GRAIN) & errors
+        if met:
+            self._refuse(flat_in, part, met)
         if not direct:
             result[...] = flat_out.reshape(x.shape)
         return result
 
     def _refuse(self, x: NDArray[Any], part: Callable[[int, int], int], errors: int) -> None:
-        """Raise for the first element that met one of `errors`, found by halving; an overflow that wraps is none."""
+        """Raise for the first element that met one of `errors`; an overflow that wraps is none."""
         wraps = self.overflow is Overflow.WRAP
         if wraps and errors == modes.SAW_OVERFLOW and not np.isinf(x).any():
             return
-        first, bound = 0, x.size
-        while bound - first > 1:  # the first of them is in [first, bound)
-            middle = (first + bound) // 2
-            first, bound = (first, middle) if part(first, middle) & errors else (middle, bound)
+        first = threads.first_with(part, x.size, errors)
         met = part(first, first + 1)
         assert not isinstance(self.fmt, BlockFormat)
         if met & modes.SAW_NAN:

@@ -1,6 +1,6 @@
 """How a value moves to a grid, and what happens above its top."""
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 from .kernels import modes
@@ -57,6 +57,15 @@ class Overflow(IntEnum):
     """modulo 2**bits; fixed point only"""
     ERROR = 4
     """raises OverflowError naming the first element"""
+
+
+class Underflow(Enum):
+    """What becomes of a nonzero result that rounds to zero because it is below the smallest magnitude: codes of logarithms."""
+
+    ZERO = 0
+    """zero"""
+    SMALLEST = 1
+    """the smallest magnitude with its sign: no product and no sum of unequal numbers is ever zero"""
 
 
 def check_members(rounding: Any, overflow: Any) -> None:

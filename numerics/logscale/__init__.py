@@ -4,7 +4,8 @@ A code without sign is 2**(k * 2**-f), so a product is a sum of whole numbers an
 tables that are drawn from integer intervals, and rounded once.
 """
 
-from .arithmetic import Underflow, add, divide, multiply, subtract
+from ..rounding import Underflow
+from .arithmetic import add, divide, multiply, subtract
 from .products import LogAccumulator, matmul
 from .sums import LogError, SumTable
 

@@ -1,7 +1,6 @@
 """Products, quotients, sums and differences of codes."""
 
 from collections.abc import Callable
-from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from ..kernels import logcodes, threads
 from ..kernels.modes import SAW_OVERFLOW
 from ..log_rows import decisions
 from ..parameters import check_policy
-from ..rounding import Overflow, Rounding
+from ..rounding import Overflow, Rounding, Underflow
 from .sums import Entries, SumTable, exact_entries
 
 Codes = NDArray[Any]
@@ -28,15 +27,6 @@ class SumArrays(NamedTuple):
 
 
 GRAIN = 1 << 15  # elements below which another thread costs more than it saves
-
-
-class Underflow(Enum):
-    """What becomes of a nonzero result that rounds to zero because it is below the smallest magnitude."""
-
-    ZERO = 0
-    """zero"""
-    SMALLEST = 1
-    """the smallest magnitude with its sign: no product and no sum of unequal numbers is ever zero"""
 
 
 def multiply(
@@ -203,25 +193,14 @@ def _run(a: Any, b: Any, fmt: LogFormat, rule: Overflow, kernel: Callable[..., i
     def part(start: int, stop: int) -> int:
         return kernel(x, y, out, start, stop)
 
-    met = 0
-    for flags in threads.run(part, x.size, GRAIN):
-        met |= flags
+    met = threads.run_flags(part, x.size, GRAIN)
     if met & logcodes.SAW_ZERO_DIVISOR:
-        where = first_of(part, x.size, logcodes.SAW_ZERO_DIVISOR)
+        where = threads.first_with(part, x.size, logcodes.SAW_ZERO_DIVISOR)
         raise ZeroDivisionError(f"element {where} is divided by code {y[where]}, a zero: {fmt} has no infinity")
     if rule is Overflow.ERROR and met & SAW_OVERFLOW:
-        where = first_of(part, x.size, SAW_OVERFLOW)
+        where = threads.first_with(part, x.size, SAW_OVERFLOW)
         raise OverflowError(
             f"the result of codes {x[where]} and {y[where]} at element {where} is beyond {fmt.max}, the largest value"
             f" of {fmt}; scale the operands or choose another Overflow rule"
         )
     return out.reshape(shape)
-
-
-def first_of(part: Callable[[int, int], int], size: int, flag: int) -> int:
-    """The first element of [0, size) that makes `part` report the flag; some element does."""
-    first, bound = 0, size
-    while bound - first > 1:
-        middle = (first + bound) // 2
-        first, bound = (first, middle) if part(first, middle) & flag else (middle, bound)
-    return first

@@ -16,8 +16,8 @@ from ..kernels.modes import SAW_OVERFLOW
 from ..plan import Facts, choose, facts
 from ..products import check_result, launch, panels, result_shape
 from ..quantizer import Quantizer
-from ..rounding import Overflow, Rounding
-from .arithmetic import Underflow, check_format, checked_mode, codes_of, first_of, sum_arrays
+from ..rounding import Overflow, Rounding, Underflow
+from .arithmetic import check_format, checked_mode, codes_of, sum_arrays
 from .sums import SumTable
 
 MACS_PER_PIECE = 1 << 15  # multiply-accumulates below which another thread costs more than it saves
@@ -82,11 +82,9 @@ def _over_rows(
     """Run a kernel over the rows of [B, M, N], and raise where it reports an overflow that is an error."""
     rows = out.shape[0] * out.shape[1]
     grain = max(1, MACS_PER_PIECE // max(1, depth * out.shape[2]))
-    met = 0
-    for flags in threads.run(kernel, rows, grain):
-        met |= flags
+    met = threads.run_flags(kernel, rows, grain)
     if strict and met & SAW_OVERFLOW:
-        batch, row = divmod(first_of(kernel, rows, SAW_OVERFLOW), out.shape[1])
+        batch, row = divmod(threads.first_with(kernel, rows, SAW_OVERFLOW), out.shape[1])
         raise OverflowError(
             f"an accumulation in row {row} of matrix {batch} overflows {name} (largest {largest});"
             " scale the operands or choose another Overflow rule"

@@ -1,7 +1,7 @@
 """Arithmetic on codes of logarithmic formats, by the definition: exact sums of powers, compared exactly.
 
 A signed power is (negative, k): its magnitude is 2**(k / 2**f). A code stands for one, or for zero (None).
-Underflow None is Underflow.ZERO. Records are told apart by their fields: their modules reach the kernels.
+Records are told apart by their fields: their modules reach the kernels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 from ..formats import FixedFormat, LogFormat
-from ..rounding import Overflow, Rounding
+from ..rounding import Overflow, Rounding, Underflow
 from . import fixed
 from .decision import rounds_up
 from .powers import nearest_power, root_floor, sign
@@ -18,7 +18,7 @@ from .products import accumulate
 
 if TYPE_CHECKING:
     from ..accumulator import Accumulator
-    from ..logscale import LogAccumulator, Underflow
+    from ..logscale import LogAccumulator
     from ..quantizer import Quantizer
 
 Power = tuple[bool, int] | None
@@ -30,22 +30,22 @@ def power_of(code: int, fmt: LogFormat) -> Power:
     return (code != magnitude, magnitude - (fmt.bias << fmt.fraction_bits)) if magnitude else None
 
 
-def _code(magnitude: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow | None) -> int:
+def _code(magnitude: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow) -> int:
     """The code of a magnitude's place; places go on at both ends, and 0 and below is what has rounded to zero."""
     if magnitude > fmt.largest_code:
         if overflow is Overflow.ERROR:
             raise OverflowError(f"beyond {fmt.max}")
         magnitude = fmt.largest_code
-    magnitude = max(magnitude, 0 if underflow is None else underflow.value)
+    magnitude = max(magnitude, underflow.value)
     return magnitude + (1 << (fmt.bits - 1) if negative and magnitude else 0)
 
 
-def _scaled(k: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow | None) -> int:
+def _scaled(k: int, negative: bool, fmt: LogFormat, overflow: Overflow, underflow: Underflow) -> int:
     return _code(k + (fmt.bias << fmt.fraction_bits), negative, fmt, overflow, underflow)
 
 
 def multiply(
-    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow | None = None
+    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow = Underflow.ZERO
 ) -> int:
     """The code of a product."""
     x, y = power_of(a, fmt), power_of(b, fmt)
@@ -53,7 +53,7 @@ def multiply(
 
 
 def divide(
-    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow | None = None
+    a: int, b: int, fmt: LogFormat, overflow: Overflow = Overflow.SATURATE, underflow: Underflow = Underflow.ZERO
 ) -> int:
     """The code of a quotient. Errors: ZeroDivisionError."""
     x, y = power_of(a, fmt), power_of(b, fmt)
@@ -68,7 +68,7 @@ def round_sum(
     fmt: LogFormat,
     rounding: Rounding,
     overflow: Overflow = Overflow.SATURATE,
-    underflow: Underflow | None = None,
+    underflow: Underflow = Underflow.ZERO,
 ) -> int:
     """The code of x + y, powers in steps of the format: the exact sum of the two, rounded once."""
     terms: dict[int, int] = {}
@@ -129,7 +129,7 @@ def add(
     fmt: LogFormat,
     rounding: Rounding = Rounding.RNL,
     overflow: Overflow = Overflow.SATURATE,
-    underflow: Underflow | None = None,
+    underflow: Underflow = Underflow.ZERO,
 ) -> int:
     """The code of a sum."""
     return round_sum(power_of(a, fmt), power_of(b, fmt), fmt, rounding, overflow, underflow)
@@ -141,7 +141,7 @@ def subtract(
     fmt: LogFormat,
     rounding: Rounding = Rounding.RNL,
     overflow: Overflow = Overflow.SATURATE,
-    underflow: Underflow | None = None,
+    underflow: Underflow = Underflow.ZERO,
 ) -> int:
     """The code of a difference."""
     y = power_of(b, fmt)

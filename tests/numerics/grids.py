@@ -131,6 +131,29 @@ def edges(fmt, dtype=np.float64, limit=1 << 9):
     return both if fmt.signed else around
 
 
+def threshold(fraction, mode, random_bits):
+    """k: of the 2**r words, k take a magnitude up that is this fraction of a step past its lower neighbour."""
+    scaled = np.ldexp(fraction, random_bits)
+    whole = np.floor(scaled)
+    up = {Rounding.SR: whole, Rounding.SR_B: whole + (scaled - whole >= 0.5), Rounding.SR_C: np.rint(scaled)}
+    return up[mode]
+
+
+def rises(fraction, odd, negative, mode, words=None, random_bits=None):
+    """Whether magnitudes go up: the definition of every mode on exact float64 fractions of a step, [...] of bool."""
+    some = fraction > 0
+    if mode.stochastic:
+        return some & (threshold(fraction, mode, random_bits) + words >= 2**random_bits)
+    return {
+        Rounding.RNE: (fraction > 0.5) | ((fraction == 0.5) & odd),
+        Rounding.RNA: fraction >= 0.5,
+        Rounding.RTZ: np.zeros(fraction.shape, bool),
+        Rounding.RTP: some & ~negative,
+        Rounding.RTN: some & negative,
+        Rounding.RTO: some & ~odd,
+    }[mode]
+
+
 def overflow_rules(fmt):
     """The rules that give a result for every value."""
     rules = [Overflow.SATURATE, Overflow.PROPAGATE]

@@ -47,21 +47,7 @@ def rounded(x, fmt, mode, words=None, random_bits=None):
     fraction = steps - below
     skipped = 0 if fmt.subnormals in (Subnormals.GRADUAL, Subnormals.FLUSH) else 1
     code = below.astype(np.int64) + (exponent - fmt.emin - skipped) * 2**fmt.mantissa_bits
-    odd, some = code % 2 == 1, fraction > 0
-    if mode.stochastic:
-        scaled = np.ldexp(fraction, random_bits)
-        whole = np.floor(scaled)
-        k = {R.SR: whole, R.SR_B: whole + (scaled - whole >= 0.5), R.SR_C: np.rint(scaled)}[mode]
-        up = some & (k + words >= 2**random_bits)
-    else:
-        up = {
-            R.RNE: (fraction > 0.5) | ((fraction == 0.5) & odd),
-            R.RNA: fraction >= 0.5,
-            R.RTZ: np.zeros(x.shape, bool),
-            R.RTP: some & ~negative,
-            R.RTN: some & negative,
-            R.RTO: some & ~odd,
-        }[mode]
+    up = grids.rises(fraction, code % 2 == 1, negative, mode, words, random_bits)
     result = np.ldexp(below + up, scale)
     if fmt.subnormals is not Subnormals.GRADUAL:
         result = np.where(result < fmt.smallest_normal, 0.0 if fmt.has_zero else fmt.smallest_normal, result)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from numerics import FixedFormat, Overflow, Quantizer, Rounding, catalog, parse_format, random_words, reference, spec
-from tests.numerics.grids import MODES, assert_same_bits
+from tests.numerics.grids import MODES, assert_same_bits, rises, threshold
 
 R = Rounding
 NARROW = {
@@ -61,13 +61,6 @@ def steps_of(x, fmt):
     return np.floor(steps), steps - np.floor(steps)
 
 
-def threshold(fraction, mode, random_bits):
-    """k: the value goes up for k of the 2**r words."""
-    scaled = np.ldexp(fraction, random_bits)
-    whole = np.floor(scaled)
-    return {R.SR: whole, R.SR_B: whole + (scaled - whole >= 0.5), R.SR_C: np.rint(scaled)}[mode]
-
-
 def deciding_words(x, fmt, mode, random_bits):
     """In turn the words on either side of an element's decision, the least and the largest."""
     end = 1 << random_bits
@@ -79,18 +72,8 @@ def deciding_words(x, fmt, mode, random_bits):
 def integers_of(x, fmt, mode, overflow, words=None, random_bits=None):
     """The definition in float64 integers, all steps exact: int64 [...]."""
     below, fraction = steps_of(x, fmt)
-    odd, some, negative = np.fmod(below, 2) == 1, fraction > 0, x < 0
-    if mode.stochastic:
-        up = some & (threshold(fraction, mode, random_bits) + words >= 2**random_bits)
-    else:
-        up = {
-            R.RNE: (fraction > 0.5) | ((fraction == 0.5) & odd),
-            R.RNA: fraction >= 0.5,
-            R.RTZ: np.zeros(x.shape, bool),
-            R.RTP: some & ~negative,
-            R.RTN: some & negative,
-            R.RTO: some & ~odd,
-        }[mode]
+    negative = x < 0
+    up = rises(fraction, np.fmod(below, 2) == 1, negative, mode, words, random_bits)
     integers = np.where(negative, -(below + up), below + up)
     if overflow is not Overflow.WRAP:
         return np.clip(integers, fmt.lowest_integer, fmt.largest_code).astype(np.int64)
