@@ -1,41 +1,78 @@
 """Products with emulated accumulators, as ratios to numpy's float32 product and to a naive scalar loop, in one run.
 
-One thread each. Every kernel proves its bits on a corner of the problem before it is timed.
+One thread each, then two. Every kernel proves its bits on a corner of the problem before it is timed, against the oracle
+or against a peer whose semantics are the same.
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from benchmarks.peers import product_peers
 from benchmarks.timing import best
 from numerics import (
     Accumulator,
+    FixedFormat,
     FloatFormat,
     Overflow,
     Quantizer,
     Rounding,
     catalog,
     matmul,
+    plan,
+    random_words,
     reference,
     set_num_threads,
 )
 
-SIZE = 256
-E4M3 = Quantizer(catalog.E4M3)
-ACCUMULATORS = {
-    "binary32 RNE, native step": Accumulator(catalog.BINARY32, Rounding.RNE, Overflow.IEEE),
-    "binary16 RNE, fused": Accumulator(catalog.BINARY16),
-    "binary16 RTO, fused": Accumulator(catalog.BINARY16, Rounding.RTO),
-    "12-bit LBA, chunk 16": Accumulator(
-        catalog.lba(7, 4, 10, paper=True),
-        Rounding.RTZ,
-        product=Quantizer(catalog.lba(7, 4, 12, paper=True), Rounding.RTZ),
-        chunk=16,
+SIZE, LARGE = 256, 512
+CORNER = 3, 4
+BINARY16 = catalog.BINARY16
+R = Rounding
+
+
+class Case(NamedTuple):
+    """An accumulator, the format of its operands, and the part of sgemm's speed that is aimed at."""
+
+    accumulator: object
+    operands: object
+    target: float = 0.0
+    options: dict = {}  # noqa: RUF012
+
+
+SR12 = Accumulator(BINARY16, R.SR, random_bits=12)
+SR32 = Accumulator(FloatFormat(8, 11), R.SR, random_bits=32)
+CASES = {
+    "binary32, its own step": Case(Accumulator(catalog.BINARY32, R.RNE, Overflow.IEEE), catalog.E4M3),
+    "fp8 x fp8 into binary16": Case(Accumulator(BINARY16), catalog.E4M3, 1 / 9),
+    "binary16 into binary16": Case(Accumulator(BINARY16), BINARY16, 1 / 18),
+    "binary16 into binary16, RTZ": Case(Accumulator(BINARY16, R.RTZ), BINARY16, 1 / 18),
+    "p = 40": Case(Accumulator(FloatFormat(11, 39)), BINARY16, 1 / 38),
+    "LBA FMAq, chunk 16": Case(
+        Accumulator(
+            catalog.lba(7, 4, 10, paper=True),
+            R.RTZ,
+            product=Quantizer(catalog.lba(7, 4, 12, paper=True), R.RTZ),
+            chunk=16,
+        ),
+        catalog.E4M3,
+        1 / 22,
     ),
-    "p = 40, RTZ, float64 carrier": Accumulator(FloatFormat(11, 39), Rounding.RTZ),
+    "H100, k = 16": Case(catalog.MATRIX_UNITS["h100.f16.f32"], BINARY16, 1 / 9),
+    "A100, k = 8": Case(catalog.MATRIX_UNITS["a100.f16.f32"], BINARY16, 1 / 9),
+    "int8 into s20, saturating": Case(Accumulator(FixedFormat(20)), catalog.INT8, 1 / 7),
+    "int8 into s16, wrapping": Case(Accumulator(FixedFormat(16), overflow=Overflow.WRAP), catalog.INT8, 1 / 2),
+    "SR, p = 11, r = 12": Case(SR12, catalog.E4M3, 1 / 42, {"seed": 1}),
+    "SR, p = 12, r = 32": Case(SR32, BINARY16, 1 / 80, {"seed": 1}),
+    "pairwise": Case(Accumulator(BINARY16, order="pairwise"), catalog.E4M3),
+    "kahan": Case(Accumulator(BINARY16, order="kahan"), catalog.E4M3),
+    "exact": Case(Accumulator(BINARY16, order="exact"), BINARY16),
+    "fp8 into binary16, events": Case(Accumulator(BINARY16), catalog.E4M3, 0, {"events": True}),
+    "binary16 into binary16, events": Case(Accumulator(BINARY16), BINARY16, 0, {"events": True}),
 }
 
 
@@ -60,40 +97,88 @@ def naive(a, b, out):
             out[i, j] = total
 
 
-@pytest.fixture(scope="module")
-def problem():
+def operands(fmt, size):
     draw = np.random.default_rng(0)
-    a, b = (E4M3.quantize(draw.normal(size=(SIZE, SIZE)).astype(np.float32)) for _ in range(2))
-    return a, b
+    scale = 30.0 if isinstance(fmt, FixedFormat) else 1.0
+    return tuple(Quantizer(fmt).quantize((scale * draw.normal(size=(size, size))).astype(np.float32)) for _ in range(2))
 
 
-@pytest.fixture(scope="module")
-def sgemm_seconds(problem):
-    a, b = problem
+def sgemm_seconds(size):
+    a, b = operands(catalog.E4M3, size)
     with threadpool_limits(1):
         return best(lambda: a @ b, 20)
 
 
 @pytest.fixture(scope="module")
-def naive_seconds(problem):
-    a, b = problem
-    out = np.empty((SIZE, SIZE), np.float32)
-    return best(lambda: naive(a, b, out), 2)
+def sgemm():
+    return {size: sgemm_seconds(size) for size in (SIZE, LARGE)}
 
 
-@pytest.mark.parametrize("name", ACCUMULATORS)
-def test_matmul(name, problem, sgemm_seconds, naive_seconds, benchmark):
-    accumulator = ACCUMULATORS[name]
-    a, b = problem
-    wide = a.astype(np.float64) if accumulator.format.precision > 24 else a
-    corner = matmul(wide, b.astype(wide.dtype), accumulator)[:3, :4]
-    assert corner.tobytes() == reference.matmul(wide[:3], b[:, :4].astype(wide.dtype), accumulator).tobytes()
-    set_num_threads(1)
-    benchmark.pedantic(matmul, (wide, b.astype(wide.dtype), accumulator), rounds=7, warmup_rounds=1)
-    seconds = benchmark.stats.stats.min
+@pytest.fixture(scope="module")
+def naive_seconds():
+    a, b = operands(catalog.E4M3, SIZE)
+    return best(lambda: naive(a, b, np.empty((SIZE, SIZE), np.float32)), 2)
+
+
+def wanted_corner(case, a, b):
+    """The oracle's bits of the first outputs."""
+    m, n = CORNER
+    words = None
+    if isinstance(case.accumulator, Accumulator) and case.accumulator.stochastic:
+        span, r = case.accumulator.roundings(SIZE), case.accumulator.random_bits
+        rows = random_words(m * SIZE * span, r, **case.options).reshape(m, SIZE, span)
+        words = rows[:, :n]
+    return reference.matmul(a[:m], b[:, :n], case.accumulator, words=words)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_matmul(name, sgemm, naive_seconds, benchmark):
+    case = CASES[name]
+    rates = {}
+    for size in (LARGE, SIZE):
+        a, b = operands(case.operands, size)
+        precise = getattr(getattr(case.accumulator, "format", None), "precision", 0) > 24
+        a, b = (x.astype(np.float64) for x in (a, b)) if precise else (a, b)
+        set_num_threads(1)
+
+        def call(a=a, b=b):
+            with threadpool_limits(1):
+                found = matmul(a, b, case.accumulator, **case.options)
+            return found[0] if case.options.get("events") else found
+
+        if size == SIZE:
+            found = call()[: CORNER[0], : CORNER[1]]
+            assert found.tobytes() == wanted_corner(case, a, b).tobytes()
+            seconds = best(call, 3)
+            set_num_threads(2)
+            two = seconds / best(call, 5)
+            set_num_threads(1)
+            benchmark.pedantic(call, rounds=7, warmup_rounds=1)
+            seconds = benchmark.stats.stats.min
+        else:
+            seconds = best(call, 2)
+        rates[size] = seconds
+    kernel = plan(a, b, case.accumulator).kernel if isinstance(case.accumulator, Accumulator) else "block"
     benchmark.extra_info |= {
-        "GMAC/s": round(SIZE**3 / seconds / 1e9, 2),
-        "times naive": round(naive_seconds / seconds, 1),
-        "part of sgemm": round(sgemm_seconds / seconds, 3),
+        "kernel": kernel,
+        "GMAC/s": round(SIZE**3 / rates[SIZE] / 1e9, 2),
+        "at 512": round(LARGE**3 / rates[LARGE] / 1e9, 2),
+        "times naive": round(naive_seconds / rates[SIZE]),
+        "part of sgemm": f"1/{rates[SIZE] / sgemm[SIZE]:.1f}",
+        "target": f"1/{1 / case.target:.0f}" if case.target else "-",
+        "two threads": round(two, 2),
     }
     print(f"\n{name}: {benchmark.extra_info}")
+
+
+@pytest.mark.parametrize("peer", product_peers(), ids=lambda peer: peer.name)
+def test_peer(peer, benchmark):
+    """The job that a peer does too: binary16 products rounded, then binary16 sums, k ascending."""
+    accumulator = Accumulator(BINARY16, R.RNE, Overflow.IEEE, product=Quantizer(BINARY16, overflow=Overflow.IEEE))
+    a, b = operands(catalog.E4M3, SIZE)
+    assert peer.multiply(a[:7], b[:, :5]).tobytes() == matmul(a[:7], b[:, :5], accumulator).tobytes()
+    set_num_threads(1)
+    mine = best(lambda: matmul(a, b, accumulator), 5)
+    benchmark.pedantic(peer.multiply, (a, b), rounds=2, warmup_rounds=0)
+    theirs = benchmark.stats.stats.min
+    print(f"\n{peer.name} {peer.version}: {SIZE**3 / theirs / 1e9:.3f} GMAC/s, {theirs / mine:.0f} times our time")

@@ -54,3 +54,35 @@ _ADAPTERS = {"ml_dtypes": _ml_dtypes, "torch": _torch, "gfloat": _gfloat, "apyty
 def installed() -> list[Peer]:
     """The peers that are there."""
     return [Peer(name, metadata.version(name), verb) for name, verb in _ADAPTERS.items() if find_spec(name)]
+
+
+class ProductPeer(NamedTuple):
+    """A library that multiplies float32 matrices of binary16 values, products and sums rounded to binary16 in k order."""
+
+    name: str
+    version: str
+    multiply: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _numpy_float16(a, b):
+    left, right = a.astype(np.float16), b.astype(np.float16)
+    total = np.zeros((a.shape[0], b.shape[1]), np.float16)
+    for k in range(a.shape[1]):
+        total += left[:, k : k + 1] * right[k]
+    return total.astype(np.float32)
+
+
+def _apytypes_product(a, b):
+    import apytypes
+
+    left, right = (apytypes.APyFloatArray.from_float(x, 5, 10) for x in (a, b))
+    with apytypes.APyFloatAccumulatorContext(exp_bits=5, man_bits=10, quantization=apytypes.QuantizationMode.TIES_EVEN):
+        return (left @ right).to_numpy().astype(np.float32)
+
+
+def product_peers() -> list[ProductPeer]:
+    """The peers of `ProductPeer` that are there."""
+    found = [ProductPeer("numpy float16 loop", np.__version__, _numpy_float16)]
+    if find_spec("apytypes"):
+        found.append(ProductPeer("apytypes", metadata.version("apytypes"), _apytypes_product))
+    return found

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.extending import overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,3 +53,17 @@ def loop(function: F) -> F:
         )
     typed: F = compiled
     return typed
+
+
+def by_literals(choose: Callable[..., Any]) -> Callable[..., Any]:
+    """A core whose body is chosen while it is compiled: `choose` sees types, of constants their literal values.
+
+    What is not chosen is not compiled at all.
+    """
+
+    def called(*arguments: Any) -> Any:
+        raise NotImplementedError(f"{choose.__name__} exists in compiled code only")
+
+    called.__name__, called.__doc__ = choose.__name__, choose.__doc__
+    overload(called, jit_options=SCALAR, prefer_literal=True)(choose)
+    return called

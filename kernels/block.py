@@ -126,7 +126,7 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
                     elif integers:
                         result = fixed_bits(bits, word, quick, 0, moved, limit)
                     elif saturates:
-                        result = saturate_bits(bits, quick, moved)
+                        result = saturate_bits(bits, np.uint32(0), quick, moved)
                     else:
                         result = quantize_bits(bits, word, quick, 0, moved)
                     put(out, i, result, moved, integers, mask)
@@ -246,7 +246,7 @@ def make_ratio_blocks(
                         if integers:
                             result = fixed_bits(bits, word, quick, 1, facts, lower)
                         elif saturates:
-                            result = saturate_bits(bits, quick, facts)
+                            result = saturate_bits(bits, np.uint32(0), quick, facts)
                         else:
                             result = quantize_bits(bits, word, quick, 1, facts)
                         put_scaled(out, i, result, d, facts, integers, mask)

@@ -30,7 +30,7 @@ def _make_ratio(F):
         t = F32(maximum / F(largest))
         ratio = F32(t / tensor_scale) if tensor_scale > F32(0) else F32(0)
         if form:
-            return from_bits(saturate_bits(to_bits(ratio), RNE + form, facts))
+            return from_bits(saturate_bits(to_bits(ratio), np.uint32(0), RNE + form, facts))
         return from_bits(quantize_bits(to_bits(ratio), U32(0), RNE, 1, facts))
 
     def quotient(value, d):

@@ -28,8 +28,6 @@ from .modes import (
     MAGIC,
     MODE_MASK,
     PLAIN,
-    RTN,
-    RTZ,
     SAW_NAN,
     SAW_NEGATIVE,
     SAW_OVERFLOW,
@@ -39,7 +37,7 @@ from .modes import (
     UNCODED,
     UNIFORM,
 )
-from .primitives import from_bits, to_bits
+from .primitives import from_bits
 
 U32, U64 = np.uint32, np.uint64
 
@@ -108,23 +106,44 @@ def _grid_of(facts):
     return lambda facts: facts
 
 
-def _make_quantize_bits(U, SIGN, round_magnitude, uniform_magnitude, magic_magnitude, finish, finish_plain):
+def _make_magnitude_bits(U, round_magnitude, uniform_magnitude, magic_magnitude):
+    def magnitude_bits(a, negative, word, mode, normalise, facts):
+        if mode < 0:  # NATIVE
+            return a
+        if mode & UNIFORM:
+            return uniform_magnitude(a, negative, U(word), mode & MODE_MASK, facts)
+        if mode & MAGIC:
+            return magic_magnitude(a, negative, mode & MODE_MASK, facts)
+        if mode & SHIFTED:
+            return U(shifted_magnitude32(U32(a), U32(word), facts))
+        return round_magnitude(a, negative, U(word), mode & MODE_MASK, normalise, facts)
+
+    return magnitude_bits
+
+
+_magnitude_bits32 = core(_make_magnitude_bits(U32, round_magnitude32, uniform_magnitude32, magic_magnitude32))
+_magnitude_bits64 = core(_make_magnitude_bits(U64, round_magnitude64, uniform_magnitude64, magic_magnitude64))
+
+
+def magnitude_bits(a, negative, word, mode, normalise, facts):
+    """Bits of a magnitude (bits `a`) rounded in any form, before what is too small or too large is dealt with."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(magnitude_bits, jit_options=SCALAR)
+def _magnitude_bits(a, negative, word, mode, normalise, facts):
+    rounding = _magnitude_bits32 if a == types.uint32 else _magnitude_bits64
+    return lambda a, negative, word, mode, normalise, facts: rounding(a, negative, word, mode, normalise, facts)
+
+
+def _make_quantize_bits(U, SIGN, magnitude_bits, finish, finish_plain):
     TOP, ONE, ZERO = U(SIGN), U(1), U(0)
 
     def quantize_bits(bits, word, mode, normalise, facts):
         sign = U(bits & TOP)
         a = U(bits ^ sign)
         negative = ONE if sign != ZERO else ZERO
-        if mode < 0:  # NATIVE
-            rounded = a
-        elif mode & UNIFORM:
-            rounded = uniform_magnitude(a, negative, U(word), mode & MODE_MASK, facts)
-        elif mode & MAGIC:
-            rounded = magic_magnitude(a, negative, mode & MODE_MASK, facts)
-        elif mode & SHIFTED:
-            rounded = U(shifted_magnitude32(U32(a), U32(word), facts))
-        else:
-            rounded = round_magnitude(a, negative, U(word), mode & MODE_MASK, normalise, facts)
+        rounded = magnitude_bits(a, negative, word, mode, normalise, facts)
         if mode >= 0 and mode & PLAIN:
             return finish_plain(rounded, a, sign, mode, facts)
         return finish(rounded, a, sign, facts)
@@ -132,12 +151,8 @@ def _make_quantize_bits(U, SIGN, round_magnitude, uniform_magnitude, magic_magni
     return quantize_bits
 
 
-_quantize_bits32 = _make_quantize_bits(
-    U32, 0x80000000, round_magnitude32, uniform_magnitude32, magic_magnitude32, finish32, finish_plain32
-)
-_quantize_bits64 = _make_quantize_bits(
-    U64, 1 << 63, round_magnitude64, uniform_magnitude64, magic_magnitude64, finish64, finish_plain64
-)
+_quantize_bits32 = _make_quantize_bits(U32, 0x80000000, _magnitude_bits32, finish32, finish_plain32)
+_quantize_bits64 = _make_quantize_bits(U64, 1 << 63, _magnitude_bits64, finish64, finish_plain64)
 
 
 def quantize_bits(bits, word, mode, normalise, facts):
@@ -152,59 +167,18 @@ def _quantize_bits(bits, word, mode, normalise, facts):
     return _quantize_bits32 if bits == types.uint32 else _quantize_bits64
 
 
-def _make_odd_sum(U, SIGN, EXPONENT, WIDTH):
-    TOP, MAGNITUDE, INF, ONE, ZERO = U(SIGN), U(SIGN - 1), U(EXPONENT), U(1), U(0)
-    LAST = U(WIDTH - 1)
-
-    def odd_sum(x, y, mode):
-        s = x + y
-        t = s - x
-        error = (x - (s - t)) + (y - t)
-        bits = to_bits(s)
-        away = U(U(bits ^ to_bits(error)) >> LAST)
-        inexact = error != 0
-        if mode < UNIFORM:
-            inexact = inexact & (U(bits & MAGNITUDE) < INF)
-        toward = U(bits - away)
-        result = (toward if mode & MODE_MASK == RTZ else U(toward | ONE)) if inexact else bits
-        if mode & MODE_MASK == RTN:
-            zero = U(U(to_bits(x) | to_bits(y)) & TOP)
-            result = zero if U(bits & MAGNITUDE) == ZERO else result
-        return result
-
-    return odd_sum
-
-
-_odd_sum32 = _make_odd_sum(U32, 0x80000000, 0x7F800000, 32)
-_odd_sum64 = _make_odd_sum(U64, 1 << 63, 0x7FF << 52, 64)
-
-
-def odd_sum(x, y, mode):
-    """Bits of x + y rounded to odd: toward zero, and the lowest bit set where anything was lost.
-
-    Rounding the result to p bits is exact in every mode if the carrier has at least p + 2 bits (Boldo and Melquiond,
-    IEEE TC 57(4), 2008); r-bit stochastic rounding needs p + r + 1 (p + r + 2 for SR_B and SR_C). For RTZ the bit
-    is not needed: truncations compose. An infinite or NaN sum is passed on (in the fast forms there is none). For RTN
-    a zero sum takes IEEE 754's sign.
-    """
-    raise NotImplementedError("compiled code only")
-
-
-@overload(odd_sum, jit_options=SCALAR)
-def _odd_sum(x, y, mode):
-    return _odd_sum32 if x == types.float32 else _odd_sum64
-
-
 def _make_saturate_bits(U, SIGN, uniform_magnitude, magic_magnitude):
     TOP, ZERO = U(SIGN), U(0)
 
-    def saturate_bits(bits, mode, facts):
+    def saturate_bits(bits, word, mode, facts):
         sign = U(bits & TOP)
         a = U(bits ^ sign)
         if mode & MAGIC:
             a = magic_magnitude(a, sign, mode & MODE_MASK, facts)
+        elif mode & SHIFTED:
+            a = U(shifted_magnitude32(U32(a), U32(word), facts))
         else:
-            a = uniform_magnitude(a, sign, ZERO, mode & MODE_MASK, facts)
+            a = uniform_magnitude(a, sign, U(word), mode & MODE_MASK, facts)
             a = a if a >= facts[SMALLEST] else ZERO
         return U(min(a, facts[LARGEST]) | sign)
 
@@ -215,13 +189,13 @@ _saturate_bits32 = _make_saturate_bits(U32, 0x80000000, uniform_magnitude32, mag
 _saturate_bits64 = _make_saturate_bits(U64, 1 << 63, uniform_magnitude64, magic_magnitude64)
 
 
-def saturate_bits(bits, mode, facts):
-    """`quantize_bits` in the form UNIFORM or MAGIC, for finite values, Overflow.SATURATE and a negative zero."""
+def saturate_bits(bits, word, mode, facts):
+    """`quantize_bits` in the form UNIFORM, MAGIC or SHIFTED, for finite values, Overflow.SATURATE and a negative zero."""
     raise NotImplementedError("compiled code only")
 
 
 @overload(saturate_bits, jit_options=SCALAR)
-def _saturate_bits(bits, mode, facts):
+def _saturate_bits(bits, word, mode, facts):
     return _saturate_bits32 if bits == types.uint32 else _saturate_bits64
 
 

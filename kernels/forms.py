@@ -30,6 +30,7 @@ from .modes import (
     RTZ,
     SHIFTED,
     SMALLEST,
+    UNIFORM,
 )
 from .primitives import from_bits, to_bits
 
@@ -137,6 +138,32 @@ def shifted_magnitude32(a, word, facts):
     inside = shift < U32(24)
     down, step = down if inside else U32(0), step if inside else facts[QUANTUM]
     return U32(down + (step if word > room else U32(0)))
+
+
+def _make_centred(U, EXPONENT, TRAILING, SIGN):
+    FIELD, TOP, T, HALF = U(EXPONENT), U(SIGN), U(TRAILING), U(1 << (TRAILING - 1))
+
+    def centred(bits, mode, facts):
+        """A finite sum rounded to nearest even and saturated: adding 1.5 * 2**k leaves room for either sign.
+
+        For gradual underflow, at least two dropped bits, and a largest exponent plus DROP that stays in the carrier.
+        With UNIFORM, sums are multiples of the quantum and none is -0: nothing below the normals is rounded.
+        """
+        exponent = U(bits & FIELD)
+        if not mode & UNIFORM:
+            exponent = max(exponent, U(U(facts[EMIN] - U(OFFSET)) << T))
+        shifter = from_bits(U(exponent + U(U(facts[DROP] << T) + HALF)))
+        near = (from_bits(bits) + shifter) - shifter
+        if not mode & UNIFORM:
+            near = from_bits(U(to_bits(near) | U(bits & TOP)))
+        largest = from_bits(facts[LARGEST])
+        return min(max(near, -largest), largest)
+
+    return centred
+
+
+centred32 = core(_make_centred(U32, 0x7F800000, 23, 0x80000000))
+centred64 = core(_make_centred(U64, 0x7FF << 52, 52, 1 << 63))
 
 
 def _make_finish_plain(U, EXPONENT, QUIET):

@@ -1,95 +1,186 @@
 """Matrix products whose accumulator is rounded at every step, exactly as declared.
 
 Row-panel form: one row of the output is the vector of accumulators, and the lanes run along it, so that the order in
-k is the declared one in every lane and no result depends on tiling or threads. A step never rounds twice: the exact
-sum is either rounded by the carrier's own instruction where that is the format, or rounded to odd in the carrier
-and then to the format (`carrier.odd_sum`). The caller has proved that products are exact in the carrier.
+k is the declared one in every lane and no result depends on tiling or threads. The caller has proved that products are
+exact in the carrier, and which form of each rounding is.
+
+Every kernel takes a [Ba, M, K], b [Bb, K, N], total [B, M, N], contiguous; Ba, Bb either B or 1; rows
+start <= n*M + i < stop. rows: the parameter rows of sums, products and the combination of chunks.
 """
 
+from collections import namedtuple
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import core, loop
-from .carrier import odd_sum, quantize_bits, saturate_bits, unpack
-from .modes import NATIVE, NATIVE_IEEE, NO_ROUNDING, UNIFORM
-from .primitives import fma, from_bits, to_bits, widest_vectors
+from ._jit import by_literals, core, loop
+from .carrier import unpack
+from .modes import NO_ROUNDING, RANDOM_MASK, RANDOM_SHIFT
+from .philox import philox
+from .primitives import widest_vectors
+from .sums import stochastic
+from .tallies import add, multiply, multiply_add
 
+U32, U64 = np.uint32, np.uint64
 TILE = 512  # accumulators of one row that stay in the L1 cache beside their panel of b
+DETERMINISTIC, GIVEN, DRAWN = range(3)  # where words come from
+
+# words: uint32 [rows, S, N] from row `base` on, if given. Drawn: output n*M*N + i*down + j*along has the words of the
+# elements from that number times span, plus first, on; steps begin at a multiple of a block's elements.
+Words = namedtuple("Words", "words base seed stream span first down along")
+_LOW, _HALF = U64(0xFFFFFFFF), U64(32)
 
 
 @core
-def rounded(bits, mode, normalise, facts):
-    """The value of `bits` rounded to the format of `facts`, in the form that `mode` asks for."""
-    if mode >= UNIFORM:
-        return from_bits(saturate_bits(bits, mode, facts))
-    return from_bits(quantize_bits(bits, np.uint32(0), mode, normalise, facts))
+def draw_blocks(first, second, third, fourth, element, stride, unit_bits, seed, stream):
+    """The four words, of lane j, of the block that holds the unit of element + j*stride; 2**unit_bits units a block."""
+    s0, s1 = stream & _LOW, stream >> _HALF
+    k0, k1 = seed & _LOW, seed >> _HALF
+    for j in range(first.size):
+        block = U64(U64(element + U64(U64(j) * stride)) >> unit_bits)
+        w0, w1, w2, w3 = philox(block & _LOW, block >> _HALF, s0, s1, k0, k1)
+        first[j], second[j], third[j], fourth[j] = U32(w0), U32(w1), U32(w2), U32(w3)
 
 
 @core
-def add(total, addend, mode, normalise, facts):
-    """total + addend, rounded once."""
-    if mode == NATIVE_IEEE:
-        return total + addend
-    bits = to_bits(total + addend) if mode == NATIVE else odd_sum(total, addend, mode)
-    return rounded(bits, mode, normalise, facts)
+def unit_bits_of(facts):
+    """log2 of the elements in a block of 16 bytes, for the random bits of a format: 2, 3 or 4."""
+    shift = facts[RANDOM_SHIFT]
+    return U64(4) if shift >= 24 else (U64(3) if shift >= 16 else U64(2))
+
+
+@core
+def place_of(step, unit_bits):
+    """(word of the block, left shift that brings the unit to the top of 32 bits) of a step."""
+    unit = U64(step) & U64(U64(U64(1) << unit_bits) - U64(1))
+    per_word = U64(unit_bits - U64(2))  # log2 of the units in a word
+    last = U64(U64(U64(1) << per_word) - U64(1))
+    width = U64(U64(32) >> per_word)
+    return np.int64(unit >> per_word), U32(U64(32) - U64(width * U64(U64(unit & last) + U64(1))))
+
+
+@by_literals
+def draw_row(source, given, blocks, tile, step, lead, mode, how):
+    """(words, shift, mask) of one step of a tile of outputs; a block is drawn where the step `lead` begins one.
+
+    tile: (row of the output, first column, end, element of step 0 of the first output, elements from one to the next).
+    """
+    if not stochastic(mode.literal_value) or source.literal_value == DETERMINISTIC:
+        return lambda source, given, blocks, tile, step, lead, mode, how: (blocks[0], U32(0), U32(0))
+    if source.literal_value == GIVEN:
+
+        def from_given(source, given, blocks, tile, step, lead, mode, how):
+            index, j0, j1, _, _ = tile
+            facts = how[1]
+            row = given.words[index - given.base, step, j0:j1]
+            return row, U32(facts[RANDOM_SHIFT]), U32(facts[RANDOM_MASK])
+
+        return from_given
+
+    def drawn(source, given, blocks, tile, step, lead, mode, how):
+        _, j0, j1, element, along = tile
+        facts, n = how[1], j1 - j0
+        unit_bits = unit_bits_of(facts)
+        if U64(lead) & U64(U64(U64(1) << unit_bits) - U64(1)) == U64(0):
+            first, second, third, fourth = blocks[0, :n], blocks[1, :n], blocks[2, :n], blocks[3, :n]
+            start = U64(element + U64(lead))
+            draw_blocks(first, second, third, fourth, start, along, unit_bits, given.seed, given.stream)
+        word, shift = place_of(step, unit_bits)
+        return blocks[word], shift, U32(facts[RANDOM_MASK])
+
+    return drawn
+
+
+@core
+def operands(a, b, index):
+    """(row of a, matrix of b, batch, row in the batch) of one row of the output."""
+    batch, i = index // a.shape[1], index % a.shape[1]
+    return a[batch if a.shape[0] > 1 else 0, i], b[batch if b.shape[0] > 1 else 0], batch, i
+
+
+@core
+def first_element(given, total, batch, i, j):
+    """The element number of the first step of an output."""
+    output = U64(U64(batch * total.shape[1] * total.shape[2]) + U64(U64(i) * given.down + U64(j) * given.along))
+    return U64(U64(output * given.span) + given.first)
+
+
+@core
+def room(width, total, row):
+    """Rows of scratch: bits and floats of the carrier."""
+    return np.empty((2, width), row.dtype), np.empty((3, width), total.dtype)
+
+
+@core
+def scratch_of(bits, floats, n):
+    """The first n of each row of `room`, as the loops of `sums` and `tallies` take them."""
+    return bits[0, :n], bits[1, :n], floats[0, :n], floats[1, :n], floats[2, :n]
 
 
 @cache
-def make_gemm(mode: int, product_mode: int, outer_mode: int, normalise: int):
-    """The stepping product for the rounding modes of sums, products and the combination of chunks.
+def make_chain(
+    mode: int, product_mode: int, outer_mode: int, normalise: int, source: int = DETERMINISTIC, counting: int = 0
+):
+    """The chain in k, in one piece or in chunks, for the modes of sums, products and the combination of chunks.
 
     mode: a rounding mode (plus a form), NATIVE or NATIVE_IEEE. product_mode: a rounding mode, or NO_ROUNDING for
-    exact products. outer_mode: as mode, or NO_ROUNDING for one unbroken chain.
+    exact products. outer_mode: as mode, or NO_ROUNDING for one unbroken chain. Words of products come from GIVEN only.
+    counting: whether events are counted, see `tallies`.
     """
+    exact, unbroken = product_mode == NO_ROUNDING, outer_mode == NO_ROUNDING
+    steps = 1 if exact else 2
 
-    def gemm(a, b, total, row, product_row, outer_row, chunk, start, stop):
-        """total[n, i, :] = chain of a[n, i, :] against b[n, :, :] from total's own values.
-
-        a [Ba, M, K], b [Bb, K, N], total [B, M, N], contiguous; Ba, Bb either B or 1. Rows start <= n*M + i < stop.
-        """
+    def chain(a, b, total, rows, tiny, counts, chunk, given, start, stop):
+        """total[n, i, :] = chain of a[n, i, :] against b[n, :, :] from total's own values."""
         widest_vectors()
-        facts, product_facts, outer_facts = unpack(row), unpack(product_row), unpack(outer_row)
-        rows, depth, columns = a.shape[1], a.shape[2], b.shape[2]
-        part = np.empty(min(TILE, columns), total.dtype)
+        how, how_products = (normalise, unpack(rows[0]), tiny[0]), (normalise, unpack(rows[1]), tiny[1])
+        how_outer = normalise, unpack(rows[2]), tiny[2]
+        depth, columns = b.shape[1], b.shape[2]
+        width = min(TILE, columns)
+        part, products = np.empty(width, total.dtype), np.empty(width, total.dtype)
+        bits, floats = room(width, total, rows[0])
+        lanes = width if source == DRAWN else 0
+        blocks, outer_blocks = np.empty((4, lanes), np.uint32), np.empty((4, lanes), np.uint32)
+        along = U64(given.along * given.span)
         for index in range(start, stop):
-            batch, i = index // rows, index % rows
-            left = a[batch if a.shape[0] > 1 else 0, i]
-            right = b[batch if b.shape[0] > 1 else 0]
+            left, right, batch, i = operands(a, b, index)
             for j0 in range(0, columns, TILE):
                 j1 = min(j0 + TILE, columns)
+                tile = index, j0, j1, first_element(given, total, batch, i, j0), along
                 sums = total[batch, i, j0:j1]
-                inner = sums if outer_mode == NO_ROUNDING else part[: j1 - j0]
+                inner = sums if unbroken else part[: j1 - j0]
+                product, scratch = products[: j1 - j0], scratch_of(bits, floats, j1 - j0)
+                met = counts[:, batch, i, j0:j1]
                 for k0 in range(0, depth, chunk):
-                    if outer_mode != NO_ROUNDING:
+                    if not unbroken:
                         inner[:] = 0.0
                     for k in range(k0, min(k0 + chunk, depth)):
-                        factor, panel = left[k], right[k, j0:j1]
-                        for j in range(inner.size):
-                            if mode == NATIVE_IEEE and product_mode == NO_ROUNDING:
-                                inner[j] = fma(factor, panel[j], inner[j])
-                            elif mode == NATIVE and product_mode == NO_ROUNDING:
-                                inner[j] = rounded(to_bits(fma(factor, panel[j], inner[j])), NATIVE, 0, facts)
-                            else:
-                                product = factor * panel[j]
-                                if product_mode != NO_ROUNDING:
-                                    product = rounded(to_bits(product), product_mode, normalise, product_facts)
-                                inner[j] = add(inner[j], product, mode, normalise, facts)
-                    if outer_mode != NO_ROUNDING:
-                        for j in range(sums.size):
-                            sums[j] = add(sums[j], inner[j], outer_mode, normalise, outer_facts)
+                        factor, panel, step = left[k], right[k, j0:j1], steps * k
+                        if exact:
+                            draw = draw_row(source, given, blocks, tile, step, step, mode, how)
+                            multiply_add(counting, inner, product, factor, panel, scratch, draw, mode, how, met)
+                        else:
+                            draw = draw_row(source, given, blocks, tile, step, step, product_mode, how_products)
+                            multiply(counting, product, factor, panel, draw, product_mode, how_products, met)
+                            draw = draw_row(source, given, blocks, tile, step + 1, step, mode, how)
+                            add(counting, inner, product, scratch, draw, mode, how, met)
+                    if not unbroken:
+                        step = steps * depth + k0 // chunk
+                        draw = draw_row(source, given, outer_blocks, tile, step, step, outer_mode, how_outer)
+                        add(counting, sums, inner, scratch, draw, outer_mode, how_outer, met)
 
-    return loop(gemm)
+    return loop(chain)
 
 
 @loop
-def scan(x: NDArray[Any]) -> tuple[Any, Any, Any]:
-    """What decides the exactness of products: OR of all significands, largest and smallest nonzero exponent field.
+def scan(x: NDArray[Any]) -> tuple[Any, Any, Any, Any]:
+    """What decides the exactness of products: OR of all significands, largest magnitude, smallest nonzero exponent field.
 
-    x: contiguous [n] bit patterns, uint32 or uint64. The largest field is 255 (2047) where something is not finite;
-    the smallest is 0 where a carrier subnormal occurs, and above every field if all elements are zero.
+    x: contiguous [n] bit patterns, uint32 or uint64. A largest magnitude from infinity's bits on tells of an element
+    that is not finite; the smallest field is 0 where a carrier subnormal occurs, and above every field if all elements
+    are zero. Last, whether there is a negative zero (1 or 0).
     """
     widest_vectors()
     one = x.dtype.type(1)
@@ -98,13 +189,14 @@ def scan(x: NDArray[Any]) -> tuple[Any, Any, Any]:
     else:
         trailing, fields = x.dtype.type(52), x.dtype.type(0x7FF)
     low = x.dtype.type(x.dtype.type(one << trailing) - one)
+    top = x.dtype.type(one << x.dtype.type(8 * x.itemsize - 1))
     zero = x.dtype.type(0)
-    seen, largest, smallest = zero, zero, x.dtype.type(fields + one)
+    seen, largest, smallest, minus = zero, zero, x.dtype.type(fields + one), zero
     for i in range(x.size):
-        field = x.dtype.type(x.dtype.type(x[i] >> trailing) & fields)
-        fraction = x.dtype.type(x[i] & low)
-        seen |= fraction
-        largest = max(largest, field)
-        present = (fraction | field) != zero
-        smallest = min(smallest, field) if present else smallest
-    return seen, largest, smallest
+        magnitude = x.dtype.type(x[i] & x.dtype.type(top - one))
+        field = x.dtype.type(magnitude >> trailing)
+        seen |= x.dtype.type(magnitude & low)
+        largest = max(largest, magnitude)
+        smallest = min(smallest, field) if magnitude != zero else smallest
+        minus |= one if x[i] == top else zero
+    return seen, largest, smallest, minus

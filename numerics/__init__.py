@@ -3,8 +3,9 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, catalog, logscale, reference, spec
+from . import arithmetic, catalog, logscale, reference, spec, theory
 from .accumulator import Accumulator
+from .events import Events
 from .formats import (
     BlockCodes,
     BlockFormat,
@@ -17,21 +18,27 @@ from .formats import (
     Subnormals,
 )
 from .kernels.threads import get_num_threads, set_num_threads
+from .matrix_unit import MatrixUnit
 from .parsing import parse_format
-from .products import dot, matmul
+from .planning import Plan
+from .products import dot, matmul, plan, plans
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
+from .sizing import size_accumulator
 from .words import random_words
 
 __all__ = [
     "Accumulator",
     "BlockCodes",
     "BlockFormat",
+    "Events",
     "FixedFormat",
     "FloatFormat",
     "LogFormat",
+    "MatrixUnit",
     "NanEncoding",
     "Overflow",
+    "Plan",
     "PositFormat",
     "Quantizer",
     "Rounding",
@@ -44,9 +51,13 @@ __all__ = [
     "logscale",
     "matmul",
     "parse_format",
+    "plan",
+    "plans",
     "random_words",
     "reference",
     "set_num_threads",
+    "size_accumulator",
     "spec",
+    "theory",
 ]
 __version__ = "0.1.0"

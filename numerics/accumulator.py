@@ -1,16 +1,17 @@
 """Accumulator: the format and the order in which a sum of products is rounded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from .formats import FloatFormat
+from .formats import FixedFormat, FloatFormat
 from .parameters import check_policy, check_rounding
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding, check_members
 from .text import remember_text
 from .words import check_random_bits
 
-ORDERS = ("sequential",)
+ORDERS = ("sequential", "pairwise", "kahan", "exact")
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,17 @@ class Accumulator:
     """How a dot product is accumulated: every step's exact sum is rounded once to `format`.
 
     product: None for a fused step, the exact product added before the one rounding; or a Quantizer that rounds each
-    product first. chunk=n: inner chains of n products from +0, the last may be short; their sums are then combined from
-    left to right by `outer` (None: the same accumulator without chunk). The product quantizer is applied to products
-    only, never to the sums of chunks.
+    product first. chunk=n: chains of n products from +0, the last may be short; their sums are then combined from
+    left to right by `outer` (None: the same accumulator without chunk and product). The product quantizer is applied to
+    products only, never to the sums of chunks.
+
+    order: "sequential", k ascending. "pairwise": neighbours (0, 1), (2, 3), ... are added and rounded, level by level,
+    an odd one is carried up as it is; c, where given, is added last, and a lone exact product is rounded then. With
+    block=n the leaves are the sums of chains of n products from +0. "kahan": y = a*b - r, t = s + y, r = (t - s) - y,
+    s = t, each of the four rounded. "exact": the exact sum (of products rounded first, if so), rounded once at the end.
     """
 
-    format: FloatFormat
+    format: FloatFormat | FixedFormat
     rounding: Rounding = Rounding.RNE
     overflow: Overflow = Overflow.SATURATE
     product: Quantizer | None = field(default=None, kw_only=True)
@@ -31,36 +37,54 @@ class Accumulator:
     chunk: int | None = field(default=None, kw_only=True)
     outer: "Accumulator | None" = field(default=None, kw_only=True)
     random_bits: int | None = field(default=None, kw_only=True)
+    block: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.format, FloatFormat):
+        if not isinstance(self.format, FloatFormat | FixedFormat):
             raise TypeError(
-                f"format {str(self.format)[:60]!r}: sums are accumulated in a FloatFormat so far; parse_format(name) gives"
-                " one by name (codes of log formats: numerics.logscale.matmul)"
+                f"format {str(self.format)[:60]!r}: sums are accumulated in a FloatFormat or a FixedFormat;"
+                " parse_format(name) gives one by name (codes of log formats: numerics.logscale.matmul)"
             )
         check_members(self.rounding, self.overflow)
         check_policy(self.format, self.overflow)
         check_rounding(self.format, self.rounding)
         bits = check_random_bits(self.rounding.stochastic, self.random_bits, self.rounding.name)
         object.__setattr__(self, "random_bits", bits)
-        if self.product is not None and not isinstance(self.product, Quantizer):
-            raise TypeError(f"product {self.product!r}: give a Quantizer, or None for exact products")
-        if self.product is not None and not isinstance(self.product.fmt, FloatFormat):
-            raise TypeError(
-                f"product format {self.product.fmt}: products are rounded to a FloatFormat so far; give a Quantizer of one"
-            )
-        if self.order not in ORDERS:
-            raise ValueError(f"order {self.order!r} is not known: known are {', '.join(ORDERS)}")
-        if self.chunk is not None and (
-            not isinstance(self.chunk, int) or isinstance(self.chunk, bool) or self.chunk < 1
-        ):
-            raise ValueError(f"chunk = {self.chunk!r}: give a number of products of at least 1, or None for one chain")
+        self._check_product()
+        self._check_order()
         self._check_outer()
         self._check_parts()
-        if self.stochastic:
-            mode = self.rounding if self.product is None or self.rounding.stochastic else self.product.rounding
-            raise ValueError(f"{mode.name} in an accumulator is not there yet: use a deterministic mode")
         remember_text(self)
+
+    def _check_product(self) -> None:
+        if self.product is None:
+            return
+        if not isinstance(self.product, Quantizer):
+            raise TypeError(f"product {self.product!r}: give a Quantizer, or None for exact products")
+        if not isinstance(self.product.fmt, type(self.format)):
+            kind = type(self.format).__name__
+            raise TypeError(
+                f"product format {self.product.fmt}: products of an accumulator in a {kind} are rounded to a {kind};"
+                " give a Quantizer of one"
+            )
+
+    def _check_order(self) -> None:
+        if self.order not in ORDERS:
+            raise ValueError(f"order {self.order!r} is not known: known are {', '.join(ORDERS)}")
+        for name in ("chunk", "block"):
+            count = getattr(self, name)
+            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+                raise ValueError(f"{name} = {count!r}: give a number of products of at least 1, or None for one chain")
+        if self.block is not None and self.order != "pairwise":
+            raise ValueError(
+                f"block = {self.block} with order {self.order!r}: blocks are the leaves of the pairwise tree; give"
+                ' order="pairwise", or chunk= for chains combined from left to right'
+            )
+        if self.order == "kahan" and isinstance(self.format, FixedFormat):
+            raise ValueError(
+                f'order "kahan" in {self.format}: sums on a fixed grid lose nothing that could be compensated;'
+                ' use "sequential"'
+            )
 
     def _check_outer(self) -> None:
         if self.outer is None:
@@ -75,7 +99,7 @@ class Accumulator:
     def _check_parts(self) -> None:
         parts = [part for part in (self, self.product, self.outer) if part is not None]
         for fmt in (part.fmt if isinstance(part, Quantizer) else part.format for part in parts):
-            if not fmt.signed:
+            if isinstance(fmt, FloatFormat) and not fmt.signed:
                 raise ValueError(f"{fmt} is unsigned: sums and products may be negative; use a signed format")
         if {Overflow.ERROR, Overflow.IEEE} <= {part.overflow for part in parts}:
             raise ValueError(
@@ -83,21 +107,48 @@ class Accumulator:
                 " which of them overflowed; give every part ERROR, or none"
             )
 
-    @property
+    @cached_property
     def stochastic(self) -> bool:
         """Whether it needs a seed or words."""
         parts: tuple[Any, ...] = (self.rounding, self.product, self.outer)
         return any(part is not None and part.stochastic for part in parts)
 
     @property
-    def product_format(self) -> FloatFormat | None:
+    def product_format(self) -> FloatFormat | FixedFormat | None:
         """The format that products are rounded to before they are added, None where they are exact."""
         if self.product is None:
             return None
-        assert isinstance(self.product.fmt, FloatFormat)
+        assert isinstance(self.product.fmt, FloatFormat | FixedFormat)
         return self.product.fmt
 
-    @property
+    @cached_property
     def combining(self) -> "Accumulator":
         """The accumulator whose format the results have: `outer` where chunks are combined, else this one."""
-        return self if self.outer is None else self.outer
+        if self.outer is not None:
+            return self.outer
+        return self if self.chunk is None else replace(self, chunk=None, product=None)
+
+    @cached_property
+    def inner(self) -> "Accumulator":
+        """The accumulator of one chunk: this one without chunk and outer."""
+        return self if self.chunk is None else replace(self, chunk=None, outer=None)
+
+    def roundings(self, depth: int) -> int:
+        """How many roundings one output of a product over `depth` takes: the number of random words it has.
+
+        Their order is the order of execution: product, then sum (of "kahan" the four), for each k. Pairwise: the
+        products, or with block the chains' products and sums, then the tree level by level, then c (counted whether or
+        not it is given). Exact: the products, then one. With chunk: those of all chunks, then those of the outer sum.
+        """
+        if depth == 0:
+            return 1
+        if self.chunk is not None:
+            full, short = divmod(depth, self.chunk)
+            inside = full * self.inner.roundings(self.chunk) + (self.inner.roundings(short) if short else 0)
+            return inside + self.combining.roundings(full + (short > 0))
+        products = 0 if self.product is None else depth
+        if self.order == "kahan":
+            return products + 4 * depth
+        if self.order == "exact":
+            return products + 1
+        return products + depth + (0 if self.block is None else -(-depth // self.block))

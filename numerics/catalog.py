@@ -205,3 +205,6 @@ FORMATS: Mapping[str, ElementFormat] = MappingProxyType(
         )
     }
 )
+
+# At the end: the units are made of the formats above.
+from .matrix_units import MATRIX_UNITS as MATRIX_UNITS  # noqa: E402

@@ -1,184 +1,215 @@
 """Products with a declared accumulator."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .kernels import gemm, threads
-from .parameters import Carrier, carrier_of, parameter_row
-from .plan import Plan, choose, facts
+from .events import Events
+from .execution import Outcome, all_plans, run
+from .formats import FixedFormat, code_dtype
+from .matrix_unit import MatrixUnit
+from .operands import addend as checked_addend
+from .operands import operand, result_shape, stack
+from .parameters import carrier_of
+from .planning import Plan
+from .problem import Problem, Words, facts
 from .quantizer import Quantizer
 from .rounding import Overflow
+from .steps import checked_words
+from .unit_products import unit_matmul
 from .words import counter
-
-MACS_PER_PIECE = 1 << 17  # multiply-accumulates below which another thread costs more than it saves
-NARROW = 32  # columns below which the lanes run along the rows of the output instead
 
 
 def matmul(
     a: Any,
     b: Any,
-    accumulator: Accumulator,
+    accumulator: Accumulator | MatrixUnit,
     *,
     c: Any = None,
     seed: int | None = None,
     stream: int = 0,
     words: Any = None,
-) -> NDArray[Any]:
-    """c + a @ b, every step rounded as the accumulator says, k ascending; bit-exact for any shape and thread count.
+    events: bool = False,
+    explain: bool = False,
+    encode: bool = False,
+    scale_a: Any = None,
+    scale_b: Any = None,
+) -> Any:
+    """c + a @ b, every step rounded as the accumulator says; bit-exact for any shape and thread count.
 
     a [..., M, K], b [..., K, N], c broadcast to [..., M, N]; float32 or float64, taken as given (quantize first). Batch
-    dimensions broadcast. Returns [..., M, N] of result_type(a, b). K = 0 gives c (or +0) rounded once; K = 1
-    makes every step that the accumulator declares, product, sum and outer sum, once. An exact sum of zero has IEEE
-    754's sign. The accumulator's precision is held against the operands only where there is something to compute.
+    dimensions broadcast. Returns [..., M, N] of result_type(a, b), or with encode=True the codes of the output format
+    (needed where its values are no floats: FixedFormat beyond 53 bits). K = 0 gives c (or +0) rounded once; K = 1
+    makes every step that the accumulator declares once. An exact sum of zero has IEEE 754's sign. The accumulator's
+    precision is held against the operands only where there is something to compute.
+
+    seed, stream: integers in [0, 2**64); a stochastic accumulator needs a seed, or words [..., M, N, S], S =
+    accumulator.roundings(K): the word of each rounding in order of execution, those of deterministic ones unused. Drawn,
+    step s of output o = (batch*M + i)*N + j has the word of element o*S + s.
+    events=True: (result, Events). explain=True: the Plan at the end, (result, Plan) or (result, Events, Plan).
+    scale_a, scale_b: for a MatrixUnit with scales, see `unit_matmul`.
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, non-finite operands, an accumulator or
     products that no carrier holds exactly, a result dtype that lacks members of the output format; OverflowError
     under Overflow.ERROR.
     """
-    if not isinstance(accumulator, Accumulator):
-        raise TypeError(f"accumulator {str(accumulator)[:60]!r}: give an Accumulator, such as Accumulator(format)")
-    for label, value in (("seed", seed or 0), ("stream", stream)):
-        counter(label, value)
-    if words is not None:
-        raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")
-    left, right = _operand(a, "a"), _operand(b, "b")
+    if isinstance(accumulator, MatrixUnit):
+        drawn = seed is not None or words is not None
+        return _by_unit(a, b, accumulator, c, scale_a, scale_b, drawn, events or explain or encode)
+    if scale_a is not None or scale_b is not None:
+        raise ValueError("scale_a, scale_b: an Accumulator has no scales; multiply the operands, or use a MatrixUnit")
+    left, right, addend, shape = _checked(a, b, accumulator, c)
     dtype = np.result_type(left, right)
-    shape = result_shape(left, right)
     output = accumulator.combining.format
-    if not carrier_of(dtype).holds(output):
-        raise ValueError(f"{output} has values that {dtype} does not hold: give float64 operands")
-    addend = None if c is None else _addend(c, shape)
-    known = facts(left, "a"), facts(right, "b"), None if addend is None else facts(addend, "c")
-    addend = None if addend is None else np.broadcast_to(addend, shape)
-    if left.shape[-1] == 0:
-        return _rounded_addend(addend, shape, dtype, accumulator)
+    if not encode and not carrier_of(dtype).holds(output):
+        remedy = "encode=True for its codes" if isinstance(output, FixedFormat) else "float64 operands"
+        raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
+    depth = left.shape[-1]
+    source = _words(accumulator, shape, depth, seed, stream, words)
     if 0 in shape:
-        return np.empty(shape, dtype)
-    plan = choose(accumulator, *known)
-    result = _product(plan, left, right, addend, shape, accumulator).astype(dtype, copy=False)
-    check_result(result, accumulator)
-    return result
+        outcome = Outcome(np.empty(shape), Plan("nothing", "there is no output"), None)
+    elif depth == 0:
+        facts(left if addend is None else addend, "c")
+        values = _rounded_addend(addend, shape, accumulator, source)
+        outcome = Outcome(values, Plan("nothing", "K = 0: c, or +0, is rounded once"), None)
+    else:
+        outcome = run(_problem(left, right, addend, shape, source), accumulator, events=events)
+        check_result(outcome.values.reshape(shape), accumulator)
+    result: Any = _result(outcome.values.reshape(shape), accumulator, dtype, encode)
+    if not events and not explain:
+        return result
+    counts = outcome.counts or _zeros(shape)
+    counted = (Events(**{name: count.reshape(shape) for name, count in counts.items()}),) if events else ()
+    return (result, *counted, outcome.plan) if explain else (result, *counted)
 
 
-def dot(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None, **options: Any) -> Any:
-    """c + sum of a[k] * b[k] for one-dimensional a, b [K]: `matmul` of a row and a column, as a numpy scalar."""
+def plan(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None) -> Plan:
+    """Which kernel `matmul` takes for these operands, and in a sentence why it is exact; arguments as there.
+
+    A stochastic accumulator needs no seed here: the choice does not depend on it.
+    """
+    return plans(a, b, accumulator, c=c)[0]
+
+
+def plans(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None) -> list[Plan]:
+    """All kernels that are proved exact for these operands, the fastest first; all give the same bits."""
+    left, right, addend, shape = _checked(a, b, accumulator, c)
+    if 0 in (*shape, left.shape[-1]):
+        return [Plan("nothing", "there is nothing to add")]
+    return all_plans(_problem(left, right, addend, shape, None), accumulator)
+
+
+def dot(a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None, **options: Any) -> Any:
+    """c + sum of a[k] * b[k] for one-dimensional a, b [K]: `matmul` of a row and a column, as a numpy scalar.
+
+    words, if given, has shape [S]; scales have shape [K/block]. With events or explain a tuple, as there.
+    """
     left, right = np.asarray(a), np.asarray(b)
     if left.ndim != 1 or left.shape != right.shape:
         raise ValueError(f"dot of shapes {left.shape} and {right.shape}: give two vectors of one length, or use matmul")
     if c is not None and np.ndim(c) != 0:
         raise ValueError(f"c of shape {np.shape(c)}: the sum of a dot product is one number, and so is c")
     addend = None if c is None else np.asarray(c).reshape(1, 1)
-    return matmul(left[None, :], right[:, None], accumulator, c=addend, **options)[0, 0]
+    for name, place in (("words", (None, None)), ("scale_a", (None,)), ("scale_b", (slice(None), None))):
+        if options.get(name) is not None:
+            options[name] = np.asarray(options[name])[place]
+    found = matmul(left[None, :], right[:, None], accumulator, c=addend, **options)
+    return (found[0][0, 0], *found[1:]) if isinstance(found, tuple) else found[0, 0]
 
 
-def _operand(x: Any, label: str) -> NDArray[Any]:
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{label} is a masked array: its mask would be lost; give x.filled(value)")
-    array = np.asarray(x)
-    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-        raise TypeError(f"{label} of dtype {array.dtype}: give a float32 or float64 array")
-    if array.ndim < 2:
-        raise ValueError(f"{label} of shape {array.shape}: give a matrix (dot takes vectors)")
-    return array
-
-
-def _addend(c: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = np.asarray(c)
-    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-        raise TypeError(f"c of dtype {array.dtype}: give a float32 or float64 array")
-    try:
-        fits = np.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"c of shape {array.shape} does not broadcast to the result's {shape}")
-    return array
-
-
-def result_shape(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, ...]:
-    """Shape of a @ b. Errors: ValueError for dimensions that do not match or broadcast."""
-    if a.shape[-1] != b.shape[-2]:
-        raise ValueError(
-            f"a {a.shape} and b {b.shape} do not match: a's last dimension {a.shape[-1]} against"
-            f" b's last but one {b.shape[-2]}"
-        )
-    try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise ValueError(f"batch dimensions {a.shape[:-2]} and {b.shape[:-2]} do not broadcast") from None
-    return (*batch, a.shape[-2], b.shape[-1])
-
-
-def _rounded_addend(c: Any, shape: tuple[int, ...], dtype: np.dtype[Any], accumulator: Accumulator) -> NDArray[Any]:
-    last = accumulator.combining
-    values = np.zeros(shape, dtype) if c is None else np.ascontiguousarray(c, dtype=np.float64)
-    rounded: NDArray[Any] = Quantizer(last.format, last.rounding, last.overflow, last.random_bits).quantize(values)
-    return rounded.astype(dtype)
-
-
-def panels(x: NDArray[Any], batch: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """x as contiguous [1 or batch size, rows, columns] of dtype; a copy only where the layout or dtype asks for it."""
-    matrix = x.shape[-2:]
-    if all(size == 1 for size in x.shape[:-2]):
-        return np.ascontiguousarray(x.reshape(1, *matrix), dtype=dtype)
-    size = int(np.prod(batch))
-    return np.ascontiguousarray(np.broadcast_to(x, (*batch, *matrix)).reshape(size, *matrix), dtype=dtype)
-
-
-def _product(
-    plan: Plan,
-    a: NDArray[Any],
-    b: NDArray[Any],
-    c: NDArray[Any] | None,
-    shape: tuple[int, ...],
-    accumulator: Accumulator,
+def _by_unit(
+    a: Any, b: Any, unit: MatrixUnit, c: Any, scale_a: Any, scale_b: Any, words: bool, extras: bool
 ) -> NDArray[Any]:
-    if shape[-1] < NARROW and shape[-2] > shape[-1]:
-        swapped = (*shape[:-2], shape[-1], shape[-2])
-        turned = None if c is None else c.swapaxes(-1, -2)
-        product = _product(plan, b.swapaxes(-1, -2), a.swapaxes(-1, -2), turned, swapped, accumulator)
-        return product.swapaxes(-1, -2).copy()
-    batch = shape[:-2]
-    dtype = plan.carrier.dtype
-    a, b = panels(a, batch, dtype), panels(b, batch, dtype)
-    total = np.zeros((int(np.prod(batch)), *shape[-2:]), dtype) if c is None else panels(c, batch, dtype).copy()
-    if total.shape[0] == 1 != int(np.prod(batch)):
-        total = np.repeat(total, int(np.prod(batch)), axis=0)
-    launch(plan, accumulator, a, b, total)
-    return total.reshape(shape)
+    if words:
+        raise ValueError("seed or words given: a MatrixUnit rounds deterministically")
+    if extras:
+        raise ValueError(
+            f"events, explain or encode with a MatrixUnit: it has one kernel, which {unit} describes; leave them out"
+        )
+    return unit_matmul(a, b, unit, c=c, scale_a=scale_a, scale_b=scale_b)
 
 
-def launch(plan: Plan, accumulator: Accumulator, a: NDArray[Any], b: NDArray[Any], total: NDArray[Any]) -> None:
-    """Run the planned kernel on contiguous [1 or B, M, K], [1 or B, K, N] and [B, M, N] of the plan's carrier."""
-    kernel = gemm.make_gemm(plan.mode, plan.product_mode, plan.outer_mode, int(plan.normalise))
-    product = accumulator.product
-    watched = product is not None and product.overflow is Overflow.ERROR
-    row = _row(accumulator, plan.carrier, watched)
-    product_row = (
-        row
-        if product is None
-        else parameter_row(product.fmt, product.rounding, product.overflow, product.random_bits, plan.carrier)
-    )
-    outer_row = _row(accumulator.combining, plan.carrier, watched or accumulator.overflow is Overflow.ERROR)
-    batches, rows, columns = total.shape
-    depth = a.shape[-1]
-    chunk = min(accumulator.chunk or depth, depth)
-    grain = max(1, MACS_PER_PIECE // max(1, depth * columns))
-    threads.run(lambda i, j: kernel(a, b, total, row, product_row, outer_row, chunk, i, j), batches * rows, grain)
+def _checked(
+    a: Any, b: Any, accumulator: Any, c: Any
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, tuple[int, ...]]:
+    if not isinstance(accumulator, Accumulator):
+        raise TypeError(f"accumulator {str(accumulator)[:60]!r}: give an Accumulator, such as Accumulator(format)")
+    left, right = operand(a, "a"), operand(b, "b")
+    shape = result_shape(left, right)
+    return left, right, None if c is None else checked_addend(c, shape), shape
 
 
-def _row(accumulator: Accumulator, carrier: Carrier, watched: bool) -> NDArray[Any]:
-    """The accumulator's parameter row; watched: what it adds may carry the mark of an overflow to be reported."""
-    bits = accumulator.random_bits
-    return parameter_row(accumulator.format, accumulator.rounding, accumulator.overflow, bits, carrier, watched)
+def _problem(
+    a: NDArray[Any], b: NDArray[Any], c: NDArray[Any] | None, shape: tuple[int, ...], words: Words | None
+) -> Problem:
+    known = facts(a, "a"), facts(b, "b"), None if c is None else facts(c, "c")
+    start = None if c is None else np.broadcast_to(c, shape).reshape(-1, *shape[-2:])
+    return Problem(stack(a, shape[:-2]), stack(b, shape[:-2]), start, known, words)
+
+
+def _words(
+    accumulator: Accumulator, shape: tuple[int, ...], depth: int, seed: int | None, stream: int, words: Any
+) -> Words | None:
+    for label, value in (("seed", seed or 0), ("stream", stream)):
+        counter(label, value)
+    if not accumulator.stochastic:
+        if words is not None:
+            raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")
+        return None
+    span = accumulator.roundings(depth)
+    if words is not None:
+        return Words(0, 0, span, 0, checked_words(words, shape, accumulator, depth))
+    if seed is None:
+        raise ValueError(
+            f"{accumulator.rounding.name if accumulator.rounding.stochastic else 'a stochastic part'} needs random"
+            f" words: give seed=, an integer in [0, 2**64), or words=, one for each of the {span} roundings of an output"
+        )
+    return Words(counter("seed", seed), counter("stream", stream), span)
+
+
+def _rounded_addend(
+    c: NDArray[Any] | None, shape: tuple[int, ...], accumulator: Accumulator, words: Words | None
+) -> NDArray[Any]:
+    """K = 0: c or +0, rounded once; integers of a FixedFormat."""
+    last = accumulator.combining
+    quantizer = Quantizer(last.format, last.rounding, last.overflow, last.random_bits)
+    values = np.zeros(shape) if c is None else np.broadcast_to(c, shape).astype(np.float64)
+    given = None
+    if quantizer.stochastic and words is not None and last.random_bits is not None:
+        given = words.of(slice(0, values.size), slice(0, 1), last.random_bits).reshape(shape)
+    if not isinstance(last.format, FixedFormat):
+        found: NDArray[Any] = quantizer.quantize(values, words=given)
+        return found
+    codes = np.asarray(quantizer.encode(values, words=given)).astype(np.uint64)
+    unused = np.uint64(64 - last.format.bits)
+    return (codes << unused).view(np.int64) >> np.int64(unused) if last.format.signed else codes
+
+
+def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any], encode: bool) -> NDArray[Any]:
+    fmt = accumulator.combining.format
+    if isinstance(fmt, FixedFormat):
+        if encode:
+            mask = np.uint64((1 << fmt.bits) - 1)
+            return (values.astype(np.int64, copy=False).view(np.uint64) & mask).astype(code_dtype(fmt.bits))
+        return np.ldexp(values.astype(np.float64), -fmt.fraction_bits).astype(dtype, copy=False)
+    if encode:
+        codes: NDArray[Any] = Quantizer(fmt, overflow=Overflow.PROPAGATE).encode(values.astype(np.float64))
+        return codes
+    return values.astype(dtype, copy=False)
+
+
+def _zeros(shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    return {field.name: np.zeros(shape, np.int64) for field in fields(Events)}
 
 
 def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
     """Operands were finite, so what is not finite here overflowed on the way; raise where that is an error."""
-    parts = (accumulator, accumulator.product, accumulator.combining)
     fmt = accumulator.combining.format
+    if isinstance(fmt, FixedFormat):
+        return
+    parts = (accumulator, accumulator.product, accumulator.combining)
     strict = any(part is not None and part.overflow is Overflow.ERROR for part in parts)
     if strict and not (finite := np.isfinite(result)).all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), result.shape))

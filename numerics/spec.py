@@ -17,16 +17,17 @@ from .formats import (
     ScaleRule,
     Subnormals,
 )
+from .matrix_unit import MatrixUnit
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .text import canonical_text
 
 _FORMATS = (FloatFormat, FixedFormat, PositFormat, LogFormat, BlockFormat)
-_RECORDS = {cls.__name__: cls for cls in (*_FORMATS, Quantizer, Accumulator)}
+_RECORDS = {cls.__name__: cls for cls in (*_FORMATS, Quantizer, Accumulator, MatrixUnit)}
 _ENUMS: dict[str, type[Enum]] = {cls.__name__: cls for cls in (NanEncoding, Subnormals, ScaleRule, Rounding, Overflow)}
 
 
-def dumps(record: Format | Quantizer | Accumulator) -> str:
+def dumps(record: Format | Quantizer | Accumulator | MatrixUnit) -> str:
     """Canonical JSON of a record, names included; loads(dumps(x)) == x. Errors: TypeError for anything else."""
     text: str | None = getattr(record, "_text", None)
     if text is not None:

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..accumulator import Accumulator
+from ..execution import run
 from ..formats import FixedFormat, LogFormat, code_dtype
 from ..formats.powers import power_floor, significands
 from ..kernels import logcodes, logscale, threads
 from ..kernels.modes import SAW_OVERFLOW
-from ..plan import Facts, choose, facts
-from ..products import check_result, launch, panels, result_shape
+from ..operands import result_shape, stack
+from ..problem import Facts, Problem, facts
+from ..products import check_result
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding, Underflow
 from .arithmetic import check_format, checked_mode, codes_of, sum_arrays
@@ -64,7 +66,7 @@ def matmul(a: Any, b: Any, fmt: LogFormat, accumulator: LogAccumulator | Quantiz
         if array.ndim < 2:
             raise ValueError(f"{label} of shape {array.shape}: give a matrix")
     shape = result_shape(left, right)
-    x, y = (panels(array, shape[:-2], array.dtype) for array in (left, right))
+    x, y = (np.ascontiguousarray(stack(array, shape[:-2])) for array in (left, right))
     if isinstance(accumulator, LogAccumulator):
         return _into_log(x, y, fmt, accumulator, shape)
     if isinstance(accumulator, Quantizer) and isinstance(accumulator.fmt, FixedFormat):
@@ -195,15 +197,14 @@ def _into_float(
     values = _float_products(fmt)
     if 0 in shape or a.shape[-1] == 0:
         return np.zeros(shape)
-    # Products are there already: the stepping kernel multiplies them by ones, which adds neither bits nor range.
-    plan = choose(accumulator, Facts(0, 0, -2), facts(values, "products"), None)
-    values = values.astype(plan.carrier.dtype)
+    # Products are there already: the kernel multiplies them by ones, which adds neither bits nor range.
+    known = Facts(1, 0, 0, 1.0), facts(values, "products"), None
     swaps = shape[-1] < shape[-2]
     if swaps:
         a, b = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (b, a))
     rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-    total = np.zeros((int(np.prod(shape[:-2])), rows, 1, columns), values.dtype)
-    ones, mask = np.ones((1, 1, depth), values.dtype), np.int64(fmt.largest_code)
+    total = np.zeros((int(np.prod(shape[:-2])), rows, 1, columns))
+    ones, mask = np.ones((1, 1, depth)), np.int64(fmt.largest_code)
     held = min(rows, max(1, PANEL // (depth * columns)))
     products = np.empty((held, depth, columns), values.dtype)
     grain = max(1, MACS_PER_PIECE // (depth * columns))
@@ -216,8 +217,8 @@ def _into_float(
                 logcodes.panels(part[start:stop], right, values, mask, filled[start:stop])
 
             threads.run(fill, filled.shape[0], grain)
-            launch(plan, accumulator, ones, filled, total[n, i : i + held])
-    result = total[:, :, 0].astype(np.float64)
+            total[n, i : i + held] = run(Problem(ones, filled, None, known, None), accumulator).values
+    result = total[:, :, 0]
     result = (result.swapaxes(-1, -2) if swaps else result).reshape(shape)
     check_result(result, accumulator)
     return result

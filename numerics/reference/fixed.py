@@ -23,11 +23,18 @@ def round_exact(
     """
     if exact < 0 and not fmt.signed:
         raise ValueError(f"{float(exact)} in {fmt}: unsigned, and no NaN")
+    integer = round_unbounded(exact, fmt, rounding, word=word, random_bits=random_bits)
+    return _limited(integer, fmt, overflow) / Fraction(2) ** fmt.fraction_bits
+
+
+def round_unbounded(
+    exact: Fraction, fmt: FixedFormat, rounding: Rounding, *, word: int | None = None, random_bits: int | None = None
+) -> int:
+    """The number of grid steps that an exact rational is rounded to, without limits."""
     steps = abs(exact) * Fraction(2) ** fmt.fraction_bits
     lo = math.floor(steps)
     up = rounds_up(steps - lo, rounding, negative=exact < 0, odd=lo % 2 == 1, word=word, random_bits=random_bits)
-    integer = (lo + up) * (-1 if exact < 0 else 1)
-    return _limited(integer, fmt, overflow) / Fraction(2) ** fmt.fraction_bits
+    return (lo + up) * (-1 if exact < 0 else 1)
 
 
 def _limited(integer: int, fmt: FixedFormat, overflow: Overflow) -> Fraction:

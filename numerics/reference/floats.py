@@ -56,18 +56,32 @@ def round_exact(
         if not fmt.has_nan:
             raise ValueError(f"{float(exact)} in {fmt}: unsigned, and no NaN")
         return math.nan
-    magnitude = abs(exact)
-    lo, ulp = lower_neighbour(magnitude, fmt)
-    fraction = (magnitude - lo) / ulp
-    odd = magnitude_code(lo, fmt) % 2 == 1
-    up = rounds_up(fraction, rounding, negative=below_zero, odd=odd, word=word, random_bits=random_bits)
-    result = lo + ulp if up else lo
-    if fmt.subnormals is not Subnormals.GRADUAL and result < Fraction(fmt.smallest_normal):
-        result = Fraction(fmt.smallest_normal) if fmt.subnormals is Subnormals.NO_ZERO else Fraction(0)
+    result = round_unbounded(exact, fmt, rounding, negative=below_zero, word=word, random_bits=random_bits)
     if result > Fraction(fmt.max):
         return _overflowed(fmt, rounding, overflow, below_zero)
     value = float(result)
     return -value if below_zero and fmt.signed and (value or fmt.has_negative_zero) else value
+
+
+def round_unbounded(
+    exact: Fraction,
+    fmt: FloatFormat,
+    rounding: Rounding,
+    *,
+    negative: bool,
+    word: int | None = None,
+    random_bits: int | None = None,
+) -> Fraction:
+    """The magnitude that an exact rational is rounded to in the format without a top."""
+    magnitude = abs(exact)
+    lo, ulp = lower_neighbour(magnitude, fmt)
+    fraction = (magnitude - lo) / ulp
+    odd = magnitude_code(lo, fmt) % 2 == 1
+    up = rounds_up(fraction, rounding, negative=negative, odd=odd, word=word, random_bits=random_bits)
+    result = lo + ulp if up else lo
+    if fmt.subnormals is not Subnormals.GRADUAL and result < Fraction(fmt.smallest_normal):
+        return Fraction(fmt.smallest_normal) if fmt.subnormals is Subnormals.NO_ZERO else Fraction(0)
+    return result
 
 
 def _overflowed(fmt: FloatFormat, rounding: Rounding, overflow: Overflow, negative: bool) -> float:

@@ -5,25 +5,27 @@ from collections import Counter
 
 import llvmlite.binding
 import numba
+import numpy as np
 import pytest
 from numba import types
 
 from numerics import Overflow, Rounding, catalog, parse_format
 from numerics.block_rows import compiled_row
-from numerics.kernels import block, elementwise, gemm, modes
+from numerics.kernels import block, elementwise, gemm, modes, orders
 from numerics.loops import elementwise_loop
-from numerics.parameters import FLOAT32, FLOAT64
+from numerics.parameters import FLOAT32, FLOAT64, parameter_row
 
 FEATURES = llvmlite.binding.get_host_cpu_features()
 WIDEST = "zmm" if FEATURES.get("avx512f") else "ymm" if FEATURES.get("avx2") else ""
 
 LINE = types.Array(types.float32, 1, "C")
-STACK = types.Array(types.float32, 3, "C")
 ROW = types.Array(types.uint32, 1, "C", readonly=True)
 WORDS = types.Array(types.uint32, 1, "C")
 KEYS = (types.uint64,) * 3
 RANGE = (types.int64,) * 2
-GEMM = (STACK, STACK, STACK, ROW, ROW, ROW, types.int64, *RANGE)
+STACK = np.zeros((1, 1, 1), np.float32)
+NO_ROUNDING = modes.NO_ROUNDING
+CENTRED = modes.RNE + modes.CENTRED
 TRUNCATE = modes.RTZ + modes.UNIFORM
 NONE = elementwise.DETERMINISTIC
 
@@ -35,6 +37,15 @@ def elements(text, mode=Rounding.RNE, carrier=FLOAT32, *, bits=None, source=NONE
     line = types.Array(numba.from_dtype(carrier.dtype), 1, "C")
     out = line if code is None else types.Array(code, 1, "C")
     return loop.run, (line, out, numba.typeof(loop.row), WORDS, *KEYS, *RANGE)
+
+
+def product(kernel, *options):
+    """A kernel of products of float32, and its signature."""
+    row = parameter_row(catalog.BINARY16, Rounding.RNE, Overflow.SATURATE, None, FLOAT32)
+    given = gemm.Words(np.zeros((1, 1, 1), np.uint32), 0, *[np.uint64(1)] * 6)
+    counts, tiny = np.zeros((8, 1, 1, 1), np.uint32), np.zeros(3, np.float32)
+    arguments = (STACK, STACK, STACK, (row, row, row), tiny, counts, *options, given, 0, 1)
+    return kernel, tuple(numba.typeof(argument) for argument in arguments)
 
 
 def blocks(fmt):
@@ -62,8 +73,12 @@ KERNELS = {
     "e4m3fn RNE float64": elements("e4m3fn", carrier=FLOAT64),
     "mxfp8_e4m3 RNE": blocks(catalog.MXFP8_E4M3),
     "nvfp4 RNE": blocks(catalog.NVFP4),
-    "gemm RTZ": (gemm.make_gemm(TRUNCATE, TRUNCATE, TRUNCATE, 0), GEMM),
-    "gemm RNE": (gemm.make_gemm(modes.RNE, modes.NO_ROUNDING, modes.NO_ROUNDING, 0), GEMM),
+    "chain RTZ": product(gemm.make_chain(TRUNCATE, TRUNCATE, TRUNCATE, 0), 1),
+    "chain fused": product(gemm.make_chain(CENTRED, NO_ROUNDING, NO_ROUNDING, 0), 1),
+    "chain fused at once": product(gemm.make_chain(CENTRED + modes.ONCE, NO_ROUNDING, NO_ROUNDING, 0), 1),
+    "chain fused SR": product(gemm.make_chain(modes.SR + modes.UNIFORM, NO_ROUNDING, NO_ROUNDING, 0, gemm.DRAWN), 1),
+    "tree fused": product(orders.make_tree(CENTRED, NO_ROUNDING, 0), 0, True),
+    "chain counted": product(gemm.make_chain(TRUNCATE, NO_ROUNDING, NO_ROUNDING, 0, gemm.DETERMINISTIC, 1), 1),
 }
 FEWEST = 10  # wide arithmetic instructions of a vectorised loop: the leanest, bfloat16's, has 13 with AVX-512
 ARITHMETIC = re.compile(r"v(p?(add|sub|and|or|xor|max|min|cmp|sll|srl|sra|blend|ternlog|mul)|fm)")
@@ -81,7 +96,11 @@ LONG_LANES = {
     "vpsrlq",
 }
 # Loops that use some of them. Philox counts, and multiplies to get both halves of a product; addresses have 64 bits.
-ALLOWED = {"e5m2 SR drawn": {"vpmuludq", "vpsrlq", "vpaddq"}, "nvfp4 RNE": {"vpaddq", "vpsllq"}}
+ALLOWED = {
+    "e5m2 SR drawn": {"vpmuludq", "vpsrlq", "vpaddq"},
+    "chain fused SR": {"vpmuludq", "vpsrlq", "vpaddq", "vpsllq", "vpsrlvq", "vpsllvq", "vpmovzxdq"},
+    "nvfp4 RNE": {"vpaddq", "vpsllq"},
+}
 
 pytestmark = [
     pytest.mark.skipif(not WIDEST, reason="this processor has neither AVX-512 nor AVX2"),
@@ -124,7 +143,7 @@ def test_random_words_are_multiplied_in_64_bit_lanes(instructions):
     assert instructions["e5m2 SR drawn"]["vpmuludq", WIDEST] > 0
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", [name for name in KERNELS if "fused" not in name])
 def test_products_and_sums_are_not_contracted(instructions, name):
     # A fused multiply-add in a rounded product or in the error of a sum would change bits.
     assert not [mnemonic for mnemonic, _ in instructions[name] if mnemonic.startswith(("vfm", "vfnm"))]

@@ -54,7 +54,12 @@ def test_chunks_are_combined_by_the_same_accumulator_unless_said():
             "e2m1 has neither infinity nor NaN for Overflow.IEEE",
         ),
         ((E4M3,), {"product": E4M3}, TypeError, "give a Quantizer, or None for exact products"),
-        ((E4M3,), {"order": "random"}, ValueError, "order 'random' is not known: known are sequential"),
+        (
+            (E4M3,),
+            {"order": "random"},
+            ValueError,
+            "order 'random' is not known: known are sequential, pairwise, kahan, exact",
+        ),
         ((E4M3,), {"chunk": 0}, ValueError, "chunk = 0: give a number of products of at least 1"),
         ((E4M3,), {"chunk": -3}, ValueError, "chunk = -3"),
         ((E4M3,), {"chunk": 1.5}, ValueError, "chunk = 1.5"),
@@ -68,8 +73,12 @@ def test_chunks_are_combined_by_the_same_accumulator_unless_said():
             ValueError,
             "neither chunk= nor product=",
         ),
-        ((E4M3, Rounding.SR), {}, ValueError, "SR in an accumulator is not there yet"),
-        ((E4M3,), {"product": Quantizer(E4M3, Rounding.SR_B)}, ValueError, "SR_B in an accumulator is not there yet"),
+        ((E4M3, Rounding.SR), {"random_bits": 33}, ValueError, "random_bits = 33: give an integer from 1 to 32"),
+        ((E4M3,), {"block": 0, "order": "pairwise"}, ValueError, "block = 0: give a number of products"),
+        ((E4M3,), {"block": 4}, ValueError, "block = 4 with order 'sequential': blocks are the leaves"),
+        ((catalog.INT8,), {"order": "kahan"}, ValueError, 'order "kahan" in int8: sums on a fixed grid lose nothing'),
+        ((catalog.INT8,), {"product": Quantizer(E4M3)}, TypeError, "products of an accumulator in a FixedFormat"),
+        ((E4M3,), {"product": Quantizer(catalog.INT8)}, TypeError, "products of an accumulator in a FloatFormat"),
         ((E4M3,), {"random_bits": 4}, ValueError, "random_bits = 4 with RNE"),
         (
             (grids.KINDS["unsigned"],),
@@ -104,3 +113,24 @@ def test_chunks_are_combined_by_the_same_accumulator_unless_said():
 def test_impossible_accumulators(arguments, options, error, sentence):
     with pytest.raises(error, match=re.escape(sentence)):
         Accumulator(*arguments, **options)
+
+
+def test_how_many_roundings_an_output_takes():
+    product = Quantizer(catalog.E5M2)
+    assert Accumulator(E4M3).roundings(0) == 1
+    assert Accumulator(E4M3).roundings(7) == 7
+    assert Accumulator(E4M3, product=product).roundings(7) == 14
+    assert Accumulator(E4M3, chunk=3).roundings(7) == 7 + 3
+    assert Accumulator(E4M3, chunk=3, product=product, outer=Accumulator(BINARY32)).roundings(7) == 14 + 3
+    assert Accumulator(E4M3, order="pairwise").roundings(7) == 6 + 1
+    assert Accumulator(E4M3, order="pairwise", block=3).roundings(7) == 7 + 2 + 1
+    assert Accumulator(E4M3, order="kahan", product=product).roundings(7) == 35
+    assert Accumulator(E4M3, order="exact").roundings(7) == 1
+    assert Accumulator(E4M3, order="exact", chunk=3).roundings(7) == 3 + 1
+
+
+def test_the_parts_of_a_chunked_accumulator():
+    acc = Accumulator(E4M3, chunk=4, product=Quantizer(catalog.E5M2), order="kahan")
+    assert acc.inner == replace(acc, chunk=None)
+    assert acc.combining == Accumulator(E4M3, order="kahan")
+    assert Accumulator(E4M3).inner == Accumulator(E4M3).combining == Accumulator(E4M3)

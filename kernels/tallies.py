@@ -1,0 +1,217 @@
+"""The loops of `sums`, which also count what happened in each rounding; sums are exact or rounded to odd first.
+
+counts: uint32 [8, n], the rows of numerics.Events in their order: three of products, five of sums. scratch: rows for
+the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative. Not for CENTRED.
+"""
+
+import numpy as np
+from numba import types
+
+from ._jit import by_literals, core
+from .carrier import magnitude_bits
+from .forms import finish_plain32, finish_plain64
+from .magnitude import finish32, finish64
+from .modes import CODE_MANTISSA, EMIN, LARGEST, NO_ROUNDING, OFFSET, PLAIN, RNE, SMALLEST, UNIFORM
+from .primitives import from_bits, to_bits
+from .sums import FINITE, add_row, fused_row, multiply_row, stochastic, subtract_row, to_odd
+
+U32, U64 = np.uint32, np.uint64
+
+
+@core
+def one_if(condition):
+    """1 or 0, in 32 bits."""
+    return U32(1) if condition else U32(0)
+
+
+def _make_round_counted(U, SIGN, finish, finish_plain):
+    TOP, ONE, ZERO = U(SIGN), U(1), U(0)
+
+    def round_counted(bits, word, mode, normalise, facts):
+        """(value rounded to the format, whether it left the range)."""
+        sign = U(bits & TOP)
+        a = U(bits ^ sign)
+        r = magnitude_bits(a, ONE if sign != ZERO else ZERO, word, mode, normalise, facts)
+        over = r > facts[LARGEST]
+        if mode >= 0 and mode & FINITE:
+            r = r if (not mode & UNIFORM) or r >= facts[SMALLEST] else ZERO
+            return from_bits(U(min(r, facts[LARGEST]) | sign)), over
+        if mode >= 0 and mode & PLAIN:
+            return from_bits(finish_plain(r, a, sign, mode, facts)), over
+        return from_bits(finish(r, a, sign, facts)), over
+
+    return round_counted
+
+
+_round_counted32 = core(_make_round_counted(U32, 0x80000000, finish32, finish_plain32))
+_round_counted64 = core(_make_round_counted(U64, 1 << 63, finish64, finish_plain64))
+
+
+@by_literals
+def round_counted(bits, word, mode, normalise, facts):
+    """Of the width of the bits, see above."""
+    m, rounding = mode.literal_value, _round_counted32 if bits == types.uint32 else _round_counted64
+    return lambda bits, word, mode, normalise, facts: rounding(bits, word, m, normalise, facts)
+
+
+def _make_binade(U, EXPONENT, TRAILING):
+    FIELD, T, START = U(EXPONENT), U(TRAILING), U(OFFSET)
+
+    def binade(bits, facts):
+        """The power of two at or below a magnitude, not below the format's smallest normal where underflow is gradual."""
+        lowest = U(facts[EMIN] - START) if facts[EMIN] > START else U(0)
+        return from_bits(max(U(bits & FIELD), U(lowest << T)))
+
+    return binade
+
+
+_binade32 = core(_make_binade(U32, 0x7F800000, 23))
+_binade64 = core(_make_binade(U64, 0x7FF << 52, 52))
+
+
+@by_literals
+def binade(bits, facts):
+    """Of the width of the bits, see above."""
+    power = _binade32 if bits == types.uint32 else _binade64
+    return lambda bits, facts: power(bits, facts)
+
+
+@by_literals
+def word_of(draw, j, mode):
+    """The word of lane j, aligned to the top, or zero where none is drawn."""
+    if not stochastic(mode.literal_value):
+        return lambda draw, j, mode: U32(0)
+    return lambda draw, j, mode: U32(U32(draw[0][j] << draw[1]) & draw[2])
+
+
+@core
+def count_sum(x, y, scratch, how, counts):
+    """Count what the sums of x and y, whose odd roundings, errors and results are in `scratch`, came to."""
+    _, facts, tiny = how
+    _, odd, error, result, _ = scratch
+    underflow, inexact, swamped, absorbed = counts[4], counts[5], counts[6], counts[7]
+    steps = x.dtype.type(U64(U64(1) << U64(facts[CODE_MANTISSA])))
+    for j in range(x.size):
+        p, q, total = abs(x[j]), abs(y[j]), from_bits(odd[j])
+        finite = (p - p == 0) & (q - q == 0)
+        first = p <= q
+        small, large = (p, y[j]) if first else (q, x[j])
+        lossy = finite & ((total != result[j]) | (error[j] != 0))
+        inexact[j] += one_if(lossy)
+        underflow[j] += one_if(lossy & (abs(total) < tiny) & (total != 0))
+        acts = finite & (small != 0)
+        swamped[j] += one_if(acts & (result[j] == large))
+        below = small * steps < binade(odd[j], facts)
+        absorbed[j] += one_if(acts & below & (total != 0))
+
+
+@core
+def sum_counted(out, x, y, scratch, draw, mode, how, counts):
+    """out[j] = x[j] + y[j], rounded once, and its events counted."""
+    normalise, facts, _ = how
+    bits, odd, error, result, _ = scratch
+    overflow = counts[3]
+    for j in range(x.size):
+        s = x[j] + y[j]
+        t = s - x[j]
+        error[j] = (x[j] - (s - t)) + (y[j] - t)
+        zero = to_bits(x[j]) | to_bits(y[j])
+        odd[j] = to_odd(s, error[j], zero, RNE)
+        bits[j] = to_odd(s, error[j], zero, mode)
+    for j in range(x.size):
+        value, over = round_counted(bits[j], word_of(draw, j, mode), mode, normalise, facts)
+        result[j] = value
+        finite = (x[j] - x[j] == 0) & (y[j] - y[j] == 0)
+        overflow[j] += one_if(over & finite)
+    count_sum(x, y, scratch, how, counts)
+    out[:] = result
+
+
+@by_literals
+def add_row_counted(total, y, scratch, draw, mode, how, counts):
+    """`sums.add_row`, counting."""
+    if mode.literal_value == NO_ROUNDING:
+        return lambda total, y, scratch, draw, mode, how, counts: None
+
+    def add(total, y, scratch, draw, mode, how, counts):
+        sum_counted(total, total, y, scratch, draw, mode, how, counts)
+
+    return add
+
+
+@core
+def subtract_row_counted(out, x, y, scratch, draw, mode, how, counts):
+    """`sums.subtract_row`, counting."""
+    minus = scratch[4]
+    for j in range(y.size):
+        minus[j] = -y[j]
+    sum_counted(out, x, minus, scratch, draw, mode, how, counts)
+
+
+@by_literals
+def multiply_row_counted(out, factor, panel, draw, mode, how, counts):
+    """`sums.multiply_row`, counting."""
+    if mode.literal_value == NO_ROUNDING:
+        return lambda out, factor, panel, draw, mode, how, counts: multiply_row(
+            out, factor, panel, draw, mode, how, counts
+        )
+
+    def multiply_and_count(out, factor, panel, draw, mode, how, counts):
+        normalise, facts, tiny = how
+        overflow, underflow, inexact = counts[0], counts[1], counts[2]
+        for j in range(out.size):
+            product = factor * panel[j]
+            result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts)
+            lossy = result != product
+            overflow[j] += one_if(over)
+            inexact[j] += one_if(lossy)
+            underflow[j] += one_if(lossy & (abs(product) < tiny) & (product != 0))
+            out[j] = result
+
+    return multiply_and_count
+
+
+# What kernels call: the counting loops, or those of `sums`, as the literal `counting` says.
+
+
+@by_literals
+def add(counting, total, y, scratch, draw, mode, how, counts):
+    """`sums.add_row`, or counting."""
+    chosen = add_row_counted if counting.literal_value else add_row
+    return lambda counting, total, y, scratch, draw, mode, how, counts: chosen(
+        total, y, scratch, draw, mode, how, counts
+    )
+
+
+@by_literals
+def subtract(counting, out, x, y, scratch, draw, mode, how, counts):
+    """`sums.subtract_row`, or counting."""
+    chosen = subtract_row_counted if counting.literal_value else subtract_row
+    return lambda counting, out, x, y, scratch, draw, mode, how, counts: chosen(
+        out, x, y, scratch, draw, mode, how, counts
+    )
+
+
+@by_literals
+def multiply(counting, out, factor, panel, draw, mode, how, counts):
+    """`sums.multiply_row`, or counting."""
+    chosen = multiply_row_counted if counting.literal_value else multiply_row
+    return lambda counting, out, factor, panel, draw, mode, how, counts: chosen(
+        out, factor, panel, draw, mode, how, counts
+    )
+
+
+@by_literals
+def multiply_add(counting, total, product, factor, panel, scratch, draw, mode, how, counts):
+    """total[j] += factor * panel[j], the product exact; product: a row of scratch."""
+    if not counting.literal_value:
+        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: fused_row(
+            total, factor, panel, scratch, draw, mode, how
+        )
+
+    def counted(counting, total, product, factor, panel, scratch, draw, mode, how, counts):
+        for j in range(total.size):
+            product[j] = factor * panel[j]
+        add_row_counted(total, product, scratch, draw, mode, how, counts)
+
+    return counted

@@ -1,0 +1,148 @@
+"""One product on its way: by order and family to the module that computes it, chunk by chunk where that is asked."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accumulator import Accumulator
+from .exact_products import exact_codes, exact_product, exact_route, exact_routes
+from .fixed_products import fixed_product, fixed_route, fixed_routes
+from .formats import FixedFormat
+from .parameters import FLOAT64
+from .planning import Plan, plans
+from .problem import Facts, Problem, facts
+from .stepping import step
+from .tallies import counted_step
+
+Counts = dict[str, NDArray[Any]]
+
+
+class Outcome(NamedTuple):
+    """Results [B, M, N]: floats, or integers in grid steps of a FixedFormat; the plan; counts by name if asked."""
+
+    values: NDArray[Any]
+    plan: Plan
+    counts: Counts | None
+
+
+def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, plan: Plan | None = None) -> Outcome:
+    """The product by the given plan, one of `all_plans`, or by the first of them."""
+    if _in_pieces(accumulator):
+        return _combine(problem, accumulator, events)
+    if accumulator.order == "exact":
+        return _exact(problem, accumulator, events, plan)
+    if isinstance(accumulator.format, FixedFormat):
+        return _fixed(problem, accumulator, events, plan)
+    own = plans(problem, accumulator)[0] if plan is None else plan
+    if events:
+        values, counts = counted_step(problem, accumulator, own)
+        return Outcome(values, own, counts)
+    return Outcome(step(problem, accumulator, own), own, None)
+
+
+def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
+    """Every plan that is exact for this product, the fastest first; in pieces, those of the first chunk."""
+    if _in_pieces(accumulator):
+        first = next(_chunks(problem, accumulator))
+        return [
+            Plan(
+                f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; their sums by {accumulator.combining.order}"
+            )
+            for plan in all_plans(first, accumulator.inner)[:1]
+        ]
+    if accumulator.order == "exact":
+        return [Plan(route.name, route.reason) for route in exact_routes(problem, accumulator)]
+    if isinstance(accumulator.format, FixedFormat):
+        return [Plan(name, reason) for name, reason in fixed_routes(problem, accumulator)]
+    return plans(problem, accumulator)
+
+
+def _exact(problem: Problem, accumulator: Accumulator, events: bool, plan: Plan | None) -> Outcome:
+    route = exact_route(problem, accumulator)
+    if plan is not None:
+        route = next(r for r in exact_routes(problem, accumulator) if r.name == plan.kernel)
+    call: Callable[..., Any] = exact_codes if isinstance(accumulator.format, FixedFormat) else exact_product
+    values, counts = call(problem, accumulator, events=events, route=route)
+    return Outcome(values, Plan(route.name, route.reason), counts)
+
+
+def _fixed(problem: Problem, accumulator: Accumulator, events: bool, plan: Plan | None) -> Outcome:
+    name, reason = fixed_route(problem, accumulator, events=events)
+    if plan is not None:
+        name, reason = plan.kernel, plan.reason
+    values, counts = fixed_product(problem, accumulator, events=events, route=name)
+    return Outcome(values, Plan(name, reason), counts)
+
+
+# Chunks of another order than one chain of floats after the other
+
+
+def _in_pieces(accumulator: Accumulator) -> bool:
+    """Whether chunks are computed one by one: the chain kernel does those of float chains combined by a float chain."""
+    if accumulator.chunk is None:
+        return False
+    parts = accumulator, accumulator.combining
+    return any(part.order != "sequential" or isinstance(part.format, FixedFormat) for part in parts)
+
+
+def _chunks(problem: Problem, accumulator: Accumulator) -> Any:
+    assert accumulator.chunk is not None
+    a, b, _ = problem.facts
+    first = 0 if problem.words is None else problem.words.first
+    for start in range(0, problem.depth, accumulator.chunk):
+        stop = min(start + accumulator.chunk, problem.depth)
+        words = None if problem.words is None else problem.words._replace(first=first)
+        yield Problem(problem.a[:, :, start:stop], problem.b[:, start:stop], None, (a, b, None), words)
+        first += accumulator.inner.roundings(stop - start)
+
+
+def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcome:
+    """Chunks by the inner accumulator, then the sum of their sums times one by the outer."""
+    inner, outer = accumulator.inner, accumulator.combining
+    parts, counts, plan = [], None, None
+    for chunk in _chunks(problem, accumulator):
+        outcome = run(chunk, inner, events=events)
+        plan = plan or outcome.plan
+        parts.append(_as_floats(outcome.values, inner))
+        counts = _added(counts, outcome.counts)
+    assert plan is not None
+    sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
+    if not np.isfinite(sums).all():
+        raise ValueError(
+            f"a sum of a chunk overflowed {inner.format} to an infinity or NaN, which {outer.order!r} sums do not take:"
+            " use Overflow.SATURATE or ERROR"
+        )
+    batches, rows, columns = problem.shape
+    start = None if problem.c is None else problem.c.reshape(batches * rows, 1, columns)
+    words = problem.words
+    if words is not None:
+        inside = accumulator.roundings(problem.depth) - outer.roundings(len(parts))
+        words = words._replace(first=words.first + inside)
+    ones = np.ones((1, 1, len(parts)))
+    together = sums.reshape(batches * rows, len(parts), columns)
+    known: tuple[Facts, Facts, Facts | None] = (facts(ones, "ones"), facts(together, "sums"), problem.facts[2])
+    result = run(Problem(ones, together, start, known, words), outer, events=events)
+    reason = f"chunk by chunk: {plan.reason}; their sums: {result.plan.reason}"
+    return Outcome(
+        result.values.reshape(batches, rows, columns),
+        Plan(f"chunks, {plan.kernel}", reason),
+        _added(counts, result.counts, (batches, rows, columns)),
+    )
+
+
+def _as_floats(values: NDArray[Any], part: Accumulator) -> NDArray[np.float64]:
+    fmt = part.format
+    if not isinstance(fmt, FixedFormat):
+        return values.astype(np.float64)
+    if not FLOAT64.holds(fmt):
+        raise ValueError(f"sums of chunks in {fmt} have more bits than float64 holds: use at most 53 bits")
+    return np.ldexp(values.astype(np.float64), -fmt.fraction_bits)
+
+
+def _added(counts: Counts | None, more: Counts | None, shape: tuple[int, ...] | None = None) -> Counts | None:
+    if more is None:
+        return counts
+    shaped = {name: count if shape is None else count.reshape(shape) for name, count in more.items()}
+    return shaped if counts is None else {name: counts[name] + count for name, count in shaped.items()}

@@ -1,0 +1,30 @@
+"""Rules of single papers about accumulators and gradients."""
+
+import math
+
+
+def lba_accumulator_bias(product_bias: float, chunk: int) -> float:
+    """Exponent bias of the accumulator for that of the products: product_bias - log2(chunk)/2.
+
+    A sum of `chunk` products of random signs is about sqrt(chunk) times as large as one, so its exponents begin
+    log2(chunk)/2 higher. It does not exclude overflow, which aligned signs bring: `never_overflows`. With chunk 16: 12
+    gives 10. Errors: ValueError for chunk < 1. Source: Blumenfeld, Hubara and Soudry (LBA), arXiv 2401.14110.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk = {chunk!r}: give a number of products of at least 1")
+    return product_bias - math.log2(chunk) / 2
+
+
+def gradient_noise_threshold(gradient_norm: float, dimension: int) -> float:
+    """gradient_norm / sqrt(3 dimension): the quantization noise of an entry past which low precision stops helping.
+
+    A standard deviation, in the unit of the gradient: where the gradient's root mean square is sqrt(3) times as large,
+    the expected progress of the best step falls fastest as noise grows (curvature alike in all directions).
+    gradient_norm: Euclidean, of `dimension` entries. Errors: ValueError for a dimension < 1 or a negative norm.
+    Source: Chmiel, Fishman, Banner and Soudry, FP4 All the Way, arXiv 2505.19115.
+    """
+    if dimension < 1:
+        raise ValueError(f"dimension = {dimension!r}: give the number of entries, at least 1")
+    if not gradient_norm >= 0:
+        raise ValueError(f"gradient_norm = {gradient_norm!r}: give a number of at least 0")
+    return gradient_norm / math.sqrt(3 * dimension)

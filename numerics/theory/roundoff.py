@@ -1,0 +1,120 @@
+"""What one rounding may do: unit roundoff, underflow, and how often it may be repeated."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..formats import FixedFormat, FloatFormat, Subnormals
+from ..rounding import Rounding
+
+_KEPT_BITS = 128  # significant bits of powers, which are rounded up at every multiplication
+NEAREST = (Rounding.RNE, Rounding.RNA)
+
+
+def power_of_two(exponent: int) -> Fraction:
+    """2**exponent, exactly."""
+    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+
+
+def lowest_bit(fmt: FloatFormat | FixedFormat) -> Fraction:
+    """The number of which all values of the format are multiples: the step of the lowest binade, or of the grid."""
+    return power_of_two(fmt.emin - fmt.mantissa_bits if isinstance(fmt, FloatFormat) else -fmt.fraction_bits)
+
+
+def unit_roundoff(fmt: FloatFormat | FixedFormat, rounding: Rounding) -> Fraction:
+    """u with |round(x) - x| <= u |x| without under- and overflow: 2**-p to nearest, 2**(1 - p) in all other modes.
+
+    p: precision with the leading bit. To nearest the error is even at most u/(1 + u) |x|, attained at x = 1 + u, and so
+    it is toward zero; both are used here. A fixed grid has no relative part: 0, see `underflow_unit`.
+    Errors: ValueError for RNL, which rounds logarithms. Source: Higham, Accuracy and Stability of Numerical Algorithms,
+    2002, 2.2; Jeannerod and Rump, Math. Comp. 87, 2018 (u/(1 + u)); Connolly, Higham and Mary, SIAM J. Sci. Comput.
+    43(1), 2021, A566 (2u for stochastic rounding). Tests: test_theory.py, over all values between all neighbours.
+    """
+    if rounding is Rounding.RNL:
+        raise ValueError("RNL rounds logarithms to nearest: it has no unit roundoff; give another mode")
+    if isinstance(fmt, FixedFormat):
+        return Fraction(0)
+    return power_of_two(-fmt.precision if rounding in NEAREST else 1 - fmt.precision)
+
+
+def underflow_unit(fmt: FloatFormat | FixedFormat, rounding: Rounding) -> Fraction:
+    """The largest error of one rounding where `unit_roundoff` says nothing: |round(x) - x| <= max(u |x|, this).
+
+    Gradual underflow and fixed point: half a step to nearest, else a step. Where small results are flushed: the
+    smallest normal, in every mode. In units of the values.
+    """
+    if isinstance(fmt, FloatFormat) and fmt.subnormals is not Subnormals.GRADUAL:
+        return Fraction(fmt.smallest_normal)
+    return lowest_bit(fmt) / (2 if rounding in NEAREST else 1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rounding: |error| <= relative |x|, or <= absolute where x is small.
+
+    quantum: the number of which all values are multiples. bias: of a stochastic mode, the largest |mean error| in ulp;
+    None in a deterministic mode. smooth: small results are rounded like all others, not flushed.
+    """
+
+    relative: Fraction
+    absolute: Fraction
+    quantum: Fraction
+    nearest: bool
+    truncates: bool
+    smooth: bool
+    bias: Fraction | None
+
+    def __str__(self) -> str:
+        return f"u = {float(self.relative):.3g}"
+
+
+def step_of(fmt: FloatFormat | FixedFormat, rounding: Rounding, random_bits: int | None = None) -> Step:
+    """The facts of rounding to a format. random_bits: of a stochastic mode, None for 32.
+
+    The mean error of r-bit stochastic rounding is toward zero and under 2**-r ulp (SR), or at most 2**-(r + 1) ulp
+    either way (SR_B, SR_C): `Rounding`.
+    """
+    bias = None
+    if rounding.stochastic:
+        bits = 32 if random_bits is None else random_bits
+        bias = power_of_two(-bits if rounding is Rounding.SR else -bits - 1)
+    return Step(
+        unit_roundoff(fmt, rounding),
+        underflow_unit(fmt, rounding),
+        lowest_bit(fmt),
+        rounding in NEAREST,
+        rounding is Rounding.RTZ,
+        not isinstance(fmt, FloatFormat) or fmt.subnormals is Subnormals.GRADUAL,
+        bias,
+    )
+
+
+def gamma(n: int, u: Fraction) -> Fraction:
+    """gamma_n = n u / (1 - n u), the classical bound on |product of n factors (1 + delta), |delta| <= u, minus 1|.
+
+    Errors: ValueError where n u >= 1. Source: Higham 2002, lemma 3.1. The bounds of this module use the smaller
+    `growth(n, u)` - 1, which needs no restriction.
+    """
+    if n < 0 or u < 0:
+        raise ValueError(f"gamma({n}, {u}): give n and u of at least 0")
+    if n * u >= 1:
+        raise ValueError(
+            f"gamma({n}, {float(u):g}): n u = {float(n * u):g} is not below 1; growth(n, u) - 1 always holds"
+        )
+    return n * u / (1 - n * u)
+
+
+def growth(n: int, u: Fraction) -> Fraction:
+    """(1 + u)**n from above, too large by less than a part in 2**100; for any n and u."""
+    result, factor = Fraction(1), 1 + u
+    while n:
+        if n & 1:
+            result = _up(result * factor)
+        factor, n = _up(factor * factor), n >> 1
+    return result
+
+
+def _up(x: Fraction) -> Fraction:
+    """The positive x rounded up to _KEPT_BITS significant bits."""
+    shift = _KEPT_BITS - x.numerator.bit_length() + x.denominator.bit_length()
+    scaled = x * power_of_two(shift)
+    return -(-scaled.numerator // scaled.denominator) * power_of_two(-shift)

@@ -1,0 +1,150 @@
+"""What a matrix unit is given: arrays checked against its formats, and taken apart into exponents and scales."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .formats import FloatFormat
+from .kernels import unit_decode
+from .matrix_unit import MatrixUnit
+from .quantizer import Quantizer
+from .rounding import Overflow, Rounding
+
+
+class Operand(NamedTuple):
+    """An operand of a fused unit, [1 or B, M, K] or [1 or B, K, N]; its scales as [.., rows or columns, K/block]."""
+
+    values: NDArray[np.float32]
+    exponents: NDArray[np.int32]  # unit_decode.ABSENT where there is no term
+    finite: bool
+    lowest: int  # exponents of the smallest and largest terms
+    highest: int
+    weights: NDArray[np.int32]  # integer significands of scales
+    shifts: NDArray[np.int32]  # their exponents
+
+
+def check_array(x: Any, label: str) -> NDArray[Any]:
+    """x as a float32 or float64 array of at least two dimensions. Errors: TypeError, ValueError."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{label} is a masked array: its mask would be lost; give x.filled(value)")
+    array = np.asarray(x)
+    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
+        raise TypeError(f"{label} of dtype {array.dtype}: give a float32 or float64 array")
+    if array.ndim < 2:
+        raise ValueError(f"{label} of shape {array.shape}: give a matrix (dot takes vectors)")
+    return array
+
+
+def check_members(x: NDArray[Any], fmt: FloatFormat, label: str, *, truncated: bool = False) -> None:
+    """Refuse values of x [...] that the format lacks, naming the first; truncated: its low bits will be dropped."""
+    wide = x.astype(np.float64)
+    finite = np.where(np.isfinite(wide), wide, 0.0)
+    kept = quantized(finite, fmt, Rounding.RTZ, Overflow.SATURATE)
+    fits = np.abs(finite) < fmt.max + 2.0 ** (fmt.emax - fmt.mantissa_bits) if truncated else kept == finite
+    special = (np.isinf(wide) & fmt.infinities) | (np.isnan(wide) & fmt.has_nan)
+    same = np.where(np.isfinite(wide), fits, special)
+    if not np.all(same):
+        where = tuple(int(i) for i in np.unravel_index(int(np.argmin(same)), x.shape))
+        at = f"{label}[{', '.join(map(str, where))}]" if where else label
+        raise ValueError(f"{at} is {x[where]!s}, no value of {fmt}: round it first, by Quantizer(format).quantize")
+
+
+def quantized(x: NDArray[np.float64], fmt: FloatFormat, rounding: Rounding, overflow: Overflow) -> NDArray[np.float64]:
+    """float64 x [...] rounded once."""
+    result: NDArray[np.float64] = np.asarray(Quantizer(fmt, rounding, overflow).quantize(x))
+    return result
+
+
+def flush(x: NDArray[Any], unit: MatrixUnit, fmt: FloatFormat) -> None:
+    """Subnormals of the format become zeros, in place, as the unit says."""
+    if unit.ftz_in != "keep":
+        tiny = np.abs(x) < fmt.smallest_normal
+        x[tiny] = 0.0 if unit.ftz_in == "positive" else np.copysign(0.0, x[tiny])
+
+
+def stack(x: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
+    """x [..., rows, columns] as contiguous [1 or batch size, rows, columns]; x itself where it is that already."""
+    matrix = x.shape[-2:]
+    if all(size == 1 for size in x.shape[:-2]):
+        return np.ascontiguousarray(x.reshape(1, *matrix))
+    if x.shape[:-2] != batch:
+        x = np.array(np.broadcast_to(x, (*batch, *matrix)))
+    return np.ascontiguousarray(x.reshape(int(np.prod(batch)), *matrix))
+
+
+def check_scales(
+    unit: MatrixUnit, scale_a: Any, scale_b: Any, a: NDArray[Any], b: NDArray[Any]
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    """The scales of a unit that has them, [..., M, K/block] and [..., K/block, N]. Errors: TypeError, ValueError."""
+    if unit.scale is None or unit.scale_block is None:
+        if scale_a is not None or scale_b is not None:
+            raise ValueError(f"scale_a or scale_b given: {unit} takes no scales; multiply the operands")
+        return None, None
+    if scale_a is None or scale_b is None:
+        raise ValueError(f"{unit} multiplies blocks of {unit.scale_block} by scales: give scale_a= and scale_b=")
+    count = -(-a.shape[-1] // unit.scale_block)
+    left, right = check_array(scale_a, "scale_a"), check_array(scale_b, "scale_b")
+    for label, scale, want in (
+        ("scale_a", left, (*a.shape[:-1], count)),
+        ("scale_b", right, (*b.shape[:-2], count, b.shape[-1])),
+    ):
+        if scale.shape != want:
+            raise ValueError(f"{label} of shape {scale.shape}: blocks of {unit.scale_block} k want {want}")
+        check_members(scale, unit.scale, label)
+    return left, right
+
+
+def take_apart(
+    x: NDArray[Any], unit: MatrixUnit, side: int, batch: tuple[int, ...], scale: NDArray[Any] | None
+) -> Operand:
+    """An operand of a fused unit, side 0: a [..., M, K], 1: b [..., K, N]. Errors: ValueError for non-members."""
+    fmt, label = unit.inputs[side], "ab"[side]
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = x.astype(np.float32, copy=unit.tf32_trunc or unit.ftz_in != "keep")
+    if x.dtype == np.float64 and not np.array_equal(narrow, x, equal_nan=True):
+        check_members(x, fmt, label, truncated=unit.tf32_trunc)
+        raise ValueError(f"{label} has values that binary32 lacks: a unit that truncates its operands takes binary32")
+    values = stack(narrow, batch)
+    if unit.tf32_trunc:
+        unit_decode.truncate(values.reshape(-1), fmt.mantissa_bits, fmt.emin)
+    flush(values, unit, fmt)
+    exponents = np.empty(values.shape, np.int32)
+    largest = int(np.float32(fmt.max).view(np.uint32))
+    flags, lowest, highest = unit_decode.decode(
+        values.reshape(-1).view(np.uint32), exponents.reshape(-1), fmt.mantissa_bits, fmt.emin, largest
+    )
+    lacking = unit_decode.NAN * (not fmt.has_nan) | unit_decode.INFINITE * (not fmt.infinities)
+    if flags & (unit_decode.STRANGE | lacking):
+        check_members(x, fmt, label, truncated=unit.tf32_trunc)
+    finite = not flags & (unit_decode.INFINITE | unit_decode.NAN)
+    weights = shifts = np.zeros((1, x.shape[-2 if side == 0 else -1], 0), np.int32)
+    if scale is not None:
+        each = stack(scale.astype(np.float64), batch)
+        weights, shifts = _weights(each if side == 0 else each.swapaxes(-1, -2), unit)
+        if not finite or np.isnan(each).any():
+            values, finite = _specials(values, each, unit, side), False
+    return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
+
+
+def _weights(scales: NDArray[np.float64], unit: MatrixUnit) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(integer significands, exponents) of scales; a scale that is zero or NaN has none."""
+    assert unit.scale is not None
+    finite = np.where(np.isfinite(scales), scales, 0.0)
+    exponents = np.maximum(np.frexp(finite)[1] - 1, unit.scale.emin)
+    weights = np.ldexp(finite, unit.scale.mantissa_bits - exponents).astype(np.int32)
+    shifts = np.where(weights != 0, exponents, unit_decode.ABSENT).astype(np.int32)
+    return np.ascontiguousarray(weights), np.ascontiguousarray(shifts)
+
+
+def _specials(
+    values: NDArray[np.float32], scales: NDArray[np.float64], unit: MatrixUnit, side: int
+) -> NDArray[np.float32]:
+    """Operands that are NaN where their scale makes them so: it is NaN, or they are infinite and it is zero."""
+    axis, assert_block = (-1 if side == 0 else -2), unit.scale_block
+    assert assert_block is not None
+    repeated = np.repeat(scales, assert_block, axis=axis)
+    each = repeated[..., : values.shape[-1]] if side == 0 else repeated[..., : values.shape[-2], :]
+    shape = np.broadcast_shapes(values.shape, each.shape)
+    bad = np.isnan(each) | (np.isinf(values) & (each == 0.0))
+    return np.ascontiguousarray(np.where(bad, np.float32(np.nan), np.broadcast_to(values, shape)))
