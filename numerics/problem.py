@@ -11,10 +11,10 @@ from .words import random_words
 
 
 class Facts(NamedTuple):
-    """What exactness needs to know of an operand: bounds, not exact values, for subnormals."""
+    """What exactness needs to know of an operand."""
 
-    significant_bits: int
-    lowest: int  # exponent of the lowest bit that any element may have
+    significant_bits: int  # of every element, at most
+    lowest: int  # exponent of the lowest bit of all elements
     highest: int  # exponent of the largest element
     largest: float = 0.0  # the largest magnitude
     minus: bool = False  # whether there is a -0
@@ -23,7 +23,7 @@ class Facts(NamedTuple):
 def facts(x: NDArray[Any], label: str) -> Facts:
     """Facts of a float array of any layout. Errors: ValueError naming the first element that is not finite."""
     carrier = carrier_of(x.dtype)
-    seen, most, smallest, minus = (int(v) for v in gemm.scan(x.ravel(order="K").view(carrier.unsigned)))
+    seen, most, last, minus = (int(v) for v in gemm.scan(x.ravel(order="K").view(carrier.unsigned)))
     trailing = carrier.precision - 1
     if most >= carrier.bits(float("inf")):
         where = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
@@ -37,7 +37,7 @@ def facts(x: NDArray[Any], label: str) -> Facts:
     significand = seen | 1 << trailing
     empty = (significand & -significand).bit_length() - 1
     bias = -carrier.emin + 1
-    lowest = max(smallest, 1) - bias - trailing + empty
+    lowest = last - bias - trailing
     largest = float(np.array(most, carrier.unsigned).view(carrier.dtype))
     return Facts(trailing + 1 - empty, lowest, max(most >> trailing, 1) - bias, largest, bool(minus))
 

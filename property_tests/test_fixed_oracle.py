@@ -4,14 +4,19 @@ Each combination of modes, rules and carrier is compiled: the lanes take a few o
 which is compiled once, all.
 """
 
+from fractions import Fraction
+
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Accumulator, FixedFormat, Overflow, Quantizer, Rounding
-from numerics.fixed_products import fixed_routes
+from numerics.fixed_products import fixed_product, fixed_routes
+from numerics.fixed_steps import steps_of
+from numerics.problem import Problem, Words, facts
+from numerics.reference.events import Tally
+from numerics.reference.products import Steps, accumulate_number
 from property_tests.strategies import MODES
-from tests.numerics.fixed_problems import assert_equals, drawn_words, oracle, problem
 
 RULES = (Overflow.SATURATE, Overflow.WRAP, Overflow.ERROR)
 
@@ -51,8 +56,50 @@ def problems(draw, accumulator):
     if not fmt.signed or (product is not None and not product.fmt.signed):
         a, b, c = abs(a), abs(b), None if c is None else abs(c)
     assume(all(x is None or np.isfinite(x).all() for x in (a, b, c)))
-    rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    return problem(a, b, c, drawn_words(rng, accumulator, (m, n), k))
+    words = None
+    if accumulator.stochastic:
+        rng = np.random.default_rng(draw(st.integers(0, 1000)))
+        words = np.zeros((m * n, accumulator.roundings(k)), np.uint32)
+        for part, steps in steps_of(accumulator, k):
+            if part.random_bits is not None:
+                shape, end = words[:, steps].shape, 1 << part.random_bits
+                words[:, steps] = np.where(rng.random(shape) < 0.2, end - 1, rng.integers(0, end, shape))
+    known = facts(a, "a"), facts(b, "b"), None if c is None else facts(c, "c")
+    given_words = None if words is None else Words(0, 0, words.shape[1], 0, words)
+    return Problem(a[None], b[None], None if c is None else c[None], known, given_words)
+
+
+def oracle(problem, acc):
+    """(integers as objects, counts, the first output that overflows under Overflow.ERROR or None)."""
+    out, failed = np.zeros(problem.shape, object), None
+    counts = {name: np.zeros(problem.shape, np.int64) for name in Tally.NAMES}
+    for number, (n, i, j) in enumerate(np.ndindex(problem.shape)):
+        tally = Tally()
+        steps = Steps(None if problem.words is None else problem.words.given[number], tally)
+        start = None if problem.c is None else float(problem.c[n, i, j])
+        try:
+            total = accumulate_number(problem.a[0, i], problem.b[0, :, j], acc, start, steps)
+        except OverflowError:
+            failed = failed or (n, i, j)
+            continue
+        out[n, i, j] = int(total.value * Fraction(2) ** acc.format.fraction_bits)
+        for name in counts:
+            counts[name][n, i, j] = tally.counts[name]
+    return out, counts, failed
+
+
+def assert_equals(problem, acc, wanted, route, events):
+    integers, counts, failed = wanted
+    try:
+        found, seen = fixed_product(problem, acc, events=events, route=route.name)
+    except OverflowError as error:
+        named = "none" if failed is None else "output [{}, {}, {}]".format(*failed)
+        assert named in str(error), route  # noqa: PT017
+        return
+    assert failed is None, route
+    unsigned = found.view(np.int64 if acc.format.signed else np.uint64)
+    assert (unsigned.astype(object) == integers).all(), (route, found, integers)
+    assert not events or all((seen[name] == counts[name]).all() for name in counts), (route, seen, counts)
 
 
 def check(given_problem, accumulator, events=False):

@@ -186,6 +186,13 @@ def test_where_c_enters():
     assert one(a, b, UNITS["mi100.exact.f16.f32"], 1.5) == 1.5
 
 
+def test_a_negative_c_far_below_is_cut_down_or_dropped():
+    below_one = 1 - 2.0**-24
+    assert one([1], [1], UNITS["mi300.f16.f32"], -(2.0**-60)) == below_one
+    assert one([1], [1], UNITS["mi300.e4m3fnuz.f32"], -(2.0**-25)) == below_one
+    assert one([1], [1], UNITS["mi300.e4m3fnuz.f32"], -(2.0**-26)) == 1
+
+
 def test_blocks_are_a_chain():
     # Alone, a one beside 2**24 is cut off by the result; two in a block are not.
     def survives(i, j, unit, k):

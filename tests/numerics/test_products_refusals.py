@@ -157,7 +157,7 @@ def test_products_that_leave_the_range():
 def test_sums_that_may_pass_the_top_of_the_carrier(mode):
     # Once a sum is infinite in float64 nobody knows how far beyond it was.
     fmt = grids.AT_THE_ENDS_64["top"]
-    x, y = np.array([[2.0**510, 2.0**-100]]), np.array([[2.0**510], [2.0**-100]])
+    x, y = np.array([[2.0**511, 2.0**-100]]), np.array([[2.0**510], [2.0**-100]])
     for rule in (Overflow.IEEE, Overflow.PROPAGATE):
         with pytest.raises(
             ValueError, match=f"may pass the top of float64: with {mode.name} its overflow rule must be"
