@@ -107,16 +107,47 @@ def first_element(given, total, batch, i, j):
     return U64(U64(output * given.span) + given.first)
 
 
+# Rows of one array are not known to be apart where loops are vectorised, so each row of scratch is an array.
+
+
 @core
 def room(width, total, row):
-    """Rows of scratch: bits and floats of the carrier."""
-    return np.empty((2, width), row.dtype), np.empty((3, width), total.dtype)
+    """Rows of scratch, as the loops of `sums` and `tallies` take them: two of bits, three of floats of the carrier."""
+    return (
+        np.empty(width, row.dtype),
+        np.empty(width, row.dtype),
+        np.empty(width, total.dtype),
+        np.empty(width, total.dtype),
+        np.empty(width, total.dtype),
+    )
 
 
 @core
-def scratch_of(bits, floats, n):
-    """The first n of each row of `room`, as the loops of `sums` and `tallies` take them."""
-    return bits[0, :n], bits[1, :n], floats[0, :n], floats[1, :n], floats[2, :n]
+def first_of(scratch, n):
+    """The first n of each row of scratch."""
+    first, second, third, fourth, fifth = scratch
+    return first[:n], second[:n], third[:n], fourth[:n], fifth[:n]
+
+
+@by_literals
+def counts_of(counting, counts, batch, i, j0, j1):
+    """The rows of the eight counts of a tile."""
+    if not counting.literal_value:
+        return lambda counting, counts, batch, i, j0, j1: ()
+
+    def rows(counting, counts, batch, i, j0, j1):
+        return (
+            counts[0, batch, i, j0:j1],
+            counts[1, batch, i, j0:j1],
+            counts[2, batch, i, j0:j1],
+            counts[3, batch, i, j0:j1],
+            counts[4, batch, i, j0:j1],
+            counts[5, batch, i, j0:j1],
+            counts[6, batch, i, j0:j1],
+            counts[7, batch, i, j0:j1],
+        )
+
+    return rows
 
 
 @cache
@@ -140,7 +171,7 @@ def make_chain(
         depth, columns = b.shape[1], b.shape[2]
         width = min(TILE, columns)
         part, products = np.empty(width, total.dtype), np.empty(width, total.dtype)
-        bits, floats = room(width, total, rows[0])
+        whole = room(width, total, rows[0])
         lanes = width if source == DRAWN else 0
         blocks, outer_blocks = np.empty((4, lanes), np.uint32), np.empty((4, lanes), np.uint32)
         along = U64(given.along * given.span)
@@ -151,8 +182,8 @@ def make_chain(
                 tile = index, j0, j1, first_element(given, total, batch, i, j0), along
                 sums = total[batch, i, j0:j1]
                 inner = sums if unbroken else part[: j1 - j0]
-                product, scratch = products[: j1 - j0], scratch_of(bits, floats, j1 - j0)
-                met = counts[:, batch, i, j0:j1]
+                product, scratch = products[: j1 - j0], first_of(whole, j1 - j0)
+                met = counts_of(counting, counts, batch, i, j0, j1)
                 for k0 in range(0, depth, chunk):
                     if not unbroken:
                         inner[:] = 0.0

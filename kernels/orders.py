@@ -9,7 +9,7 @@ import numpy as np
 
 from ._jit import core, loop
 from .carrier import unpack
-from .gemm import DETERMINISTIC, TILE, draw_row, first_element, operands, room, scratch_of
+from .gemm import DETERMINISTIC, TILE, counts_of, draw_row, first_element, first_of, operands, room
 from .modes import NO_ROUNDING, RTN
 from .primitives import widest_vectors
 from .tallies import add, multiply, multiply_add, subtract
@@ -47,7 +47,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
             levels += 1
         stack = np.empty((levels + 1, width), total.dtype)
         products = np.empty(width, total.dtype)
-        bits, floats = room(width, total, rows[0])
+        whole = room(width, total, rows[0])
         blocks = np.empty((4, 0), np.uint32)
         along = U64(given.along * given.span)
         neutral = total.dtype.type(0.0 if mode & 15 == RTN and mode >= 0 else -0.0)
@@ -58,7 +58,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
                 n = j1 - j0
                 tile = index, j0, j1, first_element(given, total, batch, i, j0), along
                 sums, product = total[batch, i, j0:j1], products[:n]
-                scratch, met = scratch_of(bits, floats, n), counts[:, batch, i, j0:j1]
+                scratch, met = first_of(whole, n), counts_of(counting, counts, batch, i, j0, j1)
                 for leaf in range(leaves):
                     # The new leaf goes where a run of complete subtrees will end: level after level, pairs are added.
                     level = 0
@@ -130,7 +130,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
             np.empty(width, total.dtype),
             np.empty(width, total.dtype),
         )
-        bits, floats = room(width, total, rows[0])
+        whole = room(width, total, rows[0])
         blocks = np.empty((4, 0), np.uint32)
         along = U64(given.along * given.span)
         for index in range(start, stop):
@@ -141,7 +141,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
                 tile = index, j0, j1, first_element(given, total, batch, i, j0), along
                 sums = total[batch, i, j0:j1]
                 rest, y, t = rests[:n], products[:n], larger[:n]
-                scratch, met = scratch_of(bits, floats, n), counts[:, batch, i, j0:j1]
+                scratch, met = first_of(whole, n), counts_of(counting, counts, batch, i, j0, j1)
                 rest[:] = 0.0
                 for k in range(depth):
                     step = steps * k

@@ -1,6 +1,6 @@
 """The loops of `sums`, which also count what happened in each rounding; sums are exact or rounded to odd first.
 
-counts: uint32 [8, n], the rows of numerics.Events in their order: three of products, five of sums. scratch: rows for
+counts: eight rows, uint32, those of numerics.Events in their order: three of products, five of sums. scratch: rows for
 the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative. Not for CENTRED.
 """
 
@@ -94,8 +94,8 @@ def count_sum(x, y, scratch, how, counts):
     for j in range(x.size):
         p, q, total = abs(x[j]), abs(y[j]), from_bits(odd[j])
         finite = (p - p == 0) & (q - q == 0)
-        first = p <= q
-        small, large = (p, y[j]) if first else (q, x[j])
+        small = min(p, q)
+        large = y[j] if p <= q else x[j]
         lossy = finite & ((total != result[j]) | (error[j] != 0))
         inexact[j] += one_if(lossy)
         underflow[j] += one_if(lossy & (abs(total) < tiny) & (total != 0))

@@ -13,18 +13,13 @@ lowest bit of anything that is added:
 - exact: integers of 128 bits, 60 of them below the grid, one output at a time.
 """
 
-import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from .accumulator import Accumulator
 from .formats import FixedFormat
-from .kernels import fixed_whole
-from .parameters import FLOAT32, FLOAT64, Carrier, carrier_of
+from .parameters import FLOAT32, FLOAT64, Carrier
 from .problem import Facts, Problem
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
@@ -105,7 +100,7 @@ def sizes_of(problem: Problem, accumulator: Accumulator) -> Sizes:
     facts_a, facts_b, facts_c = problem.facts
     a, b = Fraction(facts_a.largest), Fraction(facts_b.largest)
     grid = -fmt.fraction_bits
-    a_lowest, b_lowest = lowest_exponent(problem.a), lowest_exponent(problem.b)
+    a_lowest, b_lowest = facts_a.lowest, facts_b.lowest
     lowest, largest = a_lowest + b_lowest, a * b
     rounds_products = False
     if accumulator.product is not None:
@@ -117,20 +112,11 @@ def sizes_of(problem: Problem, accumulator: Accumulator) -> Sizes:
             most = max(product.largest_code, -product.lowest_integer) * power(point)
             largest = most if accumulator.product.overflow is Overflow.WRAP else min(most, _up(largest, point))
     c_lowest, c_largest = grid, Fraction(0)
-    if problem.c is not None and facts_c is not None:
-        c_lowest, c_largest = lowest_exponent(problem.c), Fraction(facts_c.largest)
+    if facts_c is not None:
+        c_lowest, c_largest = facts_c.lowest, Fraction(facts_c.largest)
     if largest == 0:
         lowest = max(lowest, grid)
     return Sizes(grid, problem.depth, a, b, a_lowest, b_lowest, rounds_products, lowest, largest, c_lowest, c_largest)
-
-
-def lowest_exponent(x: NDArray[Any]) -> int:
-    """Exponent of the lowest bit of any element, 0 where all are zero; facts have a bound alone, too low for integers."""
-    carrier = carrier_of(x.dtype)
-    none = carrier.unsigned.type(carrier.bits(float("inf")))
-    low = fixed_whole.finest(np.ascontiguousarray(x).reshape(-1).view(carrier.unsigned), none)
-    lowest = float(np.array(low, carrier.unsigned).view(carrier.dtype))
-    return math.frexp(lowest)[1] - 1 if math.isfinite(lowest) else 0
 
 
 def _up(value: Fraction, exponent: int) -> Fraction:

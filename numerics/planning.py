@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .accumulator import Accumulator
+from .bounds import Sums, float_format, keeps_multiples, product_bits, sums_of
 from .formats import FloatFormat, Subnormals
 from .kernels import modes
 from .parameters import (
@@ -48,18 +49,6 @@ class Plan(NamedTuple):
     exact: bool = False  # whether ONCE in the modes means that sums are exact in the carrier, not only harmless
 
 
-class Sums(NamedTuple):
-    """Bounds on the two addends of every sum of a part: every one is a multiple of 2**lowest, of at most 2**(top+1)."""
-
-    part: Accumulator
-    lowest: int
-    top: int  # of the sum, before it is rounded
-    held: int  # exponent of what was accumulated
-    added: int  # and of what is added
-    bits: int  # significant bits of the addends, at most
-    minus: bool  # whether a sum can be -0
-
-
 def plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     """All exact plans, the fastest first. Errors: ValueError saying which condition fails in every carrier."""
     found: list[Plan] = list(_blas(problem, accumulator))
@@ -83,12 +72,6 @@ def _parts(accumulator: Accumulator) -> tuple[Accumulator | Quantizer, ...]:
     return tuple(part for part in (inner, product, outer) if part is not None)
 
 
-def _float_format(part: Accumulator | Quantizer) -> FloatFormat:
-    fmt = part.fmt if isinstance(part, Quantizer) else part.format
-    assert isinstance(fmt, FloatFormat)
-    return fmt
-
-
 # BLAS
 
 
@@ -102,9 +85,9 @@ def _blas(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
     product = Fraction(a.largest) * Fraction(b.largest)
     total = problem.depth * product + (0 if c is None else Fraction(c.largest))
     lowest = min(a.lowest + b.lowest, a.lowest + b.lowest if c is None else c.lowest)
-    if accumulator.product is not None and not _all_members(_float_format(accumulator.product), product, lowest):
+    if accumulator.product is not None and not _all_members(float_format(accumulator.product), product, lowest):
         return
-    if not all(_all_members(_float_format(part), total, lowest) for part in (accumulator, accumulator.combining)):
+    if not all(_all_members(float_format(part), total, lowest) for part in (accumulator, accumulator.combining)):
         return
     for carrier, name in ((FLOAT32, "sgemm"), (FLOAT64, "dgemm")):
         inside = min(lowest, a.lowest, b.lowest) >= carrier.emin and max(a.highest, b.highest) <= carrier.emax
@@ -132,11 +115,11 @@ def _all_members(fmt: FloatFormat, largest: Fraction, lowest: int) -> bool:
 
 def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> Iterator[Plan]:
     """The kernels that take every step in this carrier: the sum by fewer instructions first, fast forms first."""
-    inner, outer = _sums(accumulator, problem)
+    inner, outer = sums_of(accumulator, problem)
     a, b, _ = problem.facts
-    formats = [_float_format(part) for part in _parts(accumulator)]
+    formats = [float_format(part) for part in _parts(accumulator)]
     normalise = any(needs_normalising(fmt, carrier) for fmt in formats)
-    finite = _always_finite(carrier, accumulator, max(inner.top, inner.top if outer is None else outer.top))
+    finite = _always_finite(carrier, accumulator, problem)
     seen = set()
     for once in (True, False):
         for fast in (True, False):
@@ -151,7 +134,7 @@ def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> I
                 top, lowest = a.highest + b.highest + 2, a.lowest + b.lowest
                 product_mode = int(accumulator.product.rounding)
                 if fast and finite:
-                    product_mode += _form(carrier, accumulator.product, top, lowest)
+                    product_mode += _form(carrier, float_format(accumulator.product), accumulator.product.rounding, top, lowest)
             exact = all(part is None or _sums_are_exact(carrier, part) for part in (inner, outer))
             kind = (mode, product_mode, outer_mode)
             if kind in seen:
@@ -162,72 +145,10 @@ def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> I
             yield Plan(f"{carrier.name} {name}", f"{carrier.name}, every step: {how}", carrier, *kind, normalise, exact)
 
 
-def _sums(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | None]:
-    """Bounds for the chain (or the tree) of products, and for the combination of chunks."""
-    a, b, c = problem.facts
-    lowest, added = a.lowest + b.lowest, a.highest + b.highest + 2
-    bits = product_bits(a, b)
-    if accumulator.product is not None:
-        fmt = _float_format(accumulator.product)
-        lowest, bits = _grid_bottom(fmt, lowest), min(bits, fmt.precision)
-        added = min(added, fmt.emax) if accumulator.product.overflow is not Overflow.IEEE else added
-    fmt = _float_format(accumulator)
-    chunked = accumulator.chunk is not None
-    start = None if chunked else c
-    ordered = accumulator.order == "sequential"
-    depth = accumulator.chunk if accumulator.chunk is not None else problem.depth
-    held = max(_reach(accumulator, depth, problem.facts, start), 0 if start is None else start.highest)
-    held = held if ordered else max(fmt.emax, added, held)
-    low = min(_grid_bottom(fmt, lowest), lowest, lowest if start is None else start.lowest)
-    minus = not ordered or (start is not None and start.minus) or not _keeps_multiples(fmt, lowest)
-    most = max(bits, 0 if start is None else start.significant_bits)
-    inner = Sums(accumulator, low, max(held, added) + 1, held, added, most, minus)
-    if not chunked:
-        return inner, None
-    combining = accumulator.combining
-    outer_format = _float_format(combining)
-    low = _grid_bottom(fmt, low)
-    held = max(outer_format.emax, 0 if c is None else c.highest)
-    bottom = min(low, _grid_bottom(outer_format, low), low if c is None else c.lowest)
-    minus = minus or (c is not None and c.minus) or not _keeps_multiples(outer_format, low)
-    most = max(fmt.precision, 0 if c is None else c.significant_bits)
-    return inner, Sums(combining, bottom, max(held, fmt.emax) + 1, held, fmt.emax, most, minus)
-
-
-def _reach(accumulator: Accumulator, depth: int, facts: tuple[Facts, Facts, Facts | None], start: Facts | None) -> int:
-    """A bound on the exponent of every rounded sum of a chain, from the operands where that is below the format's top.
-
-    A rounding enlarges by a factor of at most 1 + 2**(1-p), K of them by 2**(3K / 2**p), or by the smallest step.
-    """
-    fmt = _float_format(accumulator)
-    product = Fraction(facts[0].largest) * Fraction(facts[1].largest)
-    if accumulator.product is not None:
-        product = 2 * product + _smallest_step(_float_format(accumulator.product))
-    bound = depth * (product + _smallest_step(fmt)) + (0 if start is None else Fraction(start.largest))
-    exponent = bound.numerator.bit_length() - bound.denominator.bit_length()
-    return min(fmt.emax, exponent + -(-3 * depth >> fmt.precision))
-
-
-def _smallest_step(fmt: FloatFormat) -> Fraction:
-    """By how much a rounding of the smallest numbers enlarges at most."""
-    gradual = fmt.subnormals is Subnormals.GRADUAL
-    return Fraction(2) ** (fmt.emin - (fmt.mantissa_bits if gradual else 0))
-
-
-def _grid_bottom(fmt: FloatFormat, lowest: int) -> int:
-    """The lowest bit of a multiple of 2**lowest that was rounded to the format."""
-    return max(lowest, fmt.emin - fmt.mantissa_bits)
-
-
-def _keeps_multiples(fmt: FloatFormat, lowest: int) -> bool:
-    """Whether multiples of 2**lowest never round to zero: the format's underflow is gradual and its quantum no coarser."""
-    return fmt.subnormals is Subnormals.GRADUAL and lowest >= fmt.emin - fmt.mantissa_bits
-
-
 def _sum_mode(carrier: Carrier, sums: Sums, once: bool, fast: bool) -> tuple[int, str]:
     """(compiled mode, why it is exact) of a part's sums; an empty reason where this way is not."""
     part = sums.part
-    fmt = _float_format(part)
+    fmt = float_format(part)
     if is_native(carrier, part):
         ieee = part.overflow is Overflow.IEEE
         return (modes.NATIVE_IEEE if ieee else modes.NATIVE), f"{carrier.name}'s own fused step is the definition"
@@ -240,7 +161,7 @@ def _sum_mode(carrier: Carrier, sums: Sums, once: bool, fast: bool) -> tuple[int
     if not why:
         return mode, ""
     if fast:
-        form = _form(carrier, part, sums.top, sums.lowest)
+        form = _form(carrier, fmt, part.rounding, sums.top, sums.lowest)
         if part.rounding is Rounding.RNE and _centred(carrier, fmt, sums.top):
             multiples = sums.lowest >= fmt.emin - fmt.mantissa_bits and not sums.minus
             form = modes.CENTRED + (modes.UNIFORM if multiples else 0)
@@ -255,7 +176,7 @@ def _sums_are_exact(carrier: Carrier, sums: Sums) -> bool:
 def _harmless(carrier: Carrier, sums: Sums) -> str:
     """Why the carrier's own sum does no harm, or an empty string."""
     part, q = sums.part, carrier.precision
-    fmt = _float_format(part)
+    fmt = float_format(part)
     if _sums_are_exact(carrier, sums):
         span = f"2**{sums.lowest} to 2**{sums.top}"
         return f"sums are exact in {carrier.name}: their bits lie from {span}, {sums.top - sums.lowest + 1} <= {q}"
@@ -272,7 +193,7 @@ def _harmless(carrier: Carrier, sums: Sums) -> str:
 
 def _odd(carrier: Carrier, part: Accumulator) -> str:
     """Why rounding to odd in the carrier first is exact, or an empty string."""
-    fmt, q = _float_format(part), carrier.precision
+    fmt, q = float_format(part), carrier.precision
     p = fmt.precision
     if not part.rounding.stochastic:
         return f"rounded to odd, then to p = {p} bits: {q} >= p + 2" if q >= p + 2 else ""
@@ -283,13 +204,12 @@ def _odd(carrier: Carrier, part: Accumulator) -> str:
     return f"rounded to odd, then to p = {p} bits by r = {part.random_bits} random bits: {q} >= p + r + {more}"
 
 
-def _form(carrier: Carrier, part: Accumulator | Quantizer, top: int, lowest: int) -> int:
-    """The faster form of this rounding that is exact for finite values below 2**(top+1), or 0 for the general one."""
-    fmt, rounding = _float_format(part), part.rounding
+def _form(carrier: Carrier, fmt: FloatFormat, rounding: Rounding, top: int, lowest: int) -> int:
+    """The faster form of this rounding that is exact for finite multiples of 2**lowest below 2**(top+1), 0 if none is."""
     if not fmt.has_negative_zero or fmt.precision > carrier.precision - 2:
         return 0
     plain = fmt.mantissa_bits > 0 and rounding not in (Rounding.SR_B, Rounding.SR_C)
-    if plain and _keeps_multiples(fmt, lowest) and fmt.emin > carrier.emin:
+    if plain and keeps_multiples(fmt, lowest) and fmt.emin > carrier.emin:
         return modes.UNIFORM  # nothing below the normals is rounded
     form = fast_form(fmt, rounding, carrier) or stochastic_form(fmt, rounding, carrier)
     return form if top + carrier.precision - fmt.precision <= carrier.emax else 0
@@ -305,23 +225,31 @@ def _centred(carrier: Carrier, fmt: FloatFormat, top: int) -> bool:
 def is_native(carrier: Carrier, accumulator: Accumulator) -> bool:
     """Whether the carrier's own instruction commits exactly the accumulator's rounding."""
     return (
-        carrier.is_format(_float_format(accumulator))
+        carrier.is_format(float_format(accumulator))
         and accumulator.rounding is Rounding.RNE
         and accumulator.overflow is not Overflow.PROPAGATE
     )
 
 
-def _always_finite(carrier: Carrier, accumulator: Accumulator, top: int) -> bool:
-    return top < carrier.emax and all(part.overflow is Overflow.SATURATE for part in _parts(accumulator))
+def _always_finite(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> bool:
+    """Whether no step can overflow, or those that do saturate: the fast forms know no other end of the range."""
+    inner, outer = sums_of(accumulator, problem)
+    a, b, _ = problem.facts
+    product = accumulator.product
+    if product is not None:
+        fits = a.highest + b.highest + 2 < float_format(product).emax
+        if not (fits or product.overflow is Overflow.SATURATE):
+            return False
+    for sums in (inner, outer):
+        if sums is None:
+            continue
+        fits = sums.held < float_format(sums.part).emax and sums.part.order == "sequential"
+        if sums.top >= carrier.emax or not (fits or sums.part.overflow is Overflow.SATURATE):
+            return False
+    return True
 
 
 # What stands against a carrier
-
-
-def product_bits(a: Facts, b: Facts) -> int:
-    """Significant bits of a product, at most."""
-    bits = a.significant_bits + b.significant_bits
-    return bits - 1 if 1 in (a.significant_bits, b.significant_bits) else bits  # a power of two only shifts
 
 
 def _obstacle(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> str:
@@ -336,7 +264,7 @@ def _obstacle(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> s
     fused_native = is_native(carrier, accumulator) and accumulator.product is None and accumulator.order == "sequential"
     if not fused_native and (obstacle := _products_obstacle(carrier, accumulator, a, b)):
         return obstacle
-    inner, outer = _sums(accumulator, problem)
+    inner, outer = sums_of(accumulator, problem)
     product = accumulator.product
     watched = product is not None and product.overflow is Overflow.ERROR
     if obstacle := _format_obstacle(carrier, inner, watched):
@@ -366,7 +294,7 @@ def _products_obstacle(carrier: Carrier, accumulator: Accumulator, a: Facts, b: 
 def _format_obstacle(carrier: Carrier, sums: Sums, watched: bool) -> str:
     """Why a part's sums are not exact; watched: infinities are marks of an overflow."""
     part = sums.part
-    fmt, q = _float_format(part), carrier.precision
+    fmt, q = float_format(part), carrier.precision
     if is_native(carrier, part):
         return ""
     if not carrier.holds(fmt) or not (_odd(carrier, part) or _harmless(carrier, sums)):
@@ -384,7 +312,7 @@ def _format_obstacle(carrier: Carrier, sums: Sums, watched: bool) -> str:
 
 
 def _too_precise(carrier: Carrier, part: Accumulator) -> str:
-    fmt, q = _float_format(part), carrier.precision
+    fmt, q = float_format(part), carrier.precision
     if part.rounding.stochastic:
         more = 1 if part.rounding is Rounding.SR else 2
         return (

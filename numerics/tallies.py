@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
+from .bounds import product_bits
 from .events import Events
 from .kernels import modes
-from .planning import Plan, plans, product_bits
+from .planning import Plan, plans
 from .problem import Problem
 from .stepping import step
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .formats import FloatFormat
 from .kernels import unit_decode
 from .matrix_unit import MatrixUnit
+from .operands import operand
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 
@@ -22,18 +23,6 @@ class Operand(NamedTuple):
     highest: int
     weights: NDArray[np.int32]  # integer significands of scales
     shifts: NDArray[np.int32]  # their exponents
-
-
-def check_array(x: Any, label: str) -> NDArray[Any]:
-    """x as a float32 or float64 array of at least two dimensions. Errors: TypeError, ValueError."""
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{label} is a masked array: its mask would be lost; give x.filled(value)")
-    array = np.asarray(x)
-    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-        raise TypeError(f"{label} of dtype {array.dtype}: give a float32 or float64 array")
-    if array.ndim < 2:
-        raise ValueError(f"{label} of shape {array.shape}: give a matrix (dot takes vectors)")
-    return array
 
 
 def check_members(x: NDArray[Any], fmt: FloatFormat, label: str, *, truncated: bool = False) -> None:
@@ -84,7 +73,7 @@ def check_scales(
     if scale_a is None or scale_b is None:
         raise ValueError(f"{unit} multiplies blocks of {unit.scale_block} by scales: give scale_a= and scale_b=")
     count = -(-a.shape[-1] // unit.scale_block)
-    left, right = check_array(scale_a, "scale_a"), check_array(scale_b, "scale_b")
+    left, right = operand(scale_a, "scale_a"), operand(scale_b, "scale_b")
     for label, scale, want in (
         ("scale_a", left, (*a.shape[:-1], count)),
         ("scale_b", right, (*b.shape[:-2], count, b.shape[-1])),

@@ -10,12 +10,13 @@ from . import arithmetic
 from .kernels import matrix_unit as general
 from .kernels import threads, unit_decode, unit_fast, unit_steps
 from .matrix_unit import MatrixUnit
+from .operands import addend as checked_addend
+from .operands import operand, result_shape
 from .parameters import carrier_of
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .unit_operands import (
     Operand,
-    check_array,
     check_members,
     check_scales,
     flush,
@@ -42,9 +43,9 @@ def unit_matmul(
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, values that the unit's formats lack,
     scales missing or uncalled for, a result dtype that lacks members of the output format; what `outer` raises.
     """
-    left, right = check_array(a, "a"), check_array(b, "b")
+    left, right = operand(a, "a"), operand(b, "b")
     dtype = np.result_type(left, right)
-    shape = _result_shape(left, right)
+    shape = result_shape(left, right)
     if not carrier_of(dtype).holds(unit.result):
         raise ValueError(f"{unit.result} has values that {dtype} does not hold: give float64 operands")
     scales = check_scales(unit, scale_a, scale_b, left, right)
@@ -62,32 +63,11 @@ def unit_matmul(
     return _chunks(run, unit, total, ranges).reshape(shape).astype(dtype, copy=False)
 
 
-def _result_shape(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, ...]:
-    if a.shape[-1] != b.shape[-2]:
-        raise ValueError(
-            f"a {a.shape} and b {b.shape} do not match: a's last dimension {a.shape[-1]} against"
-            f" b's last but one {b.shape[-2]}"
-        )
-    try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise ValueError(f"batch dimensions {a.shape[:-2]} and {b.shape[:-2]} do not broadcast") from None
-    return (*batch, a.shape[-2], b.shape[-1])
-
-
 def _addend(c: Any, shape: tuple[int, ...], unit: MatrixUnit) -> NDArray[np.float64]:
     """c as contiguous float64 of the result's shape, a copy; a member of its format, flushed as the unit does."""
     if c is None:
         return np.zeros(shape)
-    array = np.asarray(c)
-    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-        raise TypeError(f"c of dtype {array.dtype}: give a float32 or float64 array")
-    try:
-        fits = np.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"c of shape {array.shape} does not broadcast to the result's {shape}")
+    array = checked_addend(c, shape)
     total = np.array(np.broadcast_to(array, shape), dtype=np.float64, order="C")
     if unit.outer is None:  # what is added to the sums of chunks is taken as given
         check_members(array, unit.addend, "c")

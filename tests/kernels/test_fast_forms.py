@@ -9,13 +9,15 @@ import pytest
 
 from numerics import FloatFormat, Overflow, Rounding, catalog, parse_format, reference
 from numerics.kernels import modes
-from numerics.kernels.carrier import odd_sum, quantize_bits, saturate_bits, store, store_direct, unpack
+from numerics.kernels.carrier import quantize_bits, store, store_direct, unpack
 from numerics.kernels.primitives import to_bits
+from numerics.kernels.sums import sum_bits, to_format
 from numerics.parameters import FLOAT32, FLOAT64, direct_code, fast_form, parameter_row, plain_end, stochastic_form
-from numerics.plan import _form
+from numerics.planning import _centred, _form
 from tests.numerics import grids
 from tests.numerics.grids import DETERMINISTIC
 
+ANY = -10000  # the lowest bit of values that are multiples of nothing in particular
 CARRIERS = {"float32": FLOAT32, "float64": FLOAT64}
 FORMATS = {
     **grids.SMALL,
@@ -39,7 +41,7 @@ def rounding_loop(mode):
         facts = unpack(row)
         for i in range(x.size):
             if mode >= modes.UNIFORM:
-                out[i] = saturate_bits(x[i], mode, facts)
+                out[i] = to_bits(to_format(x[i], np.uint32(0), mode, 1, facts))
             else:
                 out[i] = quantize_bits(x[i], np.uint32(0), mode, 1, facts)
 
@@ -78,10 +80,10 @@ def test_the_faster_forms_are_the_rounder(carrier, rounding):
             continue
         row = parameter_row(fmt, rounding, Overflow.SATURATE, None, carrier)
         # As far up as the form is used: some way beyond the largest value, or to the carrier's end.
-        tops = [top for top in range(fmt.emax, carrier.emax) if _form(carrier, fmt, rounding, top)]
+        tops = [top for top in range(fmt.emax, carrier.emax) if _form(carrier, fmt, rounding, top, ANY)]
         if not tops:
             continue
-        form = _form(carrier, fmt, rounding, tops[0])
+        form = _form(carrier, fmt, rounding, tops[0], ANY)
         x = inputs(fmt, carrier, tops[-1]).view(carrier.unsigned)
         fast, general = rounded(x, int(rounding) + form, row), rounded(x, int(rounding), row)
         grids.assert_same_bits(fast.view(carrier.dtype), general.view(carrier.dtype), x.view(carrier.dtype))
@@ -100,12 +102,59 @@ def test_no_form_where_its_conditions_fail(carrier):
         FloatFormat(5, carrier.precision - 2),  # too many bits for the carrier
     ):
         for rounding in DETERMINISTIC:
-            assert _form(carrier, fmt, rounding, fmt.emax + 1) == 0
+            assert _form(carrier, fmt, rounding, fmt.emax + 1, ANY) == 0
     # The exponent of the value plus DROP has to stay in the carrier.
     e4m3 = catalog.E4M3
     limit = carrier.emax - (carrier.precision - e4m3.precision)
-    assert _form(carrier, e4m3, Rounding.RNE, limit)
-    assert _form(carrier, e4m3, Rounding.RNE, limit + 1) == 0
+    assert _form(carrier, e4m3, Rounding.RNE, limit, ANY)
+    assert _form(carrier, e4m3, Rounding.RNE, limit + 1, ANY) == 0
+
+
+def multiples(fmt, carrier):
+    """Sums that are multiples of the format's quantum: of every size, ties between members, both signs, +0 alone."""
+    rng = np.random.default_rng(fmt.bits)
+    quantum = fmt.emin - fmt.mantissa_bits
+    room = min(carrier.precision, fmt.emax + 1 - quantum)
+    whole = np.round(np.ldexp(rng.uniform(0.5, 1, 4000), rng.integers(0, room, 4000)))
+    members = fmt.decode(rng.integers(fmt.largest_code, size=1000))
+    beside = np.nextafter(members, np.inf)
+    ties = members + np.ldexp(1.0, np.maximum(np.frexp(members)[1] - 1 - fmt.precision, quantum))
+    x = np.concatenate([np.ldexp(whole, quantum), members, ties, beside[beside % 2.0**quantum == 0]])
+    x = x.astype(carrier.dtype)
+    return np.concatenate([x, -x[x != 0]]).view(carrier.unsigned)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+@pytest.mark.parametrize("mode", [*DETERMINISTIC, Rounding.SR], ids=lambda mode: mode.name)
+def test_multiples_of_the_quantum_are_rounded_alike_everywhere(mode, carrier):
+    # In these forms nothing below the normals is rounded, where underflow is gradual.
+    tried = 0
+    for fmt in FORMATS.values():
+        form = _form(carrier, fmt, mode, fmt.emax, fmt.emin - fmt.mantissa_bits) if carrier.holds(fmt) else 0
+        if not form & modes.UNIFORM or fmt.subnormals.name != "GRADUAL":
+            continue
+        tried += 1
+        x = multiples(fmt, carrier)
+        row = parameter_row(fmt, mode, Overflow.SATURATE, 32 if mode.stochastic else None, carrier)
+        grids.assert_same_bits(rounded(x, mode + form, row), rounded(x, int(mode), row))
+        if mode is Rounding.RNE and _centred(carrier, fmt, fmt.emax):
+            centred = rounded(x, mode + modes.CENTRED + modes.UNIFORM, row)
+            grids.assert_same_bits(centred, rounded(x, int(mode), row))
+    assert tried > 3
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_the_centred_form(carrier):
+    tried = 0
+    for fmt in FORMATS.values():
+        top = carrier.emax - (carrier.precision - fmt.precision)
+        if not carrier.holds(fmt) or not _centred(carrier, fmt, top):
+            continue
+        tried += 1
+        x = inputs(fmt, carrier, min(top, fmt.emax + 1)).view(carrier.unsigned)
+        row = parameter_row(fmt, Rounding.RNE, Overflow.SATURATE, None, carrier)
+        grids.assert_same_bits(rounded(x, modes.RNE + modes.CENTRED, row), rounded(x, modes.RNE, row))
+    assert tried > 3
 
 
 @cache
@@ -113,7 +162,7 @@ def sum_loop(mode):
     @numba.njit(error_model="numpy")
     def loop(x, y, out):
         for i in range(x.size):
-            out[i] = odd_sum(x[i], y[i], mode)
+            out[i] = sum_bits(x[i], y[i], mode)
 
     return loop
 

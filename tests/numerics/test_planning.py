@@ -98,7 +98,7 @@ FORMS = [
     (Accumulator(FloatFormat(8, 19, 130)), FLOAT32, 0),
     (Accumulator(FloatFormat(7, 21)), FLOAT32, CENTRED + UNIFORM),
     (Accumulator(FloatFormat(7, 22)), FLOAT64, CENTRED + UNIFORM),
-    (Accumulator(catalog.BINARY32, R.RTZ, Overflow.IEEE), FLOAT64, 0),
+    (Accumulator(catalog.BINARY32, R.RTZ, Overflow.IEEE), FLOAT64, UNIFORM),
     (Accumulator(FloatFormat(8, 50)), FLOAT64, CENTRED + UNIFORM),
     (Accumulator(catalog.BINARY16, R.SR, random_bits=12), FLOAT32, UNIFORM),
 ]
@@ -184,6 +184,25 @@ def test_the_top_of_the_carrier():
     assert choose(directed, large, large, bounds(24, 103, 126)).carrier == FLOAT32
     assert choose(Accumulator(catalog.E5M2, R.RTZ), large, large, bounds(24, 104, 127)).carrier == FLOAT32
     assert choose(Accumulator(catalog.E5M2, R.RNE, Overflow.IEEE), large, large, bounds(1, 127, 127)).carrier == FLOAT32
+
+
+def test_fast_forms_where_no_sum_can_overflow():
+    small = bounds(4, -3, 0)  # a hundred products below 4
+    for rule in (Overflow.IEEE, Overflow.PROPAGATE, Overflow.ERROR):
+        for acc, fast in (
+            (Accumulator(catalog.BINARY16, R.RNE, rule), True),
+            (Accumulator(FloatFormat(4, 10), R.RNE, rule), False),  # up to 255, which a hundred products may pass
+            (Accumulator(catalog.BINARY16, R.RNE, rule, order="kahan"), False),
+            (Accumulator(catalog.BINARY16, R.RNE, rule, product=Quantizer(FloatFormat(2, 3), overflow=rule)), False),
+            (Accumulator(FloatFormat(4, 10), R.RNE, rule, chunk=10, outer=Accumulator(catalog.BINARY16)), True),
+            (
+                Accumulator(
+                    catalog.BINARY16, R.RNE, rule, chunk=10, outer=Accumulator(FloatFormat(4, 10), R.RNE, rule)
+                ),
+                False,
+            ),
+        ):
+            assert bool(choose(acc, small, small).mode & (CENTRED | UNIFORM)) == fast
 
 
 def test_one_rounding_in_the_carrier_is_harmless_at_its_edges():
