@@ -140,6 +140,8 @@ class Accumulator:
         products, or with block the chains' products and sums, then the tree level by level, then c (counted whether or
         not it is given). Exact: the products, then one. With chunk: those of all chunks, then those of the outer sum.
         """
+        if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
+            raise ValueError(f"depth = {depth!r}: give the number of products of an output, an integer of at least 0")
         if depth == 0:
             return 1
         if self.chunk is not None:

@@ -20,6 +20,7 @@ class Sums(NamedTuple):
     added: int  # and of what is added
     bits: int  # significant bits of the addends, at most
     minus: bool  # whether a sum can be -0
+    members: bool  # whether one addend of every sum lies on the format's grid
 
 
 def float_format(part: Accumulator | Quantizer) -> FloatFormat:
@@ -55,7 +56,11 @@ def sums_of(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | No
     low = min(_grid_bottom(fmt, lowest), lowest, lowest if start is None else start.lowest)
     minus = not ordered or (start is not None and start.minus) or not keeps_multiples(fmt, lowest)
     most = max(bits, 0 if start is None else start.significant_bits)
-    inner = Sums(accumulator, low, max(held, added) + 1, held, added, most, minus)
+    quantum = fmt.emin - fmt.mantissa_bits
+    tree_of_products = accumulator.order == "pairwise" and accumulator.block is None
+    addend = lowest if tree_of_products else quantum if start is None or not ordered else start.lowest
+    members = addend >= quantum
+    inner = Sums(accumulator, low, max(held, added) + 1, held, added, most, minus, members)
     if not chunked:
         return inner, None
     assert accumulator.chunk is not None
@@ -70,7 +75,8 @@ def sums_of(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | No
     bottom = min(low, _grid_bottom(outer_format, low), low if c is None else c.lowest)
     minus = minus or (c is not None and c.minus) or not keeps_multiples(outer_format, low)
     most = max(fmt.precision, 0 if c is None else c.significant_bits)
-    return inner, Sums(combining, bottom, max(held, fmt.emax) + 1, held, fmt.emax, most, minus)
+    members = c is None or c.lowest >= outer_format.emin - outer_format.mantissa_bits
+    return inner, Sums(combining, bottom, max(held, fmt.emax) + 1, held, fmt.emax, most, minus, members)
 
 
 def _reach(accumulator: Accumulator, depth: int, facts: tuple[Facts, Facts, Facts | None], start: Facts | None) -> int:
@@ -100,8 +106,14 @@ def _smallest_step(fmt: FloatFormat) -> Fraction:
 
 
 def _grid_bottom(fmt: FloatFormat, lowest: int) -> int:
-    """The lowest bit of a multiple of 2**lowest that was rounded to the format."""
-    return max(lowest, fmt.emin - fmt.mantissa_bits)
+    """The lowest bit that multiples of 2**lowest may have after they were rounded to the format.
+
+    An overflow may become the largest value, and without gradual or flushed underflow a small one the smallest.
+    """
+    finest = fmt.emin - fmt.mantissa_bits
+    if fmt.subnormals not in (Subnormals.GRADUAL, Subnormals.FLUSH):
+        return finest
+    return max(finest, min(lowest, fmt.emax - fmt.mantissa_bits))
 
 
 def keeps_multiples(fmt: FloatFormat, lowest: int) -> bool:

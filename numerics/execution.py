@@ -13,6 +13,7 @@ from .formats import FixedFormat
 from .parameters import FLOAT64
 from .planning import Plan, plans
 from .problem import Facts, Problem, facts
+from .rounding import Overflow
 from .stepping import step
 from .tallies import counted_step
 
@@ -45,6 +46,7 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
 def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     """Every plan that is exact for this product, the fastest first; in pieces, those of the first chunk."""
     if _in_pieces(accumulator):
+        _as_floats(np.zeros(0), accumulator.inner)
         first = next(_chunks(problem, accumulator))
         return [
             Plan(
@@ -109,7 +111,14 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         counts = _added(counts, outcome.counts)
     assert plan is not None
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
-    if not np.isfinite(sums).all():
+    if not (finite := np.isfinite(sums)).all():
+        batch, row, chunk_number, column = (int(i) for i in np.unravel_index(int(np.argmin(finite)), sums.shape))
+        product = accumulator.product
+        if Overflow.ERROR in (accumulator.overflow, None if product is None else product.overflow):
+            raise OverflowError(
+                f"the sum of chunk {chunk_number} of output ({batch}, {row}, {column}) overflows {inner.format}; scale the"
+                " operands or choose another Overflow rule"
+            )
         raise ValueError(
             f"a sum of a chunk overflowed {inner.format} to an infinity or NaN, which {outer.order!r} sums do not take:"
             " use Overflow.SATURATE or ERROR"

@@ -20,6 +20,8 @@ def operand(x: Any, label: str) -> NDArray[Any]:
 
 def addend(c: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """c as a float32 or float64 array that broadcasts to `shape`, not yet broadcast."""
+    if isinstance(c, np.ma.MaskedArray):
+        raise TypeError("c is a masked array: its mask would be lost; give c.filled(value)")
     array = np.asarray(c)
     if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
         raise TypeError(f"c of dtype {array.dtype}: give a float32 or float64 array")

@@ -5,8 +5,8 @@ All plans for a call give the same bits; they differ in speed. A step commits no
 - the product of operands with s_a and s_b significant bits has at most q, those of the carrier (a power of two only
   shifts), and its lowest bit and its exponent stay in the carrier's range;
 - and the sum reaches the rounding without loss: it is exact in the carrier; or the carrier's own rounding of it to
-  nearest is harmless, both addends and the result having p bits and q >= 2p + 1 (Figueroa, SIGNUM Newsletter 30(3),
-  1995); or it is rounded to odd, and q >= p + 2 (Boldo and Melquiond, IEEE TC 57(4), 2008), with r random bits
+  nearest is harmless, both addends and the result having p bits, one addend on the format's grid, and q >= 2p + 1
+  (Figueroa, SIGNUM Newsletter 30(3), 1995); or it is rounded to odd, and q >= p + 2 (Boldo and Melquiond, IEEE TC 57(4), 2008), with r random bits
   q >= p + r + 1 (SR_B and SR_C: p + r + 2);
 - or the accumulator's format is the carrier itself and the mode RNE: its own fused step is the definition.
 
@@ -104,10 +104,11 @@ def _blas(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
 
 def _all_members(fmt: FloatFormat, largest: Fraction, lowest: int) -> bool:
     """Whether every multiple of 2**lowest up to `largest` is a member of the format."""
-    gradual = fmt.subnormals is Subnormals.GRADUAL
-    finest = fmt.emin - fmt.mantissa_bits if gradual else fmt.emin
+    finest = {Subnormals.GRADUAL: fmt.emin - fmt.mantissa_bits, Subnormals.FLUSH: fmt.emin}.get(
+        fmt.subnormals, fmt.emin + 1
+    )
     fits = largest <= Fraction(2) ** (lowest + fmt.precision) and largest <= Fraction(fmt.max)
-    return fits and lowest >= finest and fmt.has_negative_zero
+    return fits and lowest >= finest and fmt.has_negative_zero and fmt.has_zero
 
 
 # Stepping
@@ -134,7 +135,9 @@ def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> I
                 top, lowest = a.highest + b.highest + 2, a.lowest + b.lowest
                 product_mode = int(accumulator.product.rounding)
                 if fast and finite:
-                    product_mode += _form(carrier, float_format(accumulator.product), accumulator.product.rounding, top, lowest)
+                    product_mode += _form(
+                        carrier, float_format(accumulator.product), accumulator.product.rounding, top, lowest
+                    )
             exact = all(part is None or _sums_are_exact(carrier, part) for part in (inner, outer))
             kind = (mode, product_mode, outer_mode)
             if kind in seen:
@@ -183,6 +186,8 @@ def _harmless(carrier: Carrier, sums: Sums) -> str:
     if part.order == "kahan" or part.rounding is not Rounding.RNE:
         return ""
     p = fmt.precision
+    if fmt.subnormals is Subnormals.GRADUAL and not sums.members:
+        return ""  # half a quantum and something tiny: to nearest in the carrier that is a tie, and it was none
     if sums.bits <= p and q >= 2 * p + 1:
         return (
             f"to nearest even in {carrier.name} and then in {fmt} is one rounding: addends of at most {sums.bits} <="

@@ -73,15 +73,16 @@ def matmul(
     elif depth == 0:
         facts(left if addend is None else addend, "c")
         values = _rounded_addend(addend, shape, accumulator, source)
-        outcome = Outcome(values, Plan("nothing", "K = 0: c, or +0, is rounded once"), None)
+        counts = _counts_of_addend(addend, shape, accumulator, source) if events else None
+        outcome = Outcome(values, Plan("nothing", "K = 0: c, or +0, is rounded once"), counts)
     else:
         outcome = run(_problem(left, right, addend, shape, source), accumulator, events=events)
         check_result(outcome.values.reshape(shape), accumulator)
     result: Any = _result(outcome.values.reshape(shape), accumulator, dtype, encode)
     if not events and not explain:
         return result
-    counts = outcome.counts or _zeros(shape)
-    counted = (Events(**{name: count.reshape(shape) for name, count in counts.items()}),) if events else ()
+    met = outcome.counts or _zeros(shape)
+    counted = (Events(**{name: count.reshape(shape) for name, count in met.items()}),) if events else ()
     return (result, *counted, outcome.plan) if explain else (result, *counted)
 
 
@@ -214,8 +215,8 @@ def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
     if strict and not (finite := np.isfinite(result)).all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), result.shape))
         raise OverflowError(
-            f"the accumulation of output {where} overflows {accumulator.format} (largest {accumulator.format.max});"
-            " scale the operands or choose another Overflow rule"
+            f"the accumulation of output {where} overflows {accumulator.format} (largest {accumulator.format.max})"
+            f"{_other_formats(accumulator)}; scale the operands or choose another Overflow rule"
         )
     if not fmt.has_nan and (bad := np.isnan(result)).any():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), result.shape))
@@ -223,3 +224,22 @@ def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
             f"output {where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
             " use SATURATE or a format with NaN"
         )
+
+
+def _other_formats(accumulator: Accumulator) -> str:
+    """What else may have overflowed, where products or sums of chunks have formats of their own."""
+    others = [] if accumulator.product is None else [f"its products {accumulator.product.fmt}"]
+    others += [] if accumulator.outer is None else [f"the sum of chunks {accumulator.outer.format}"]
+    return "".join(f", or {other}" for other in others)
+
+
+def _counts_of_addend(
+    c: NDArray[Any] | None, shape: tuple[int, ...], accumulator: Accumulator, words: Words | None
+) -> dict[str, NDArray[Any]]:
+    """The events of K = 0: those of one exact sum of c and a product of zeros."""
+    last = accumulator.combining
+    once = Accumulator(last.format, last.rounding, last.overflow, order="exact", random_bits=last.random_bits)
+    zeros = np.zeros((*shape[:-1], 1)), np.zeros((*shape[:-2], 1, shape[-1]))
+    counts = run(_problem(*zeros, c, shape, words), once, events=True).counts
+    assert counts is not None
+    return counts
