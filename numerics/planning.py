@@ -6,8 +6,8 @@ All plans for a call give the same bits; they differ in speed. A step commits no
   shifts), and its lowest bit and its exponent stay in the carrier's range;
 - and the sum reaches the rounding without loss: it is exact in the carrier; or the carrier's own rounding of it to
   nearest is harmless, both addends and the result having p bits, one addend on the format's grid, and q >= 2p + 1
-  (Figueroa, SIGNUM Newsletter 30(3), 1995); or it is rounded to odd, and q >= p + 2 (Boldo and Melquiond, IEEE TC 57(4), 2008), with r random bits
-  q >= p + r + 1 (SR_B and SR_C: p + r + 2);
+  (Figueroa, SIGNUM Newsletter 30(3), 1995); or it is rounded to odd, and q >= p + 2 (Boldo and Melquiond, IEEE TC
+  57(4), 2008), with r random bits q >= p + r + 1 (SR_B and SR_C: p + r + 2);
 - or the accumulator's format is the carrier itself and the mode RNE: its own fused step is the definition.
 
 Where every sum is a member of the accumulator's format nothing is rounded at all, and BLAS may do it in any order.

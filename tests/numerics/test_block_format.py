@@ -150,7 +150,7 @@ def test_plain_block_floating_point():
         (
             lambda: Accumulator(catalog.BINARY32, product=Quantizer(catalog.MXFP4_E2M1)),
             TypeError,
-            "products are rounded to a FloatFormat so far",
+            "products of an accumulator in a FloatFormat are rounded to a FloatFormat",
         ),
     ],
 )

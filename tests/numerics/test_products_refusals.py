@@ -114,7 +114,7 @@ def test_accumulators_that_no_carrier_holds():
         sentence = f"accumulator e11m{mantissa_bits} has {mantissa_bits + 1} bits of precision"
         for acc in (
             Accumulator(fmt, Rounding.RTZ),
-            Accumulator(catalog.E4M3, chunk=1, outer=Accumulator(fmt, Rounding.RTZ)),
+            Accumulator(catalog.BFLOAT16, chunk=1, outer=Accumulator(fmt, Rounding.RTZ)),
         ):
             with pytest.raises(ValueError, match=f"{sentence}: rounding is exact for up to 51 in float64"):
                 matmul(a, b, acc)
