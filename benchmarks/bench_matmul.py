@@ -128,7 +128,7 @@ def wanted_corner(case, a, b):
         span, r = case.accumulator.roundings(SIZE), case.accumulator.random_bits
         rows = random_words(m * SIZE * span, r, **case.options).reshape(m, SIZE, span)
         words = rows[:, :n]
-    oracle = reference.matmul if isinstance(case.accumulator, Accumulator) else reference.matrix_unit.matmul
+    oracle = reference.matmul if isinstance(case.accumulator, Accumulator) else reference.matrix_unit.unit_matmul
     options = {} if words is None else {"words": words}
     return oracle(a[:m], b[:, :n], case.accumulator, **options)
 

@@ -11,7 +11,7 @@ from .exact_products import exact_codes, exact_product, exact_route, exact_route
 from .fixed_products import fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
 from .parameters import FLOAT64
-from .planning import Plan, plans
+from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, facts
 from .rounding import Overflow
 from .stepping import step
@@ -36,7 +36,7 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
         return _exact(problem, accumulator, events, plan)
     if isinstance(accumulator.format, FixedFormat):
         return _fixed(problem, accumulator, events, plan)
-    own = plans(problem, accumulator)[0] if plan is None else plan
+    own = first_plan(problem, accumulator) if plan is None else plan
     if events:
         values, counts = counted_step(problem, accumulator, own)
         return Outcome(values, own, counts)

@@ -51,20 +51,29 @@ class Plan(NamedTuple):
 
 def plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     """All exact plans, the fastest first. Errors: ValueError saying which condition fails in every carrier."""
-    found: list[Plan] = list(_blas(problem, accumulator))
-    reason = ""
+    return list(_plans(problem, accumulator))
+
+
+def first_plan(problem: Problem, accumulator: Accumulator) -> Plan:
+    """The first of `plans`, without working out the others."""
+    return next(_plans(problem, accumulator))
+
+
+def _plans(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
+    found, reason = False, ""
+    for plan in _blas(problem, accumulator):
+        found = True
+        yield plan
     for carrier in (FLOAT32, FLOAT64):
-        reason = _obstacle(carrier, accumulator, problem)
-        if reason:
-            continue
-        stepping = list(_stepping(carrier, accumulator, problem))
-        if stepping:
-            found += stepping
-        else:
-            reason = _too_precise(carrier, accumulator)
+        obstacle = _obstacle(carrier, accumulator, problem)
+        if not obstacle:
+            for plan in _stepping(carrier, accumulator, problem):
+                found = True
+                yield plan
+            obstacle = _too_precise(carrier, accumulator)
+        reason = obstacle
     if not found:
         raise ValueError(reason)
-    return found
 
 
 def _parts(accumulator: Accumulator) -> tuple[Accumulator | Quantizer, ...]:
