@@ -12,7 +12,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ._jit import SCALAR, core, loop
-from .primitives import fma, from_bits, to_bits, widest_vectors
+from .primitives import fma, widest_vectors
 
 COLUMNS, DEPTH = 512, 128  # of a panel of b: a quarter of a megabyte of float32
 I32, I64, U64 = np.int32, np.int64, np.uint64
@@ -131,41 +131,3 @@ def fold(whole: NDArray[Any], out: NDArray[np.int64], shift: int, unused: int, s
     for i in range(out.size):
         low = (out[i] + (I64(whole[i]) << up)) << keep
         out[i] = low >> keep if signed else I64(U64(low) >> U64(keep))
-
-
-def _make_lowest_bit(U, TRAILING, EXPONENT):
-    LOW, ONE, NONE, MAGNITUDE = U((1 << TRAILING) - 1), U(1), U(EXPONENT), U(EXPONENT + (1 << TRAILING) - 1)
-
-    def lowest_bit(pattern, low):
-        """The smaller one of `low` and the lowest bit of a float, as patterns: what is lost when the bit is cleared."""
-        bits = U(pattern & MAGNITUDE)
-        size, cleared = from_bits(bits), from_bits(U(bits & U(bits - ONE)))
-        found = to_bits(size - cleared) if U(bits & LOW) != U(0) else bits
-        found = found if bits != U(0) else NONE
-        return found if found < low else low
-
-    return lowest_bit
-
-
-_lowest_bit32 = core(_make_lowest_bit(np.uint32, 23, 0x7F800000))
-_lowest_bit64 = core(_make_lowest_bit(np.uint64, 52, 0x7FF << 52))
-
-
-def lowest_bit(pattern, low):
-    """Overloaded on the width of the patterns, see above."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(lowest_bit, jit_options=SCALAR)
-def _lowest_bit(pattern, low):
-    form = _lowest_bit32 if pattern == types.uint32 else _lowest_bit64
-    return lambda pattern, low: form(pattern, low)
-
-
-@loop
-def finest(patterns: NDArray[Any], low: Any) -> Any:
-    """The pattern of the lowest bit that any of the floats with these patterns [n] has; low, infinity's, if all are 0."""
-    widest_vectors()
-    for i in range(patterns.size):
-        low = lowest_bit(patterns[i], low)
-    return low

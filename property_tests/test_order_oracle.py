@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numerics import Accumulator, Overflow, Quantizer, Rounding, matmul, random_words
+from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, matmul, parse_format, random_words
 from property_tests.products import (
     WITH_NAN,
     assert_equals_the_oracle,
@@ -30,9 +30,12 @@ def test_orders(order, mode, data):
 
 
 @given(data=st.data())
-def test_saturating_trees_over_chains_of_rounded_products(data):
-    fmt, product = (data.draw(formats(signed=True, min_mantissa_bits=1)) for _ in range(2))
-    acc = Accumulator(fmt, product=Quantizer(product), order="pairwise", block=data.draw(st.integers(1, 5)))
+def test_trees_over_chains_of_rounded_products(data):
+    fmt, product = (data.draw(formats(signed=True, nans=WITH_NAN)) for _ in range(2))
+    rule = data.draw(rules(fmt).filter(lambda rule: rule is not Overflow.SATURATE))
+    acc = Accumulator(
+        fmt, overflow=rule, product=Quantizer(product), order="pairwise", block=data.draw(st.integers(1, 5))
+    )
     assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20)))
 
 
@@ -90,14 +93,27 @@ def test_events_of_a_chain(data):
     assert_same_events(acc, *data.draw(problems(fmt)))
 
 
-@given(data=st.data())
-def test_events_of_truncated_products_and_chunks(data):
-    fmt, product = (data.draw(formats(signed=True)) for _ in range(2))
-    acc = Accumulator(fmt, Rounding.RTZ, product=Quantizer(product, Rounding.RTZ), chunk=data.draw(st.integers(1, 8)))
-    assert_same_events(acc, *data.draw(problems(fmt, depth=14)))
+TREE = Accumulator(catalog.E4M3, order="pairwise")
+TRUNCATED = Accumulator(
+    parse_format("lba_m7e4_b10_paper"),
+    Rounding.RTZ,
+    product=Quantizer(parse_format("lba_m7e4_b12_paper"), Rounding.RTZ),
+    chunk=4,
+)
 
 
-@pytest.mark.parametrize("order", ["pairwise", "kahan", "exact"])
+@pytest.mark.parametrize("acc", [TREE, TRUNCATED], ids=["tree", "truncated products and chunks"])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_events_of_one_kernel(acc, seed):
+    # These kernels take longest to compile: one form of each, by operands far apart.
+    rng = np.random.default_rng(seed)
+    shapes = (2, 11), (11, 3)
+    a, b = (rng.integers(-15, 16, s) * np.exp2(rng.integers(-9, 2, s)) for s in shapes)
+    a[0, 0], b[0, 0] = 15 * 2.0**-9, 2.0**-9
+    assert_same_events(acc, a, b, None if seed % 2 else rng.standard_normal((2, 3)).astype(np.float16).astype(float))
+
+
+@pytest.mark.parametrize("order", ["kahan", "exact"])
 @given(data=st.data())
 def test_events_of_other_orders(order, data):
     fmt = data.draw(formats(signed=True, min_mantissa_bits=1))
