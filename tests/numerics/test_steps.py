@@ -42,7 +42,7 @@ def test_words_that_are_refused():
     words[0, 0, 0] = 8  # of a product: three
     with pytest.raises(ValueError, match=r"word 8 is outside \[0, 2\*\*3\)"):
         matmul(a, b, acc, words=words)
-    with pytest.raises(ValueError, match="SR needs random words: give seed=.* each of the 6 roundings"):
+    with pytest.raises(ValueError, match=r"SR needs random words: give seed=.* each of the 6 roundings"):
         matmul(a, b, acc)
     with pytest.raises(ValueError, match="words given for a deterministic accumulator"):
         matmul(a, b, Accumulator(E4M3), words=words)
