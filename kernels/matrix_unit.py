@@ -7,12 +7,13 @@ caller's record refuses parameters with which they would not (`MatrixUnit.sum_bi
 import numpy as np
 
 from ._jit import core, loop
+from .carrier import unpack_row
 from .primitives import from_bits, leading_zeros, to_bits
 from .unit_decode import ABSENT
 
 U64, I64 = np.uint64, np.int64
 
-# Slots of the row of facts, int64.
+# Slots of the row of facts, int64 [modes.ROW_LENGTH].
 (
     DEPTH,  # L
     BITS,  # F
@@ -38,37 +39,6 @@ U64, I64 = np.uint64, np.int64
     C_EMIN,
     SPECIALS,  # 1: operands may be infinite or NaN, or products beyond the limit
 ) = range(23)
-FACTS = 23
-
-
-@core
-def unpack_facts(row):
-    """The facts of a row as scalars, which stay in registers."""
-    return (
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        row[8],
-        row[9],
-        row[10],
-        row[11],
-        row[12],
-        row[13],
-        row[14],
-        row[15],
-        row[16],
-        row[17],
-        row[18],
-        row[19],
-        row[20],
-        row[21],
-        row[22],
-    )
 
 
 @core
@@ -171,7 +141,7 @@ def unit_product(a, sa, ea, b, sb, eb, wa, xa, wb, xb, total, row, over, k0, k1,
     wb, xb [Bb, N, K/block]: significands and exponents of scales, or empty. total float64 [B, M, N]. Rows start <=
     n*M + i < stop. A block with an infinite or NaN product is what those add up to.
     """
-    facts, ends = unpack_facts(row), (over[0], over[1])
+    facts, ends = unpack_row(row), (over[0], over[1])
     rows, columns = total.shape[1], total.shape[2]
     group, parts = facts[GROUP], facts[SPLIT]
     values, exponents = np.empty(facts[DEPTH], np.int64), np.empty(facts[DEPTH], np.int64)

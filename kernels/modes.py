@@ -6,7 +6,8 @@ NATIVE = -2  # in place of a mode: the carrier's own instruction rounds (the for
 NATIVE_IEEE = -3  # and overflows as the format does: nothing is left to do
 TURNS = 10  # in place of a mode: what the mode says is in the row, as turning points
 
-# Added to a rounding mode: a faster form of the same rounding, exact under conditions that plan.py checks.
+# Added to a rounding mode: a faster form of the same rounding, exact under conditions that the caller has checked
+# (numerics/planning.py, numerics/parameters.py).
 UNIFORM, MAGIC = 16, 32
 PLAIN = 64  # likewise: a format and rules that need only the short end of the rounding
 MODE_MASK = 15

@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 
 from ._jit import core, loop
-from .matrix_unit import DEPTH, SPECIALS, round_sum, special_product, unpack_facts
+from .carrier import unpack_row
+from .matrix_unit import DEPTH, SPECIALS, round_sum, special_product
 from .primitives import fma, to_bits
 
 U64, I64 = np.uint64, np.int64
@@ -60,7 +61,7 @@ def exact_product(a, b, total, row, over, nearest, k0, k1, start, stop):
 
     a float32 [Ba, M, K]; b [Bb, N, K], transposed; total float64 [B, M, N]. Rows start <= n*M + i < stop.
     """
-    facts, ends = unpack_facts(row), (over[0], over[1])
+    facts, ends = unpack_row(row), (over[0], over[1])
     rows, columns = total.shape[1], total.shape[2]
     parts = np.empty(facts[DEPTH] + 2, np.float64)
     for index in range(start, stop):

@@ -38,8 +38,8 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
         return _fixed(problem, accumulator, events, plan)
     own = first_plan(problem, accumulator) if plan is None else plan
     if events:
-        values, counts = counted_step(problem, accumulator, own)
-        return Outcome(values, own, counts)
+        values, counts, used = counted_step(problem, accumulator, own)
+        return Outcome(values, used, counts)
     return Outcome(step(problem, accumulator, own), own, None)
 
 

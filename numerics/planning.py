@@ -35,6 +35,8 @@ from .problem import Facts, Problem
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 
+Bounds = tuple[Sums, Sums | None]  # of the chain, and of the combination of chunks
+
 
 class Plan(NamedTuple):
     """A kernel, its carrier, the compiled modes of products, sums and outer sums, and the reason in a sentence."""
@@ -64,10 +66,11 @@ def _plans(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
     for plan in _blas(problem, accumulator):
         found = True
         yield plan
+    sums = sums_of(accumulator, problem)
     for carrier in (FLOAT32, FLOAT64):
-        obstacle = _obstacle(carrier, accumulator, problem)
+        obstacle = _obstacle(carrier, accumulator, problem, sums)
         if not obstacle:
-            for plan in _stepping(carrier, accumulator, problem):
+            for plan in _stepping(carrier, accumulator, problem, sums):
                 found = True
                 yield plan
             obstacle = _too_precise(carrier, accumulator)
@@ -123,13 +126,13 @@ def _all_members(fmt: FloatFormat, largest: Fraction, lowest: int) -> bool:
 # Stepping
 
 
-def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> Iterator[Plan]:
+def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem, sums: Bounds) -> Iterator[Plan]:
     """The kernels that take every step in this carrier: the sum by fewer instructions first, fast forms first."""
-    inner, outer = sums_of(accumulator, problem)
+    inner, outer = sums
     a, b, _ = problem.facts
     formats = [float_format(part) for part in _parts(accumulator)]
     normalise = any(needs_normalising(fmt, carrier) for fmt in formats)
-    finite = _always_finite(carrier, accumulator, problem)
+    finite = _always_finite(carrier, accumulator, problem, sums)
     seen = set()
     for once in (True, False):
         for fast in (True, False):
@@ -245,20 +248,19 @@ def is_native(carrier: Carrier, accumulator: Accumulator) -> bool:
     )
 
 
-def _always_finite(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> bool:
+def _always_finite(carrier: Carrier, accumulator: Accumulator, problem: Problem, sums: Bounds) -> bool:
     """Whether no step can overflow, or those that do saturate: the fast forms know no other end of the range."""
-    inner, outer = sums_of(accumulator, problem)
     a, b, _ = problem.facts
     product = accumulator.product
     if product is not None:
         fits = a.highest + b.highest + 2 < float_format(product).emax
         if not (fits or product.overflow is Overflow.SATURATE):
             return False
-    for sums in (inner, outer):
-        if sums is None:
+    for bound in sums:
+        if bound is None:
             continue
-        fits = sums.held < float_format(sums.part).emax and sums.part.order == "sequential"
-        if sums.top >= carrier.emax or not (fits or sums.part.overflow is Overflow.SATURATE):
+        fits = bound.held < float_format(bound.part).emax and bound.part.order == "sequential"
+        if bound.top >= carrier.emax or not (fits or bound.part.overflow is Overflow.SATURATE):
             return False
     return True
 
@@ -266,7 +268,7 @@ def _always_finite(carrier: Carrier, accumulator: Accumulator, problem: Problem)
 # What stands against a carrier
 
 
-def _obstacle(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> str:
+def _obstacle(carrier: Carrier, accumulator: Accumulator, problem: Problem, sums: Bounds) -> str:
     """Why no kernel in this carrier is exact, or an empty string."""
     a, b, _ = problem.facts
     for fact in problem.facts:
@@ -278,7 +280,7 @@ def _obstacle(carrier: Carrier, accumulator: Accumulator, problem: Problem) -> s
     fused_native = is_native(carrier, accumulator) and accumulator.product is None and accumulator.order == "sequential"
     if not fused_native and (obstacle := _products_obstacle(carrier, accumulator, a, b)):
         return obstacle
-    inner, outer = sums_of(accumulator, problem)
+    inner, outer = sums
     product = accumulator.product
     watched = product is not None and product.overflow is Overflow.ERROR
     if obstacle := _format_obstacle(carrier, inner, watched):

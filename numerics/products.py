@@ -71,7 +71,8 @@ def matmul(
     if 0 in shape:
         outcome = Outcome(np.empty(shape), Plan("nothing", "there is no output"), None)
     elif depth == 0:
-        facts(left if addend is None else addend, "c")
+        if addend is not None:
+            facts(addend, "c")  # refuses what is not finite
         values = _rounded_addend(addend, shape, accumulator, source)
         counts = _counts_of_addend(addend, shape, accumulator, source) if events else None
         outcome = Outcome(values, Plan("nothing", "K = 0: c, or +0, is rounded once"), counts)

@@ -65,13 +65,16 @@ def _source(problem: Problem, accumulator: Accumulator) -> int:
     assert words is not None
     if words.given is not None or accumulator.order != "sequential" or (product is not None and product.stochastic):
         return gemm.GIVEN
-    starts = {words.span, words.first}
-    inner = accumulator.random_bits
+    begins = {words.span, words.first}
     outer = None if accumulator.chunk is None else accumulator.combining.random_bits
-    after = words.first + problem.depth * (1 if product is None else 2)
-    fits = inner is None or all(s % (16 // unit_bytes(inner)) == 0 for s in starts)
-    fits = fits and (outer is None or all(s % (16 // unit_bytes(outer)) == 0 for s in (words.span, after)))
+    sums_end = problem.depth * (1 if product is None else 2)
+    fits = _begin_blocks(accumulator.random_bits, begins) and _begin_blocks(outer, {*begins, sums_end})
     return gemm.DRAWN if fits else gemm.GIVEN
+
+
+def _begin_blocks(random_bits: int | None, elements: set[int]) -> bool:
+    """Whether blocks of words begin at these elements, where words are drawn at all."""
+    return random_bits is None or all(element % (16 // unit_bytes(random_bits)) == 0 for element in elements)
 
 
 def _in_blocks(

@@ -19,16 +19,16 @@ _NAMES = [field.name for field in fields(Events)]
 
 def counted_step(
     problem: Problem, accumulator: Accumulator, plan: Plan
-) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    """`stepping.step` and the counts [B, M, N] by name: of this plan where it can count, else of the first that can."""
+) -> tuple[NDArray[Any], dict[str, NDArray[Any]], Plan]:
+    """`stepping.step`, the counts [B, M, N] by name, and the plan: this one where it can count, else the first that can."""
     if plan.kernel in ("sgemm", "dgemm"):  # nothing is rounded
-        return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int64) for name in _NAMES}
+        return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int64) for name in _NAMES}, plan
     for candidate in (plan, *plans(problem, accumulator)):
         counting = _counting(problem, candidate)
         if counting is not None:
             counts = np.zeros((len(_NAMES), *problem.shape), np.uint32)
             result = step(problem, accumulator, counting, counts)
-            return result, {name: counts[i].astype(np.int64) for i, name in enumerate(_NAMES)}
+            return result, {name: counts[i].astype(np.int64) for i, name in enumerate(_NAMES)}, candidate
     raise ValueError(
         f"events of sums in {accumulator.format} cannot be counted for these operands: the addends of each step must be"
         " known exactly in float64; quantize the operands to fewer bits, or give events=False"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import matrix_unit as general
-from .kernels import unit_decode
+from .kernels import modes, unit_decode
 from .matrix_unit import MatrixUnit
 from .rounding import Rounding
 from .unit_operands import Operand
@@ -118,7 +118,7 @@ def facts_of(unit: MatrixUnit, a: Operand, b: Operand) -> NDArray[np.int64]:
         general.C_EMIN: unit.addend.emin,
         general.SPECIALS: limited or not (a.finite and b.finite),
     }
-    row = np.zeros(general.FACTS, np.int64)
+    row = np.zeros(modes.ROW_LENGTH, np.int64)
     for slot, value in slots.items():
         row[slot] = int(value)
     return row

@@ -284,16 +284,16 @@ PLANTED: dict[Rule, tuple[tuple[str, str], ...]] = {
     lower_layers_do_not_look_up: (
         ("kernels/gemm.py", "import numerics"),
         ("kernels/gemm.py", "import emul.ops"),
-        ("numerics/plan.py", "if TYPE_CHECKING:\n    from emul import nn"),
+        ("numerics/planning.py", "if TYPE_CHECKING:\n    from emul import nn"),
     ),
     only_emul_imports_torch: (
         ("kernels/gemm.py", "import torch"),
-        ("numerics/plan.py", "from torch.nn import Linear"),
+        ("numerics/planning.py", "from torch.nn import Linear"),
         ("tool.py", "import torch as t"),
     ),
     nobody_imports_the_checks: (
         ("emul/compare.py", "from benchmarks.peers import PEERS"),
-        ("numerics/plan.py", "import tests"),
+        ("numerics/planning.py", "import tests"),
         ("property_tests/test_law.py", "from tests.kernels import helpers"),
     ),
     nobody_imports_top_level_kernels: (
@@ -311,8 +311,8 @@ PLANTED: dict[Rule, tuple[tuple[str, str], ...]] = {
     ),
     product_reads_no_environment: (
         ("kernels/threads.py", "import os\nos.environ.get('EMUL_THREADS')"),
-        ("numerics/plan.py", "from os import environ"),
-        ("numerics/plan.py", "import os as o\no.getenv('EMUL_PLAN')"),
+        ("numerics/planning.py", "from os import environ"),
+        ("numerics/planning.py", "import os as o\no.getenv('EMUL_PLAN')"),
         ("emul/ops.py", "def f():\n    from os import getenv"),
         ("emul/cli.py", "import os\nos.path.expandvars('$HOME')"),
     ),
@@ -352,7 +352,7 @@ INNOCENT = (
     ("kernels/_jit.py", "import numba\nnumba.njit(f)"),
     ("kernels/gemm.py", "from ._jit import jit\n@jit\ndef f(): pass"),
     (
-        "numerics/plan.py",
+        "numerics/planning.py",
         "from __future__ import annotations\nimport numpy\nfrom .kernels import gemm\nfrom numerics import kernels",
     ),
     ("numerics/properties/suite.py", "import hypothesis\nfrom ..formats import FloatFormat"),
