@@ -11,6 +11,7 @@ from torch import Tensor
 
 from numerics import Accumulator, Quantizer, spec
 from numerics import matmul as numpy_matmul
+from numerics.formats.naming import made_from, named
 
 _LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -32,7 +33,7 @@ def quantize(
     `Quantizer.quantize` refuses.
     """
     if not isinstance(quantizer, Quantizer):
-        raise TypeError(f"quantizer = {quantizer!r}: give a numerics.Quantizer")
+        raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
     check_operand(tensor, "tensor")
     if quantizer.stochastic and seed is None:
         raise ValueError(f"{quantizer.rounding.name} needs random words: give seed=, an integer in [0, 2**64)")
@@ -53,7 +54,7 @@ def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int | None =
     seed, and what `numerics.matmul` refuses.
     """
     if not isinstance(accumulator, Accumulator):
-        raise TypeError(f"accumulator = {accumulator!r}: give a numerics.Accumulator")
+        raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     check_operand(a, "a")
     check_operand(b, "b")
     if a.dtype != b.dtype:

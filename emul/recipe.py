@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from numerics import Accumulator, Quantizer
+from numerics.formats.naming import made_from, named
 
 #: The operands of each of a layer's three products.
 ROLES = {
@@ -29,12 +30,16 @@ class Product:
     def __post_init__(self) -> None:
         if self.accumulator is not None and not isinstance(self.accumulator, Accumulator):
             raise TypeError(
-                f"accumulator = {self.accumulator!r}: give a numerics.Accumulator, or None for torch's own product"
+                f"accumulator = {named(self.accumulator)}: give {made_from(self.accumulator, 'numerics.Accumulator')},"
+                " or None for torch's own product"
             )
         for role in ("activation", "weight", "gradient"):
             quantizer = getattr(self, role)
             if quantizer is not None and not isinstance(quantizer, Quantizer):
-                raise TypeError(f"{role} = {quantizer!r}: give a numerics.Quantizer, or None to leave it as it is")
+                raise TypeError(
+                    f"{role} = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}, or None to leave it"
+                    " as it is"
+                )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from .formats import FixedFormat, FloatFormat
+from .formats.integers import keep_whole, whole
+from .formats.naming import format_in, made_from, named
 from .parameters import check_policy, check_rounding
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding, check_members
@@ -41,8 +43,10 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         if not isinstance(self.format, FloatFormat | FixedFormat):
+            inner = format_in(self.format)
+            own = "" if inner is None or inner is self.format else f" give its format, {inner}, and its rounding;"
             raise TypeError(
-                f"format {str(self.format)[:60]!r}: sums are accumulated in a FloatFormat or a FixedFormat;"
+                f"format {named(self.format)}: sums are accumulated in a FloatFormat or a FixedFormat;{own}"
                 " parse_format(name) gives one by name (codes of log formats: numerics.logscale.matmul)"
             )
         check_members(self.rounding, self.overflow)
@@ -60,7 +64,9 @@ class Accumulator:
         if self.product is None:
             return
         if not isinstance(self.product, Quantizer):
-            raise TypeError(f"product {self.product!r}: give a Quantizer, or None for exact products")
+            raise TypeError(
+                f"product {named(self.product)}: give {made_from(self.product, 'Quantizer')}, or None for exact products"
+            )
         if not isinstance(self.product.fmt, type(self.format)):
             kind = type(self.format).__name__
             raise TypeError(
@@ -72,9 +78,13 @@ class Accumulator:
         if self.order not in ORDERS:
             raise ValueError(f"order {self.order!r} is not known: known are {', '.join(ORDERS)}")
         for name in ("chunk", "block"):
-            count = getattr(self, name)
-            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-                raise ValueError(f"{name} = {count!r}: give a number of products of at least 1, or None for one chain")
+            if getattr(self, name) is None:
+                continue
+            count = keep_whole(self, name)
+            if count is None or count < 1:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r}: give a number of products of at least 1, or None for one chain"
+                )
         if self.block is not None and self.order != "pairwise":
             raise ValueError(
                 f"block = {self.block} with order {self.order!r}: blocks are the leaves of the pairwise tree; give"
@@ -90,7 +100,10 @@ class Accumulator:
         if self.outer is None:
             return
         if not isinstance(self.outer, Accumulator):
-            raise TypeError(f"outer {self.outer!r}: give an Accumulator, or None for the same one without chunk")
+            raise TypeError(
+                f"outer {named(self.outer)}: give {made_from(self.outer, 'Accumulator')}, or None for the same one without"
+                " chunk"
+            )
         if self.chunk is None:
             raise ValueError("outer combines the sums of chunks: give chunk= as well")
         if self.outer.chunk is not None or self.outer.product is not None:
@@ -140,14 +153,18 @@ class Accumulator:
         products, or with block the chains' products and sums, then the tree level by level, then c (counted whether or
         not it is given). Exact: the products, then one. With chunk: those of all chunks, then those of the outer sum.
         """
-        if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
+        number = whole(depth)
+        if number is None or number < 0:
             raise ValueError(f"depth = {depth!r}: give the number of products of an output, an integer of at least 0")
+        return self._roundings(number)
+
+    def _roundings(self, depth: int) -> int:
         if depth == 0:
             return 1
         if self.chunk is not None:
             full, short = divmod(depth, self.chunk)
-            inside = full * self.inner.roundings(self.chunk) + (self.inner.roundings(short) if short else 0)
-            return inside + self.combining.roundings(full + (short > 0))
+            inside = full * self.inner._roundings(self.chunk) + (self.inner._roundings(short) if short else 0)
+            return inside + self.combining._roundings(full + (short > 0))
         products = 0 if self.product is None else depth
         if self.order == "kahan":
             return products + 4 * depth

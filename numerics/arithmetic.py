@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .formats import FloatFormat
+from .formats.naming import made_from, named
 from .kernels import modes, threads
 from .kernels.arithmetic import ADD, DIV, FMA, MUL, SQRT, SUB, make_arithmetic, narrow, widen
 from .parameters import FLOAT64, carrier_of, check_dtype, parameter_row
@@ -140,7 +141,7 @@ def _apply(
 
 def _float_format(quantizer: Quantizer) -> FloatFormat:
     if not isinstance(quantizer, Quantizer):
-        raise TypeError(f"{quantizer!r} in place of a quantizer: give Quantizer(format, rounding, overflow)")
+        raise TypeError(f"{named(quantizer)} in place of a quantizer: give {made_from(quantizer, 'Quantizer')}")
     if not isinstance(quantizer.fmt, FloatFormat):
         raise TypeError(
             f"{quantizer.fmt} is not a float format: these operators round to a FloatFormat (numerics.logscale has some on"

@@ -1,7 +1,6 @@
 """Arrays in blocks that share a scale: layout, scales, codes and values of whole arrays; the loops are in kernels."""
 
 import math
-import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from .block_rows import compiled_row, tensor_scale
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ScaleRule, code_dtype
+from .formats.integers import whole
 from .kernels import block, block_elements, elementwise, modes, threads
 from .parameters import carrier_of
 from .rounding import Overflow, Rounding
@@ -61,10 +61,10 @@ def layout(fmt: BlockFormat, shape: tuple[int, ...], axis: int) -> Layout:
 
 def check_axis(axis: Any) -> int:
     """The axis as an integer, or a sentence."""
-    try:
-        return operator.index(axis)
-    except TypeError:
-        raise TypeError(f"axis = {axis!r}: give an integer") from None
+    number = whole(axis)
+    if number is None:
+        raise TypeError(f"axis = {axis!r}: give an integer")
+    return number
 
 
 def quantize(job: Blockwise, x: NDArray[Any], result: NDArray[Any], draw: tuple[Any, ...], keep: bool) -> NDArray[Any]:

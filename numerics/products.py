@@ -10,6 +10,7 @@ from .accumulator import Accumulator
 from .events import Events
 from .execution import Outcome, all_plans, run
 from .formats import FixedFormat, code_dtype
+from .formats.naming import made_from, named
 from .matrix_unit import MatrixUnit
 from .operands import addend as checked_addend
 from .operands import operand, result_shape, stack
@@ -137,7 +138,7 @@ def _checked(
     a: Any, b: Any, accumulator: Any, c: Any
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, tuple[int, ...]]:
     if not isinstance(accumulator, Accumulator):
-        raise TypeError(f"accumulator {str(accumulator)[:60]!r}: give an Accumulator, such as Accumulator(format)")
+        raise TypeError(f"accumulator {named(accumulator)}: give {made_from(accumulator, 'Accumulator')}")
     left, right = operand(a, "a"), operand(b, "b")
     shape = result_shape(left, right)
     return left, right, None if c is None else checked_addend(c, shape), shape

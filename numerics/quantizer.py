@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import blocks
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
+from .formats.naming import format_in, named
 from .kernels import elementwise, modes, threads
 from .loops import elementwise_loop
 from .parameters import (
@@ -49,7 +50,9 @@ class Quantizer:
 
     def __post_init__(self) -> None:
         if not isinstance(self.fmt, Format):
-            raise TypeError(f"format {self.fmt!r}: give a format record; parse_format(name) makes one from a name")
+            inner = format_in(self.fmt)
+            record = "a format record" if inner is None else f"its format, {inner}"
+            raise TypeError(f"format {named(self.fmt)}: give {record}; parse_format(name) makes one from a name")
         check_members(self.rounding, self.overflow)
         object.__setattr__(self, "axis", blocks.check_axis(self.axis))
         check_policy(self.fmt, self.overflow)

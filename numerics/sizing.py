@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .accumulator import Accumulator
 from .formats import FixedFormat, FloatFormat, Subnormals
+from .formats.integers import whole
 from .rounding import Rounding
 from .theory.overflow import Span, exact_precision, fixed_bits, never_overflows, span_of
 from .theory.probabilistic import probabilistic_error_bound
@@ -145,8 +146,10 @@ def size_accumulator(
     Petri-Koenig, A2Q, ICCV 2023, arXiv 2308.13504 (l1_b); error bounds: `theory.error_bound`.
     Tests: test_sizing.py, where one bit less overflows.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    depth = whole(k)
+    if depth is None or depth < 1:
         raise ValueError(f"k = {k!r}: give the number of products of a sum, at least 1")
+    k = depth
     _check_asked(rounding, relative_error, failure_probability)
     a, b = span_of(format_a, amax_a), span_of(format_b, amax_b)
     product = a.times(b)

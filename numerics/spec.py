@@ -17,6 +17,7 @@ from .formats import (
     ScaleRule,
     Subnormals,
 )
+from .formats.naming import named
 from .matrix_unit import MatrixUnit
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
@@ -33,7 +34,7 @@ def dumps(record: Format | Quantizer | Accumulator | MatrixUnit) -> str:
     if text is not None:
         return text
     if type(record) not in _RECORDS.values():
-        raise TypeError(f"{record!r} is not a format, quantizer or accumulator")
+        raise TypeError(f"{named(record)} is not a format, quantizer or accumulator")
     return canonical_text(record)
 
 

@@ -1,20 +1,19 @@
 """Seeds, streams and random words: checks of what callers hand in, and the stream itself as an array."""
 
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .formats.integers import whole
 from .kernels import philox
 
 
 def counter(label: str, value: Any) -> int:
     """`value` as an integer in [0, 2**64), or a sentence that names it."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{label} = {value!r}: give an integer in [0, 2**64)") from None
+    number = whole(value)
+    if number is None:
+        raise TypeError(f"{label} = {value!r}: give an integer in [0, 2**64)")
     if not 0 <= number < 1 << 64:
         raise ValueError(f"{label} = {number}: give an integer in [0, 2**64)")
     return number
@@ -77,6 +76,7 @@ def check_random_bits(stochastic: bool, random_bits: Any, rounding: str) -> int 
         return None
     if random_bits is None:
         return 32
-    if isinstance(random_bits, bool) or not isinstance(random_bits, int) or not 1 <= random_bits <= 32:
+    bits = whole(random_bits)
+    if bits is None or not 1 <= bits <= 32:
         raise ValueError(f"random_bits = {random_bits!r}: give an integer from 1 to 32")
-    return random_bits
+    return bits

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from .fixed import FixedFormat
 from .floats import FloatFormat, Subnormals
+from .integers import keep_whole
+from .naming import named
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -78,10 +80,11 @@ class BlockFormat:
 
     def __post_init__(self) -> None:
         if not isinstance(self.element, FloatFormat | FixedFormat):
-            raise TypeError(f"element {self.element!r}: give a FloatFormat or a FixedFormat")
+            raise TypeError(f"element {named(self.element)}: give a FloatFormat or a FixedFormat")
         if not isinstance(self.scale, FloatFormat):
-            raise TypeError(f"scale {self.scale!r}: give a FloatFormat such as catalog.E8M0")
-        if isinstance(self.block, bool) or not isinstance(self.block, int) or not 1 <= self.block < 1 << 62:
+            raise TypeError(f"scale {named(self.scale)}: give a FloatFormat such as catalog.E8M0")
+        block = keep_whole(self, "block")
+        if block is None or not 1 <= block < 1 << 62:
             raise ValueError(f"block = {self.block!r}: give a number of elements of at least 1")
         if not isinstance(self.rule, ScaleRule):
             known = ", ".join(rule.name for rule in ScaleRule)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
+from .integers import keep_whole
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class FixedFormat:
 
     def __post_init__(self) -> None:
         least = 2 if self.signed else 1
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not least <= self.bits <= 64:
+        bits = keep_whole(self, "bits")
+        if bits is None or not least <= bits <= 64:
             kind = "signed" if self.signed else "unsigned"
             raise ValueError(f"bits = {self.bits!r}: a {kind} fixed-point format has {least} to 64 bits")
-        if isinstance(self.fraction_bits, bool) or not isinstance(self.fraction_bits, int):
+        if keep_whole(self, "fraction_bits") is None:
             raise ValueError(f"fraction_bits = {self.fraction_bits!r}: give an integer")
         if not -900 <= self.fraction_bits <= 1000:
             raise ValueError(f"fraction_bits = {self.fraction_bits}: values leave float64; give -900 to 1000")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
+from .integers import keep_whole
 
 
 class NanEncoding(Enum):
@@ -67,10 +68,10 @@ class FloatFormat:
 
     def __post_init__(self) -> None:
         for label in ("exponent_bits", "mantissa_bits"):
-            value = getattr(self, label)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{label} = {value!r}: give an integer of at least 0")
-        if self.bias is not None and (isinstance(self.bias, bool) or not isinstance(self.bias, int)):
+            value = keep_whole(self, label)
+            if value is None or value < 0:
+                raise ValueError(f"{label} = {getattr(self, label)!r}: give an integer of at least 0")
+        if self.bias is not None and keep_whole(self, "bias") is None:
             raise ValueError(f"bias = {self.bias!r}: give an integer, or None for 2**(exponent_bits-1)-1")
         if isinstance(self.subnormals, bool):
             object.__setattr__(self, "subnormals", Subnormals.GRADUAL if self.subnormals else Subnormals.FLUSH)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
+from .integers import keep_whole
 from .powers import significands
 
 
@@ -37,9 +38,8 @@ class LogFormat:
 
     def __post_init__(self) -> None:
         for label in ("integer_bits", "fraction_bits", "bias"):
-            value = getattr(self, label)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(f"{label} = {value!r}: give an integer")
+            if keep_whole(self, label) is None:
+                raise ValueError(f"{label} = {getattr(self, label)!r}: give an integer")
         if not 0 <= self.fraction_bits <= 8:
             raise ValueError(f"fraction_bits = {self.fraction_bits}: a log format has 0 to 8")
         if not 0 <= self.integer_bits <= 11:

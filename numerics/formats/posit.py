@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
+from .integers import keep_whole
 
 LEAST_BITS, MOST_BITS = 2, 32
 
@@ -42,7 +43,8 @@ class PositFormat:
     has_negative_zero: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not LEAST_BITS <= self.bits <= MOST_BITS:
+        bits = keep_whole(self, "bits")
+        if bits is None or not LEAST_BITS <= bits <= MOST_BITS:
             raise ValueError(f"bits = {self.bits!r}: a posit has {LEAST_BITS} to {MOST_BITS} bits here")
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import LogFormat, checked_codes, code_dtype
+from ..formats.naming import named
 from ..kernels import logcodes, threads
 from ..kernels.modes import SAW_OVERFLOW
 from ..log_rows import decisions
@@ -112,7 +113,7 @@ def limits_of(fmt: LogFormat, underflow: Underflow, mode: Rounding = Rounding.RN
 def check_format(fmt: Any, overflow: Any, underflow: Any) -> Overflow:
     """Refuse what is no logarithmic format and policies that it does not have; the overflow rule as a member."""
     if not isinstance(fmt, LogFormat):
-        raise TypeError(f"format {fmt!r}: arithmetic on codes of logarithms takes a LogFormat")
+        raise TypeError(f"format {named(fmt)}: arithmetic on codes of logarithms takes a LogFormat")
     if not isinstance(underflow, Underflow):
         raise TypeError(f"underflow = {underflow!r}: give Underflow.ZERO or Underflow.SMALLEST")
     rule = Overflow(overflow)
@@ -128,7 +129,7 @@ def checked_mode(fmt: LogFormat, rounding: Any, table: SumTable | None) -> Round
     if table is None:
         return mode
     if not isinstance(table, SumTable):
-        raise TypeError(f"table {table!r}: give a SumTable, or None for exact sums")
+        raise TypeError(f"table {named(table)}: give a SumTable, or None for exact sums")
     if mode is not Rounding.RNL:
         raise ValueError(f"a table of logarithms with {mode.name}: it stands for Rounding.RNL only")
     if table.fraction_bits != fmt.fraction_bits:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..accumulator import Accumulator
 from ..execution import run
 from ..formats import FixedFormat, LogFormat, code_dtype
+from ..formats.naming import named
 from ..formats.powers import power_floor, significands
 from ..kernels import logcodes, logscale, threads
 from ..kernels.modes import SAW_OVERFLOW
@@ -74,7 +75,7 @@ def matmul(a: Any, b: Any, fmt: LogFormat, accumulator: LogAccumulator | Quantiz
     if isinstance(accumulator, Accumulator):
         return _into_float(x, y, fmt, accumulator, shape)
     raise TypeError(
-        f"accumulator {accumulator!r}: give a LogAccumulator, a Quantizer of a FixedFormat, or an Accumulator"
+        f"accumulator {named(accumulator)}: give a LogAccumulator, a Quantizer of a FixedFormat, or an Accumulator"
     )
 
 

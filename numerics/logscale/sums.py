@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formats.integers import keep_whole
 from ..formats.powers import power_floor
 from ..kernels.logcodes import LOG_SHIFT, PLACE_SHIFT
 from ..kernels.logscale import AT, BEFORE, ON, PAST
@@ -156,9 +157,9 @@ class SumTable:
     def __post_init__(self) -> None:
         limits = {"fraction_bits": 8, "dropped_bits": 12, "full_below": 1 << 24}
         for label, most in limits.items():
-            value = getattr(self, label)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-                raise ValueError(f"{label} = {value!r}: give an integer from 0 to {most}")
+            value = keep_whole(self, label)
+            if value is None or not 0 <= value <= most:
+                raise ValueError(f"{label} = {getattr(self, label)!r}: give an integer from 0 to {most}")
 
     def _asked(self, d: NDArray[np.int64]) -> NDArray[np.int64]:
         half = (1 << self.dropped_bits) >> 1

@@ -240,7 +240,11 @@ X = torch.ones(2, 2)
         (lambda: emul.matmul(X, X[0], SUMS), ValueError, r"shapes \[2, 2\] and \[2\]: give matrices"),
         (lambda: emul.matmul(X, X[:1], SUMS), ValueError, r"a's last dimension is 2, b's last but one 1"),
         (lambda: emul.matmul(X[None].expand(2, 2, 2), X.expand(3, 2, 2), SUMS), ValueError, r"do not broadcast"),
-        (lambda: emul.matmul(X, X, E4M3), TypeError, r"give a numerics.Accumulator"),
+        (
+            lambda: emul.matmul(X, X, E4M3),
+            TypeError,
+            r"accumulator = Quantizer\(e4m3fn\): give numerics.Accumulator\(e4m3fn\)",
+        ),
         (lambda: emul.matmul(X, X.to("meta"), SUMS), ValueError, r"b is a meta tensor"),
         (lambda: emul.matmul(X / 0, X, SUMS), ValueError, r"is inf: .*finite"),
     ],

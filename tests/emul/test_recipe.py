@@ -54,8 +54,12 @@ def test_lists_become_tuples():
 @pytest.mark.parametrize(
     ("call", "error", "sentence"),
     [
-        (lambda: Product(accumulator=E4M3), TypeError, "give a numerics.Accumulator, or None for torch's own product"),
-        (lambda: Product(weight=catalog.E4M3), TypeError, "give a numerics.Quantizer, or None"),
+        (
+            lambda: Product(accumulator=E4M3),
+            TypeError,
+            "accumulator = Quantizer(e4m3fn): give numerics.Accumulator(e4m3fn), or None for torch's own product",
+        ),
+        (lambda: Product(weight=catalog.E4M3), TypeError, "weight = e4m3fn: give numerics.Quantizer(e4m3fn), or None"),
         (lambda: Rule("(", forward=FORWARD), ValueError, "pattern '(' is not a regular expression"),
         (lambda: Rule(3, forward=FORWARD), TypeError, "pattern = 3: give a regular expression"),
         (lambda: Rule(".*", types="Linear", forward=FORWARD), TypeError, "types = 'Linear': give a tuple"),

@@ -53,7 +53,7 @@ def test_chunks_are_combined_by_the_same_accumulator_unless_said():
             ValueError,
             "e2m1 has neither infinity nor NaN for Overflow.IEEE",
         ),
-        ((E4M3,), {"product": E4M3}, TypeError, "give a Quantizer, or None for exact products"),
+        ((E4M3,), {"product": E4M3}, TypeError, "product e4m3fn: give Quantizer(e4m3fn), or None for exact products"),
         (
             (E4M3,),
             {"order": "random"},
@@ -65,7 +65,7 @@ def test_chunks_are_combined_by_the_same_accumulator_unless_said():
         ((E4M3,), {"chunk": 1.5}, ValueError, "chunk = 1.5"),
         ((E4M3,), {"chunk": True}, ValueError, "chunk = True"),
         ((E4M3,), {"outer": Accumulator(BINARY32)}, ValueError, "outer combines the sums of chunks: give chunk="),
-        ((E4M3,), {"outer": BINARY32, "chunk": 2}, TypeError, "give an Accumulator, or None"),
+        ((E4M3,), {"outer": BINARY32, "chunk": 2}, TypeError, "outer binary32: give Accumulator(binary32), or None"),
         ((E4M3,), {"outer": Accumulator(BINARY32, chunk=2), "chunk": 2}, ValueError, "neither chunk= nor product="),
         (
             (E4M3,),
