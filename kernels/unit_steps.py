@@ -6,8 +6,10 @@ import numpy as np
 
 from ._jit import core, loop
 from .carrier import unpack_row
-from .matrix_unit import DEPTH, SPECIALS, round_sum, special_product
+from .expansions import leading, odd, power_of_two, two_sum
+from .matrix_unit import DEPTH, EMIN, SPECIALS, round_flagged, special_product
 from .primitives import fma, to_bits
+from .unit_tallies import PRODUCTS, SUMS, added, expansion_flags, store, sum_flags, wide_sum_flags
 
 U64, I64 = np.uint64, np.int64
 # A chain from c; a chain from zero, or two over parts of the block, then c; a tree, then c.
@@ -16,71 +18,82 @@ _SECOND = {SEQUENTIAL: 0, LATE: 0, EVEN_ODD: 1, BIT1: 2, PAIRWISE: 0}  # the bit
 
 
 @core
-def exact_block(a, b, k0, k1, c, parts, facts, over, nearest):
-    """c + the products at k0 .. k1, added exactly and rounded once.
+def exact_sum(a, b, k0, k1, c, parts):
+    """c + the products at k0 .. k1 as an expansion in parts, c last; how many parts it has, the last may be zero.
 
-    The sum is kept as floats that do not overlap, smallest first (Shewchuk 1997, Grow-Expansion), which needs no bound
-    on the exponents. Rounded to odd from its two largest ones, its 53 bits round once more without harm.
+    Which needs no bound on the exponents (Grow-Expansion). Written out here: a call for each product would count
+    the references to its array, at many times the cost of the sum.
     """
     count = 0
     for k in range(k0, k1 + 1):
         x = c if k == k1 else np.float64(a[k]) * np.float64(b[k])
         kept = 0
         for i in range(count):
-            y = parts[i]
-            total = x + y
-            back = total - x
-            error = (x - (total - back)) + (y - back)
+            x, error = two_sum(x, parts[i])
             if error != 0.0:
                 parts[kept] = error
                 kept += 1
-            x = total
         parts[kept] = x
         count = kept + 1
-    high, low = parts[count - 1], 0.0
-    for i in range(count - 2, -1, -1):
-        total = high + parts[i]
-        low = parts[i] - (total - high)
-        high = total
-        if low != 0.0:
-            break
+    return count
+
+
+@core
+def round_parts(parts, count, facts, over, nearest):
+    """(the sum of an expansion rounded once, whether it left the range).
+
+    Rounded to odd from its two largest parts, its 53 bits round once more without harm.
+    """
+    high, low = leading(parts, count)
     if high == 0.0:
-        return 0.0
-    bits = to_bits(high)
-    if low != 0.0:
-        bits = U64((bits - U64(1) if (low < 0.0) != (high < 0.0) else bits) | U64(1))
+        return 0.0, False
+    bits = to_bits(odd(high, low))
     magnitude = U64(bits & U64((1 << 63) - 1))
     exponent = I64(magnitude >> U64(52)) - 1023
     significand = I64(U64(magnitude & U64((1 << 52) - 1)) | U64(1 << 52))
-    return round_sum(significand if bits == magnitude else -significand, exponent - 52, facts, over, nearest)
+    return round_flagged(significand if bits == magnitude else -significand, exponent - 52, facts, over, nearest)
 
 
-@loop
-def exact_product(a, b, total, row, over, nearest, k0, k1, start, stop):
-    """total[n, i, j] = chain of exact blocks of a[n, i, k0:k1] against b[n, j, k0:k1] from total's own values.
+@cache
+def make_exact(counting: bool):
+    """The loop of a unit whose blocks are summed exactly; counting: it also counts events."""
 
-    a float32 [Ba, M, K]; b [Bb, N, K], transposed; total float64 [B, M, N]. Rows start <= n*M + i < stop.
-    """
-    facts, ends = unpack_row(row), (over[0], over[1])
-    rows, columns = total.shape[1], total.shape[2]
-    parts = np.empty(facts[DEPTH] + 2, np.float64)
-    for index in range(start, stop):
-        batch, i = index // rows, index % rows
-        left = a[batch if a.shape[0] > 1 else 0, i]
-        for j in range(columns):
-            right = b[batch if b.shape[0] > 1 else 0, j]
-            c = total[batch, i, j]
-            for k in range(k0, k1, facts[DEPTH]):
-                last = min(k + facts[DEPTH], k1)
-                special = 0.0 if abs(c) < np.inf else c
-                if facts[SPECIALS] or special != 0.0:
-                    for n in range(k, last):
-                        special += special_product(left[n], right[n], facts)
-                if special == 0.0:
-                    c = exact_block(left, right, k, last, c, parts, facts, ends, nearest)
-                else:
-                    c = special
-            total[batch, i, j] = c
+    def exact_product(a, b, total, row, over, nearest, counts, k0, k1, start, stop):
+        """total[n, i, j] = chain of exact blocks of a[n, i, k0:k1] against b[n, j, k0:k1] from total's own values.
+
+        a float32 [Ba, M, K]; b [Bb, N, K], transposed; total float64 [B, M, N]; counts uint32 [8, B, M, N], added to
+        where counting. Rows start <= n*M + i < stop.
+        """
+        facts, ends = unpack_row(row), (over[0], over[1])
+        rows, columns = total.shape[1], total.shape[2]
+        parts = np.empty(facts[DEPTH] + 4, np.float64)
+        tiny = power_of_two(facts[EMIN])
+        for index in range(start, stop):
+            batch, i = index // rows, index % rows
+            left = a[batch if a.shape[0] > 1 else 0, i]
+            for j in range(columns):
+                right = b[batch if b.shape[0] > 1 else 0, j]
+                c = total[batch, i, j]
+                tally = (I64(0), I64(0), I64(0), I64(0), I64(0))
+                for k in range(k0, k1, facts[DEPTH]):
+                    last = min(k + facts[DEPTH], k1)
+                    special = 0.0 if abs(c) < np.inf else c
+                    if facts[SPECIALS] or special != 0.0:
+                        for n in range(k, last):
+                            special += special_product(left[n], right[n], facts)
+                    if special == 0.0:
+                        count, before = exact_sum(left, right, k, last, c, parts), c
+                        c, beyond = round_parts(parts, count, facts, ends, nearest)
+                        if counting:
+                            found = expansion_flags(parts, count, before, c, beyond, tiny, False)
+                            tally = added(tally, found)
+                    else:
+                        c = special
+                total[batch, i, j] = c
+                if counting:
+                    store(counts, SUMS, batch, i, j, tally)
+
+    return loop(exact_product)
 
 
 @core
@@ -110,51 +123,100 @@ def flushed_fma(a, b, c, tiny):
     return flushed(result, tiny)
 
 
+@core
+def step_flags(wide, x, y, c, result, tiny, flushed):
+    """Of the sum x*y + c rounded to `result`, all of the steps' type; wide: that is float64."""
+    x, y, c, result = np.float64(x), np.float64(y), np.float64(c), np.float64(result)
+    over = abs(result) == np.inf
+    if wide:
+        return wide_sum_flags(x, y, c, result, over, tiny, power_of_two(52))
+    return sum_flags(c, x * y, result, over, tiny, power_of_two(23), flushed)
+
+
 @cache
-def make_steps(kind: int):
-    """The loop of a unit that rounds at every step, for one of SEQUENTIAL, LATE, EVEN_ODD, BIT1, PAIRWISE."""
+def make_steps(kind: int, wide: bool = False, counting: bool = False):
+    """The loop of a unit that rounds at every step, for one of SEQUENTIAL, LATE, EVEN_ODD, BIT1, PAIRWISE.
+
+    wide: the steps are in float64, else in float32. counting: it also counts events.
+    """
     second = _SECOND[kind]
 
-    def steps(a, b, total, depth, tiny, k0, k1, start, stop):
+    def steps(a, b, total, depth, tiny, normal, counts, k0, k1, start, stop):
         """total[n, i, j] = blocks of `depth` k from total's own values; tiny: smaller results are flushed.
 
-        a [Ba, M, K], b [Bb, N, K], transposed, total [B, M, N]: all float32, or all float64 with tiny = 0.
+        a [Ba, M, K], b [Bb, N, K], transposed, total [B, M, N]: all float32, or all float64 with tiny = 0. normal: the
+        smallest normal number. counts uint32 [8, B, M, N], added to where counting.
         """
         rows, columns = total.shape[1], total.shape[2]
         leaves = np.empty(depth, total.dtype)
         zero = leaves.dtype.type(0)
+        one = leaves.dtype.type(1)
+        shrinks = tiny > 0
         for index in range(start, stop):
             batch, i = index // rows, index % rows
             left = a[batch if a.shape[0] > 1 else 0, i]
             for j in range(columns):
                 right = b[batch if b.shape[0] > 1 else 0, j]
                 c = total[batch, i, j]
+                tally = products = (I64(0), I64(0), I64(0), I64(0), I64(0))
                 for first in range(k0, k1, depth):
                     last = min(first + depth, k1)
                     if kind == SEQUENTIAL:
                         for k in range(first, last):
+                            before = c
                             c = flushed_fma(left[k], right[k], c, tiny)
+                            if counting:
+                                found = step_flags(wide, left[k], right[k], before, c, normal, shrinks)
+                                tally = added(tally, found)
                     elif kind == PAIRWISE:
                         for k in range(depth):
                             leaves[k] = zero
                             if first + k < last:
                                 leaves[k] = flushed(left[first + k] * right[first + k], tiny)
+                                if counting:
+                                    x, y = left[first + k], right[first + k]
+                                    found = step_flags(wide, x, y, zero, leaves[k], normal, shrinks)
+                                    products = added(products, found)
                         width = depth
                         while width > 1:
                             width //= 2
                             for k in range(width):
-                                leaves[k] = flushed(leaves[2 * k] + leaves[2 * k + 1], tiny)
+                                x, y = leaves[2 * k], leaves[2 * k + 1]
+                                leaves[k] = flushed(x + y, tiny)
+                                if counting:
+                                    found = step_flags(wide, y, one, x, leaves[k], normal, shrinks)
+                                    tally = added(tally, found)
+                        before = c
                         c = flushed(c + leaves[0], tiny)
+                        if counting:
+                            found = step_flags(wide, leaves[0], one, before, c, normal, shrinks)
+                            tally = added(tally, found)
                     else:
-                        one, other = zero, zero
+                        chain, other = zero, zero
                         for k in range(first, last):
+                            before = other if (k - first) & second else chain
+                            x = flushed_fma(left[k], right[k], before, tiny)
                             if (k - first) & second:
-                                other = flushed_fma(left[k], right[k], other, tiny)
+                                other = x
                             else:
-                                one = flushed_fma(left[k], right[k], one, tiny)
+                                chain = x
+                            if counting:
+                                found = step_flags(wide, left[k], right[k], before, x, normal, shrinks)
+                                tally = added(tally, found)
                         if second:
-                            one = flushed(one + other, tiny)
-                        c = flushed(c + one, tiny)
+                            before = chain
+                            chain = flushed(chain + other, tiny)
+                            if counting:
+                                found = step_flags(wide, other, one, before, chain, normal, shrinks)
+                                tally = added(tally, found)
+                        before = c
+                        c = flushed(c + chain, tiny)
+                        if counting:
+                            found = step_flags(wide, chain, one, before, c, normal, shrinks)
+                            tally = added(tally, found)
                 total[batch, i, j] = c
+                if counting:
+                    store(counts, PRODUCTS, batch, i, j, products)
+                    store(counts, SUMS, batch, i, j, tally)
 
     return loop(steps)

@@ -58,7 +58,8 @@ def matmul(
     """
     if isinstance(accumulator, MatrixUnit):
         drawn = seed is not None or words is not None
-        return _by_unit(a, b, accumulator, c, scale_a, scale_b, drawn, events or explain or encode)
+        _check_unit_options(accumulator, drawn, explain or encode)
+        return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events)
     if scale_a is not None or scale_b is not None:
         raise ValueError("scale_a, scale_b: an Accumulator has no scales; multiply the operands, or use a MatrixUnit")
     left, right, addend, shape = _checked(a, b, accumulator, c)
@@ -122,16 +123,13 @@ def dot(a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None,
     return (found[0][0, 0], *found[1:]) if isinstance(found, tuple) else found[0, 0]
 
 
-def _by_unit(
-    a: Any, b: Any, unit: MatrixUnit, c: Any, scale_a: Any, scale_b: Any, words: bool, extras: bool
-) -> NDArray[Any]:
+def _check_unit_options(unit: MatrixUnit, words: bool, extras: bool) -> None:
     if words:
         raise ValueError("seed or words given: a MatrixUnit rounds deterministically")
     if extras:
         raise ValueError(
-            f"events, explain or encode with a MatrixUnit: it has one kernel, which {unit} describes; leave them out"
+            f"explain or encode with a MatrixUnit: it has one kernel, which {unit} describes; leave them out"
         )
-    return unit_matmul(a, b, unit, c=c, scale_a=scale_a, scale_b=scale_b)
 
 
 def _checked(

@@ -8,77 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numerics import Accumulator, FloatFormat, MatrixUnit, Overflow, Rounding, catalog, matmul, reference
+from numerics import FloatFormat, MatrixUnit, Overflow, Rounding, catalog, matmul, reference
+from property_tests.matrix_units import members, problems, units
 
 oracle = reference.matrix_unit
-BF16, F16, F32 = catalog.BFLOAT16, catalog.BINARY16, catalog.BINARY32
-PROMOTE = Accumulator(F32, Rounding.RNE, Overflow.IEEE)
-OUTPUTS = (F32, F16, BF16, FloatFormat(8, 13), FloatFormat(4, 3), FloatFormat(6, 9))
-INPUTS = (F16, BF16, catalog.TF32, catalog.E4M3, catalog.E5M2, catalog.E2M1, FloatFormat(4, 2), FloatFormat(8, 3))
-
-
-@st.composite
-def units(draw):
-    """A fused unit of any fields that go together."""
-    first = draw(st.sampled_from(INPUTS))
-    fields = {
-        "input_b": draw(st.none() | st.sampled_from(INPUTS)),
-        "rounding": draw(st.sampled_from([Rounding.RTZ, Rounding.RNE])),
-        "ar": draw(st.sampled_from(["rz", "rz", "floor"])),
-        "overflow_to_infinity": draw(st.booleans()),
-        "prodnorm": draw(st.booleans()),
-        "Emin_floor": draw(st.none() | st.integers(-140, 0)),
-        "c_place": draw(st.sampled_from(["in_align", "late", "separate_add"])),
-        "groups": draw(st.sampled_from(["one", "even_odd", "bit1"])),
-        "group_ar": draw(st.sampled_from(["rz", "floor"])),
-        "ftz_in": draw(st.sampled_from(["keep", "keep", "signed", "positive"])),
-        "ftz_out": draw(st.booleans()),
-        "product_limit": draw(st.none() | st.integers(-10, 40)),
-    }
-    bits = draw(st.integers(0, 40))
-    if fields["c_place"] == "late":
-        fields["Fc"] = draw(st.integers(0, 40))
-        fields["F2"] = draw(st.integers(max(bits, fields["Fc"]), 45))
-        fields["c_reach"] = draw(st.none() | st.integers(0, 40))
-    output = draw(st.sampled_from(OUTPUTS))
-    if draw(st.booleans()):
-        fields["c_format"] = F32
-    if draw(st.integers(0, 4)) == 0:
-        fields["chunk"], fields["outer"] = draw(st.integers(1, 20)), PROMOTE
-    length = draw(st.integers(1, 17))
-    if fields["groups"] != "one":
-        length = 4 * draw(st.integers(1, 5))
-    return MatrixUnit(first, output, length, bits, **fields)
-
-
-def members(fmt, near=None):
-    """A finite value of the format of any size, or of one binade and a few around it."""
-    low = fmt.emin - fmt.mantissa_bits
-    exponents = st.integers(low, fmt.emax) if near is None else st.integers(near - 3, near + 3)
-    significands = st.integers(-(2**fmt.precision) + 1, 2**fmt.precision - 1)
-
-    def value(pair):
-        exponent = max(min(pair[1], fmt.emax) - fmt.mantissa_bits, low)
-        exact = pair[0] * 2.0**exponent
-        return math.copysign(min(abs(exact), fmt.max), exact)
-
-    return st.tuples(significands, exponents).map(value)
-
-
-@st.composite
-def problems(draw, unit, depth=20):
-    """(a [2, K], b [K, 2], c [2, 2]): of all sizes or of one; sometimes half of k takes back the other half."""
-    k = draw(st.integers(1, depth))
-    sides = []
-    for fmt in unit.inputs:
-        near = draw(st.none() | st.integers(fmt.emin, fmt.emax))
-        sides.append(draw(st.lists(members(fmt, near), min_size=2 * k, max_size=2 * k)))
-    a, b = np.array(sides[0]).reshape(2, k), np.array(sides[1]).reshape(k, 2)
-    if k > 1 and draw(st.integers(0, 2)) == 0:
-        half = k // 2
-        a[:, half : 2 * half], b[half : 2 * half] = -a[:, :half], b[:half]
-    c = np.array(draw(st.lists(members(unit.addend), min_size=4, max_size=4))).reshape(2, 2)
-    return a, b, c
+F16, F32 = catalog.BINARY16, catalog.BINARY32
 
 
 def same(found, wanted):

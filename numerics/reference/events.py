@@ -54,3 +54,12 @@ class Tally:
         self.counts["swamped"] += isinstance(result, Exact) and result.value == large
         if x + y != 0:
             self.counts["absorbed"] += abs(small) < _ulp(x + y, fmt)
+
+    def block(self, total: Fraction, products: Fraction, result: Number, lost: bool) -> None:
+        """What the sum of a running total and of the products of a block of a matrix unit kept of the two.
+
+        lost: whether an alignment left no bit of a term.
+        """
+        kept = isinstance(result, Exact) and result.value in (total, products)
+        self.counts["swamped"] += bool(total) and bool(products) and kept
+        self.counts["absorbed"] += lost

@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import FloatFormat
-from ..rounding import Rounding
 from . import floats
 from .decision import floor_log2
-from .products import add
+from .events import Tally
+from .numbers import Exact, as_float, number
+from .products import Steps, add_numbers, rounded
+from .unit_steps import add, counted, split, stepped_block
 from .values import round_value
 
 if TYPE_CHECKING:
@@ -41,24 +43,6 @@ def cut(value: Fraction, exponent: int, bits: int, how: str) -> Fraction:
     """value as a multiple of 2**(exponent - bits): toward zero ("rz") or down ("floor")."""
     step = _TWO ** (exponent - bits)
     return (math.floor(value / step) if how == "floor" else math.trunc(value / step)) * step
-
-
-def round_output(exact: Fraction, unit: MatrixUnit, fmt: FloatFormat, rounding: Rounding) -> float:
-    """One rounding of a sum; what becomes zero is +0 in a fused unit, else a zero of its sign."""
-    magnitude = abs(exact)
-    lo, ulp = floats.lower_neighbour(magnitude, fmt)
-    if unit.ftz_out and magnitude:  # tiny after rounding as if the exponent were unbounded
-        ulp = _TWO ** (floor_log2(magnitude) - fmt.mantissa_bits)
-        lo = math.floor(magnitude / ulp) * ulp
-    part = (magnitude - lo) / ulp
-    odd = int(lo / ulp) % 2 == 1
-    up = rounding is Rounding.RNE and (part > Fraction(1, 2) or (part == Fraction(1, 2) and odd))
-    result = lo + ulp if up else lo
-    if unit.ftz_out and result < Fraction(fmt.smallest_normal):
-        result = Fraction(0)
-    over = math.inf if unit.overflow_to_infinity else fmt.max
-    value = over if result > Fraction(fmt.max) else float(result)
-    return -value if exact < 0 and (value or unit.tree != "fused") else value
 
 
 def significand_terms(a: Sequence[float], b: Sequence[float], unit: MatrixUnit) -> list[Term]:
@@ -91,42 +75,52 @@ def scaled_terms(
     return terms
 
 
-def aligned_sum(terms: Sequence[Term], bits: int, how: str, floor: int | None) -> tuple[Fraction, int | None]:
-    """(sum of the terms cut to `bits` below the largest exponent, that exponent); (0, None) of no terms."""
+def vanishes(value: Fraction, exponent: int, bits: int) -> bool:
+    """Whether the cut leaves no bit of a value that is not zero."""
+    return 0 < abs(value) < _TWO ** (exponent - bits)
+
+
+class Aligned(NamedTuple):
+    """The sum of terms that were cut, the exponent they were aligned by, None of no terms; whether one vanished."""
+
+    value: Fraction
+    exponent: int | None
+    lost: bool
+
+
+def aligned_sum(terms: Sequence[Term], bits: int, how: str, floor: int | None) -> Aligned:
+    """The terms cut to `bits` below the largest exponent, and added."""
     if not terms:
-        return Fraction(0), None
+        return Aligned(Fraction(0), None, False)
     largest = max(term.exponent for term in terms)
     largest = largest if floor is None else max(largest, floor)
-    return sum((cut(term.value, largest, bits, how) for term in terms), Fraction(0)), largest
+    total = sum((cut(term.value, largest, bits, how) for term in terms), Fraction(0))
+    return Aligned(total, largest, any(vanishes(term.value, largest, bits) for term in terms))
 
 
-def late_sum(groups: Sequence[Sequence[Term]], c: float, unit: MatrixUnit) -> Fraction:
+def late_sum(groups: Sequence[Sequence[Term]], c: float, unit: MatrixUnit) -> Aligned:
     """The groups' sums aligned with each other, cut and added; then the same with c."""
     assert unit.F is not None and unit.F2 is not None and unit.Fc is not None
     sums = [aligned_sum(terms, unit.F, unit.ar, None) for terms in groups]
-    exponents = [exponent for _, exponent in sums if exponent is not None]
+    lost = any(group.lost for group in sums)
+    exponents = [group.exponent for group in sums if group.exponent is not None]
     products = Fraction(0)
     if exponents:
-        products = sum((cut(value, max(exponents), unit.F, unit.group_ar) for value, _ in sums), Fraction(0))
+        products = sum((cut(group.value, max(exponents), unit.F, unit.group_ar) for group in sums), Fraction(0))
+        lost |= any(vanishes(group.value, max(exponents), unit.F) for group in sums)
     if c:
         exponents.append(exponent_of(c, unit.addend))
     if not exponents:
-        return Fraction(0)
+        return Aligned(Fraction(0), None, False)
     largest = max(exponents) if unit.Emin_floor is None else max(*exponents, unit.Emin_floor)
     addend = Fraction(0)
     if c and (unit.c_reach is None or exponent_of(c, unit.addend) >= largest - unit.c_reach):
         addend = cut(Fraction(c), largest, unit.Fc, "floor")
-    return cut(products, largest, unit.F2, "floor") + addend
-
-
-def split(length: int, unit: MatrixUnit) -> list[list[int]]:
-    """The k of a block, group by group."""
-    k = list(range(length))
-    if unit.groups == "even_odd":
-        return [k[::2], k[1::2]]
-    if unit.groups == "bit1":
-        return [[i for i in k if not i & 2], [i for i in k if i & 2]]
-    return [k]
+        lost |= vanishes(Fraction(c), largest, unit.Fc)
+    else:
+        lost |= c != 0
+    lost |= vanishes(products, largest, unit.F2)
+    return Aligned(cut(products, largest, unit.F2, "floor") + addend, largest, lost)
 
 
 def _special(a: Sequence[float], b: Sequence[float], c: float, unit: MatrixUnit) -> float | None:
@@ -142,7 +136,12 @@ def _special(a: Sequence[float], b: Sequence[float], c: float, unit: MatrixUnit)
 
 
 def fused_block(
-    a: Sequence[float], b: Sequence[float], scales: Sequence[tuple[float, float]] | None, c: float, unit: MatrixUnit
+    a: Sequence[float],
+    b: Sequence[float],
+    scales: Sequence[tuple[float, float]] | None,
+    c: float,
+    unit: MatrixUnit,
+    tally: Tally,
 ) -> float:
     """c + sum of a[k]*b[k] of one block of a fused unit."""
     weighted = a if scales is None else [x * s for x, (s, _) in zip(a, scales, strict=True)]
@@ -157,70 +156,28 @@ def fused_block(
         for x, y, part in pieces
     ]
     if unit.c_place == "late":
-        return round_output(late_sum(groups, c, unit), unit, unit.output, unit.rounding)
+        return _one_rounding(c, [term for terms in groups for term in terms], late_sum(groups, c, unit), unit, tally)
     total = 0.0 if apart else c
     for terms in groups:
         if math.isfinite(total):
             addend = [Term(Fraction(total), exponent_of(total, unit.addend))] if total else []
-            total = round_output(_block_sum([*terms, *addend], unit), unit, unit.output, unit.rounding)
-    return _plain_add(c, total, unit) if apart else total
+            total = _one_rounding(total, terms, _block_sum([*terms, *addend], unit), unit, tally)
+    return add(c, total, unit, tally) if apart else total
 
 
-def _block_sum(terms: Sequence[Term], unit: MatrixUnit) -> Fraction:
+def _block_sum(terms: Sequence[Term], unit: MatrixUnit) -> Aligned:
     if unit.ar == "exact":
-        return sum((term.value for term in terms), Fraction(0))
+        return Aligned(sum((term.value for term in terms), Fraction(0)), None, False)
     assert unit.F is not None
-    return aligned_sum(terms, unit.F, unit.ar, unit.Emin_floor)[0]
+    return aligned_sum(terms, unit.F, unit.ar, unit.Emin_floor)
 
 
-def _plain_add(x: float, y: float, unit: MatrixUnit) -> float:
-    """x + y rounded to nearest even; an exact zero has IEEE 754's sign."""
-    if not (math.isfinite(x) and math.isfinite(y)):
-        return x + y
-    return _nearest(Fraction(x) + Fraction(y), x + y, unit)
-
-
-def _nearest(exact: Fraction, sign: float, unit: MatrixUnit) -> float:
-    if not exact:
-        return math.copysign(0.0, sign)
-    return round_output(exact, unit, unit.output, Rounding.RNE)
-
-
-def _multiply(x: float, y: float, unit: MatrixUnit) -> float:
-    if not (math.isfinite(x) and math.isfinite(y)):
-        return x * y
-    sign = math.copysign(1.0, x) * math.copysign(1.0, y)
-    return _nearest(Fraction(x) * Fraction(y), sign, unit)
-
-
-def _multiply_add(x: float, y: float, total: float, unit: MatrixUnit) -> float:
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(total)):
-        return x * y + total if math.isfinite(total) or not math.isfinite(x * y) else total
-    product_zero = math.copysign(0.0, math.copysign(1.0, x) * math.copysign(1.0, y))
-    exact = Fraction(total) + Fraction(x) * Fraction(y)
-    return _nearest(exact, total + product_zero if not (x and y) else 0.0, unit)
-
-
-def stepped_block(a: Sequence[float], b: Sequence[float], c: float, unit: MatrixUnit) -> float:
-    """c + sum of a[k]*b[k] of one block of a sequential or pairwise unit."""
-    if unit.tree == "pairwise":
-        level = [_multiply(x, y, unit) for x, y in zip(a, b, strict=True)]
-        level += [0.0] * (unit.L - len(level))
-        while len(level) > 1:
-            level = [_plain_add(x, y, unit) for x, y in zip(level[::2], level[1::2], strict=True)]
-        return _plain_add(c, level[0], unit)
-    sums = []
-    for part in split(len(a), unit):
-        total = c if unit.c_place == "in_align" else 0.0
-        for k in part:
-            total = _multiply_add(a[k], b[k], total, unit)
-        sums.append(total)
-    if unit.c_place == "in_align":
-        return sums[0]
-    total = sums[0]
-    for part_sum in sums[1:]:
-        total = _plain_add(total, part_sum, unit)
-    return _plain_add(c, total, unit)
+def _one_rounding(total: float, terms: Sequence[Term], summed: Aligned, unit: MatrixUnit, tally: Tally) -> float:
+    """The sum of a block rounded, and its events against the running total and the exact sum of the products."""
+    products = sum((term.value for term in terms), Fraction(0))
+    value = counted(Fraction(total) + products, summed.value, unit, unit.rounding, tally)
+    tally.block(Fraction(total), products, number(value), summed.lost)
+    return value
 
 
 def _operand(x: float, fmt: FloatFormat, unit: MatrixUnit) -> float:
@@ -237,15 +194,21 @@ def unit_dot(
     unit: MatrixUnit,
     c: float = 0.0,
     scales: Sequence[tuple[float, float]] | None = None,
+    tally: Tally | None = None,
 ) -> float:
     """c + sum of a[k]*b[k], k ascending, as the unit says; scales: those of a[k] and b[k], for each k."""
+    tally = tally or Tally()
     if unit.chunk is not None and unit.outer is not None:
-        plain, total = unit.without_chunk, float(c)
+        plain, steps, sum_ = unit.without_chunk, Steps(tally=tally), number(c)
         for k in range(0, len(a), unit.chunk):
             piece = None if scales is None else scales[k : k + unit.chunk]
-            part = unit_dot(a[k : k + unit.chunk], b[k : k + unit.chunk], plain, 0.0, piece)
-            total = add(total, part, unit.outer)
-        return total if len(a) else round_value(total, unit.outer.format, unit.outer.rounding, unit.outer.overflow)
+            part = unit_dot(a[k : k + unit.chunk], b[k : k + unit.chunk], plain, 0.0, piece, tally)
+            sum_ = add_numbers(sum_, number(part), unit.outer, steps)
+        if len(a) == 0 and isinstance(sum_, Exact):
+            sum_ = rounded(sum_, unit.outer, unit.outer.format, steps, None)
+        elif len(a) == 0:
+            return round_value(c, unit.outer.format, unit.outer.rounding, unit.outer.overflow)
+        return as_float(sum_)
     left = [_operand(x, unit.inputs[0], unit) for x in a]
     right = [_operand(x, unit.inputs[1], unit) for x in b]
     total = math.copysign(0.0, c) if unit.ftz_in != "keep" and abs(c) < unit.addend.smallest_normal else c
@@ -253,20 +216,30 @@ def unit_dot(
     if not left:
         if not math.isfinite(total) or not total:
             return total
-        return round_output(Fraction(total), unit, unit.output, unit.rounding)
+        return counted(Fraction(total), Fraction(total), unit, unit.rounding, tally)
     for k in range(0, len(left), unit.L):
         x, y = left[k : k + unit.L], right[k : k + unit.L]
         if unit.tree == "fused":
-            total = fused_block(x, y, None if scales is None else scales[k : k + unit.L], total, unit)
+            total = fused_block(x, y, None if scales is None else scales[k : k + unit.L], total, unit, tally)
         else:
-            total = stepped_block(x, y, total, unit)
+            total = stepped_block(x, y, total, unit, tally)
     return total
 
 
 def unit_matmul(
-    a: Any, b: Any, unit: MatrixUnit, *, c: Any = None, scale_a: Any = None, scale_b: Any = None
-) -> NDArray[Any]:
-    """`numerics.matmul` with a matrix unit by the definition: a [..., M, K], b [..., K, N], c, scales as there."""
+    a: Any,
+    b: Any,
+    unit: MatrixUnit,
+    *,
+    c: Any = None,
+    scale_a: Any = None,
+    scale_b: Any = None,
+    events: bool = False,
+) -> Any:
+    """`numerics.matmul` with a matrix unit by the definition: a [..., M, K], b [..., K, N], c, scales as there.
+
+    events=True: (result, {name: counts [..., M, N]}).
+    """
     left, right = np.asarray(a), np.asarray(b)
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape = (*batch, left.shape[-2], right.shape[-1])
@@ -280,6 +253,7 @@ def unit_matmul(
         scale_a = np.broadcast_to(scale_a, (*batch, *scale_a.shape[-2:]))
         scale_b = np.broadcast_to(scale_b, (*batch, *scale_b.shape[-2:]))
     out = np.empty(shape, dtype)
+    counts: dict[str, NDArray[np.int64]] = {name: np.zeros(shape, np.int64) for name in Tally.NAMES}
     for index in np.ndindex(*shape):
         *outer, i, j = index
         row = [float(x) for x in left[(*outer, i)]]
@@ -289,5 +263,8 @@ def unit_matmul(
             assert unit.scale_block is not None
             blocks = [k // unit.scale_block for k in range(len(row))]
             scales = [(float(scale_a[(*outer, i, n)]), float(scale_b[(*outer, n, j)])) for n in blocks]
-        out[index] = unit_dot(row, column, unit, float(start[index]), scales)
-    return out
+        tally = Tally()
+        out[index] = unit_dot(row, column, unit, float(start[index]), scales, tally)
+        for name in counts:
+            counts[name][index] = tally.counts[name]
+    return (out, counts) if events else out
