@@ -101,29 +101,24 @@ def _check(problem: Problem, accumulator: Accumulator, sums: Sums) -> None:
     if not fmt.has_nan and not isinstance(fmt, FixedFormat):
         bad = np.isnan(sums.bits.view(np.float64))
         if bad.any():
-            where = _position(problem, int(np.argmax(bad)))
+            where = problem.names.output(int(np.argmax(bad)))
             raise ValueError(
-                f"output {where} is NaN (a product became one, or infinity - infinity), and {fmt} has none;"
+                f"{where} is NaN (a product became one, or infinity - infinity), and {fmt} has none;"
                 " use SATURATE or a format with NaN"
             )
-
-
-def _position(problem: Problem, output: int) -> tuple[int, ...]:
-    index = tuple(int(i) for i in np.unravel_index(output, problem.shape))
-    return index if problem.shape[0] > 1 else index[1:]
 
 
 def _refuse_negative(problem: Problem, accumulator: Accumulator, output: int) -> NoReturn:
     product = accumulator.product_format
     fmt = accumulator.format if product is None or product.signed else product
     raise ValueError(
-        f"output {_position(problem, output)} is negative, or one of its products is: {fmt} is unsigned and has no NaN;"
+        f"{problem.names.output(output)} is negative, or one of its products is: {fmt} is unsigned and has no NaN;"
         " use a signed format"
     )
 
 
 def _refuse_overflow(problem: Problem, accumulator: Accumulator, output: int) -> NoReturn:
     raise OverflowError(
-        f"the accumulation of output {_position(problem, output)} overflows {accumulator.format}"
+        f"the accumulation of {problem.names.output(output)} overflows {accumulator.format}"
         f" (largest {accumulator.format.max}); scale the operands or choose another Overflow rule"
     )

@@ -96,7 +96,8 @@ def _chunks(problem: Problem, accumulator: Accumulator) -> Any:
     for start in range(0, problem.depth, accumulator.chunk):
         stop = min(start + accumulator.chunk, problem.depth)
         words = None if problem.words is None else problem.words._replace(first=first)
-        yield Problem(problem.a[:, :, start:stop], problem.b[:, start:stop], None, (a, b, None), words)
+        caller = problem.names._replace(first_step=problem.names.first_step + start)
+        yield Problem(problem.a[:, :, start:stop], problem.b[:, start:stop], None, (a, b, None), words, caller)
         first += accumulator.inner.roundings(stop - start)
 
 
@@ -112,16 +113,17 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
     assert plan is not None
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
     if not (finite := np.isfinite(sums)).all():
-        batch, row, chunk_number, column = (int(i) for i in np.unravel_index(int(np.argmin(finite)), sums.shape))
+        batch, row, number, column = (int(i) for i in np.unravel_index(int(np.argmin(finite)), sums.shape))
+        where = problem.names.output((batch * sums.shape[1] + row) * sums.shape[3] + column)
         product = accumulator.product
         if Overflow.ERROR in (accumulator.overflow, None if product is None else product.overflow):
             raise OverflowError(
-                f"the sum of chunk {chunk_number} of output ({batch}, {row}, {column}) overflows {inner.format}; scale the"
-                " operands or choose another Overflow rule"
+                f"the sum of chunk {number} of {where} overflows {inner.format}; scale the operands or choose another"
+                " Overflow rule"
             )
         raise ValueError(
-            f"a sum of a chunk overflowed {inner.format} to an infinity or NaN, which {outer.order!r} sums do not take:"
-            " use Overflow.SATURATE or ERROR"
+            f"the sum of chunk {number} of {where} overflowed {inner.format} to an infinity or NaN, which"
+            f" {outer.order!r} sums do not take: use Overflow.SATURATE or ERROR"
         )
     batches, rows, columns = problem.shape
     start = None if problem.c is None else problem.c.reshape(batches * rows, 1, columns)
@@ -132,7 +134,8 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
     ones = np.ones((1, 1, len(parts)))
     together = sums.reshape(batches * rows, len(parts), columns)
     known: tuple[Facts, Facts, Facts | None] = (facts(ones, "ones"), facts(together, "sums"), problem.facts[2])
-    result = run(Problem(ones, together, start, known, words), outer, events=events)
+    caller = problem.names._replace(combines=True)
+    result = run(Problem(ones, together, start, known, words, caller), outer, events=events)
     reason = f"chunk by chunk: {plan.reason}; their sums: {result.plan.reason}"
     return Outcome(
         result.values.reshape(batches, rows, columns),

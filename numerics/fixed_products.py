@@ -40,7 +40,7 @@ def fixed_product(
     no chunks. route: one of `fixed_routes`, else the first of them; all give the same bits
     (tests/numerics/test_fixed_products.py).
     Errors: ValueError for a negative operand where a format is unsigned, and where no route is exact; OverflowError under
-    Overflow.ERROR, which names the first output in row-major order and its first step that overflows.
+    Overflow.ERROR, which names the caller's first output in row-major order and its first step that overflows.
     """
     _check(problem, accumulator)
     sizes = sizes_of(problem, accumulator)
@@ -83,11 +83,17 @@ def _check(problem: Problem, accumulator: Accumulator) -> None:
         return
     for label, x in (("a", problem.a), ("b", problem.b), ("c", None if fmt.signed else problem.c)):
         if x is not None and bool((x < 0).any()):
-            where = np.unravel_index(int(np.argmax(x < 0)), x.shape)
-            position = ", ".join(str(int(i)) for i in where)
+            number = int(np.argmax(x < 0))
+            batch, i, j = (int(at) for at in np.unravel_index(number, x.shape))
+            if label == "c":
+                found = problem.names.addend(number)
+            elif problem.names.combines:
+                found = f"the sum of chunk {i} of {problem.names.output(batch * x.shape[2] + j)}"
+            else:
+                found = problem.names.operand(label, (batch, i, j))
             raise ValueError(
-                f"{label}[{position}] is {x[where]}: {unsigned[0]} is unsigned and takes nonnegative operands only; use a"
-                " signed format"
+                f"{found} is {x[batch, i, j]}: {unsigned[0]} is unsigned and takes nonnegative operands only; use a signed"
+                " format"
             )
     if product is not None and not fmt.signed and formats[1].signed and product.overflow is Overflow.WRAP:
         raise ValueError(
@@ -182,7 +188,8 @@ def _first_overflow(problem: Problem, accumulator: Accumulator, sizes: Sizes, fi
     """The sentence of the first overflow: its output, its step, what was added and the limits."""
     batch, i, j = (int(x) for x in np.unravel_index(int(np.argmax(firsts >= 0)), firsts.shape))
     step, depth = int(firsts[batch, i, j]), problem.depth
-    where = f"output [{batch}, {i}, {j}]"
+    names = problem.names
+    where = names.output(int(np.argmax(firsts >= 0)))
     a = problem.a[min(batch, problem.a.shape[0] - 1), i]
     b = problem.b[min(batch, problem.b.shape[0] - 1), :, j]
     product, pairwise = accumulator.product, accumulator.order == "pairwise"
@@ -192,17 +199,19 @@ def _first_overflow(problem: Problem, accumulator: Accumulator, sizes: Sizes, fi
     if product is not None and of_products:
         k = step // stride
         what, fmt = (
-            f"{float(a[k])!r} * {float(b[k])!r}, the product at step k = {k} of {where},",
+            f"{float(a[k])!r} * {float(b[k])!r}, the product at {names.step(k)} of {where},",
             grid_format(product.fmt),
         )
     elif pairwise:
         fmt = grid_format(accumulator.format)
-        what = f"rounding {step} of {accumulator.roundings(depth)} of {where}, a sum of the pairwise tree,"
+        what = f"rounding {step} of {accumulator.roundings(depth)} of {where}, a sum of the pairwise tree"
+        what += " of chunks," if names.combines else ","
     else:
         k, fmt = step // stride, grid_format(accumulator.format)
         before = _sum_before(problem, accumulator, (batch, i, j), k)
-        added = f"{float(a[k])!r} * {float(b[k])!r}" + (" (rounded)" if product is not None else "")
-        what = f"{before} + {added}, the sum at step k = {k} of {where},"
+        added = repr(float(b[k])) if names.combines else f"{float(a[k])!r} * {float(b[k])!r}"
+        added += " (rounded)" if product is not None else ""
+        what = f"{before} + {added}, the sum at {names.step(k)} of {where},"
     limits = " to ".join(
         str(Fraction(x) / Fraction(2) ** fmt.fraction_bits) for x in (fmt.lowest_integer, fmt.largest_code)
     )

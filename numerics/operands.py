@@ -1,18 +1,64 @@
 """Operands of products: what is refused, how shapes go together, and stacks of matrices."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def operand(x: Any, label: str) -> NDArray[Any]:
-    """x as a float32 or float64 array of matrices, or a sentence that starts with `label`."""
+class Operands(NamedTuple):
+    """Operands as the caller gave them, checked: a [..., M, K], b [..., K, N], or vectors [K]; c; the result's shape."""
+
+    a: NDArray[Any]
+    b: NDArray[Any]
+    c: NDArray[Any] | None
+    shape: tuple[int, ...]
+
+    @property
+    def depth(self) -> int:
+        """K, the number of products of an output."""
+        return int(self.a.shape[-1])
+
+
+def matrices(a: Any, b: Any, c: Any) -> Operands:
+    """Operands of a product of matrices. Errors: TypeError, ValueError, as `numerics.matmul`."""
+    left, right = operand(a, "a"), operand(b, "b")
+    shape = result_shape(left, right)
+    return Operands(left, right, None if c is None else addend(c, shape), shape)
+
+
+def vectors(a: Any, b: Any, c: Any) -> Operands:
+    """Operands of a dot product, whose result has no dimensions. Errors: TypeError, ValueError, as `numerics.dot`."""
+    left, right = floats(a, "a"), floats(b, "b")
+    if left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(f"dot of shapes {left.shape} and {right.shape}: give two vectors of one length, or use matmul")
+    start = None if c is None else floats(c, "c")
+    if start is not None and start.ndim:
+        raise ValueError(f"c of shape {start.shape}: the sum of a dot product is one number, and so is c")
+    return Operands(left, right, start, ())
+
+
+def as_array(x: Any, label: str, wanted: str) -> NDArray[Any]:
+    """x as an array, or a sentence that starts with `label` and says what is wanted."""
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{label} is a masked array: its mask would be lost; give x.filled(value)")
-    array = np.asarray(x)
+        raise TypeError(f"{label} is a masked array: its mask would be lost; give {label}.filled(value)")
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{label} is no array, its rows differ in length or depth: give {wanted}") from error
+
+
+def floats(x: Any, label: str) -> NDArray[Any]:
+    """x as a float32 or float64 array of any shape, or a sentence that starts with `label`."""
+    array = as_array(x, label, "a float32 or float64 array")
     if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
         raise TypeError(f"{label} of dtype {array.dtype}: give a float32 or float64 array")
+    return array
+
+
+def operand(x: Any, label: str) -> NDArray[Any]:
+    """x as a float32 or float64 array of matrices, or a sentence that starts with `label`."""
+    array = floats(x, label)
     if array.ndim < 2:
         raise ValueError(f"{label} of shape {array.shape}: give a matrix (dot takes vectors)")
     return array
@@ -20,11 +66,7 @@ def operand(x: Any, label: str) -> NDArray[Any]:
 
 def addend(c: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """c as a float32 or float64 array that broadcasts to `shape`, not yet broadcast."""
-    if isinstance(c, np.ma.MaskedArray):
-        raise TypeError("c is a masked array: its mask would be lost; give c.filled(value)")
-    array = np.asarray(c)
-    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-        raise TypeError(f"c of dtype {array.dtype}: give a float32 or float64 array")
+    array = floats(c, "c")
     try:
         fits = np.broadcast_shapes(array.shape, shape) == shape
     except ValueError:

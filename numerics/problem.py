@@ -67,14 +67,78 @@ class Words(NamedTuple):
         return drawn.reshape(count, self.span)[:, own]
 
 
+class Caller(NamedTuple):
+    """What the caller gave, for sentences that name a part of it: shapes of a, b, c and the result.
+
+    Those of `dot` are [K], [K] and (). A problem may be a part of what was asked for, or its transpose.
+    """
+
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    c: tuple[int, ...] | None
+    result: tuple[int, ...]
+    first_output: int = 0  # the number, in row-major order, of the problem's first output
+    turned: bool = False  # whether the problem's rows are the columns of the caller's result
+    first_step: int = 0  # k of the problem's first product
+    combines: bool = False  # whether its products are sums of chunks, times one
+
+    def output(self, number: int) -> str:
+        """An output of the problem by its number: "output (0, 1)", or "the output" of a dot product."""
+        return f"output {self._place(number)}" if self.result else "the output"
+
+    def _place(self, number: int) -> tuple[int, ...]:
+        if not self.result:
+            return ()
+        *batch, rows, columns = self.result
+        shape = (*batch, columns, rows) if self.turned else self.result
+        *place, i, j = (int(x) for x in np.unravel_index(number + self.first_output, shape))
+        return (*place, j, i) if self.turned else (*place, i, j)
+
+    def addend(self, number: int) -> str:
+        """The element of c that is added to an output: "c[0, 1]", or "c" of a number."""
+        return _element("c", self._place(number), self.c or ())
+
+    def operand(self, label: str, place: tuple[int, int, int]) -> str:
+        """An element of a or b by its place in the problem's stack of matrices: "a[1, 0, 2]", or "a[2]" of a vector."""
+        batch, i, j = place
+        i, j = (i, j + self.first_step) if label == "a" else (i + self.first_step, j)
+        if not self.result:
+            return f"{label}[{i + j}]"
+        stacked = (int(x) for x in np.unravel_index(batch, self.result[:-2]))
+        return _element(label, (*stacked, i, j), self.a if label == "a" else self.b)
+
+    def step(self, k: int) -> str:
+        """A step of a chain by its number in the problem: "step k = 3", or "chunk 3" where chunks are combined."""
+        return f"chunk {k}" if self.combines else f"step k = {k + self.first_step}"
+
+
+def _element(label: str, place: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """The element of an operand that was broadcast: it has fewer dimensions, or one element where there are several."""
+    own = [0 if size == 1 else x for x, size in zip(place[len(place) - len(shape) :], shape, strict=True)]
+    return f"{label}[{', '.join(map(str, own))}]" if own else label
+
+
 class Problem(NamedTuple):
-    """c + a @ b: a [1 or B, M, K], b [1 or B, K, N], c [B, M, N] or None, K >= 1 and nothing empty; finite floats."""
+    """c + a @ b: a [1 or B, M, K], b [1 or B, K, N], c [B, M, N] or None, K >= 1 and nothing empty; finite floats.
+
+    caller: None where its own arrays, less a batch of one, are what was given.
+    """
 
     a: NDArray[Any]
     b: NDArray[Any]
     c: NDArray[Any] | None
     facts: tuple[Facts, Facts, Facts | None]
     words: Words | None
+    caller: Caller | None = None
+
+    @property
+    def names(self) -> Caller:
+        """How sentences name its elements and outputs."""
+        if self.caller is not None:
+            return self.caller
+        batch = int(self.shape[0] == 1)
+        a, b = (x.shape[1:] if x.shape[0] == 1 else x.shape for x in (self.a, self.b))
+        return Caller(a, b, None if self.c is None else self.c.shape[batch:], self.shape[batch:])
 
     @property
     def depth(self) -> int:

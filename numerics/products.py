@@ -12,14 +12,14 @@ from .execution import Outcome, all_plans, run
 from .formats import FixedFormat, code_dtype
 from .formats.naming import made_from, named
 from .matrix_unit import MatrixUnit
-from .operands import addend as checked_addend
-from .operands import operand, result_shape, stack
+from .operands import Operands, floats, matrices, stack, vectors
 from .parameters import carrier_of
 from .planning import Plan
-from .problem import Problem, Words, facts
+from .problem import Caller, Problem, Words, facts
 from .quantizer import Quantizer
 from .rounding import Overflow
 from .steps import checked_words
+from .unit_operands import check_members
 from .unit_products import unit_matmul
 from .words import counter
 
@@ -57,31 +57,45 @@ def matmul(
     under Overflow.ERROR.
     """
     if isinstance(accumulator, MatrixUnit):
-        drawn = seed is not None or words is not None
-        _check_unit_options(accumulator, drawn, explain or encode)
+        _check_unit_options(accumulator, seed is not None or words is not None, explain or encode)
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events)
-    if scale_a is not None or scale_b is not None:
-        raise ValueError("scale_a, scale_b: an Accumulator has no scales; multiply the operands, or use a MatrixUnit")
-    left, right, addend, shape = _checked(a, b, accumulator, c)
-    dtype = np.result_type(left, right)
+    _check_kind(accumulator, scale_a, scale_b)
+    given = matrices(a, b, c)
+    return _product(given, accumulator, seed, stream, words, events=events, explain=explain, encode=encode)
+
+
+def _product(
+    given: Operands,
+    accumulator: Accumulator,
+    seed: int | None,
+    stream: int,
+    words: Any,
+    *,
+    events: bool,
+    explain: bool,
+    encode: bool,
+) -> Any:
+    """`matmul` of matrices, or `dot` of vectors: the one result of those has no dimensions."""
+    _, _, addend, shape = given
+    dtype = np.result_type(given.a, given.b)
     output = accumulator.combining.format
     if not encode and not carrier_of(dtype).holds(output):
         remedy = "encode=True for its codes" if isinstance(output, FixedFormat) else "float64 operands"
         raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
-    depth = left.shape[-1]
-    source = _words(accumulator, shape, depth, seed, stream, words)
+    source = _words(accumulator, shape, given.depth, seed, stream, words)
     if 0 in shape:
         outcome = Outcome(np.empty(shape), Plan("nothing", "there is no output"), None)
-    elif depth == 0:
+    elif given.depth == 0:
         if addend is not None:
             facts(addend, "c")  # refuses what is not finite
         values = _rounded_addend(addend, shape, accumulator, source)
         counts = _counts_of_addend(addend, shape, accumulator, source) if events else None
         outcome = Outcome(values, Plan("nothing", "K = 0: c, or +0, is rounded once"), counts)
     else:
-        outcome = run(_problem(left, right, addend, shape, source), accumulator, events=events)
+        outcome = run(_problem(given, source), accumulator, events=events)
         check_result(outcome.values.reshape(shape), accumulator)
     result: Any = _result(outcome.values.reshape(shape), accumulator, dtype, encode)
+    result = result if shape else result[()]  # a numpy scalar
     if not events and not explain:
         return result
     met = outcome.counts or _zeros(shape)
@@ -99,28 +113,60 @@ def plan(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None) -> Plan:
 
 def plans(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None) -> list[Plan]:
     """All kernels that are proved exact for these operands, the fastest first; all give the same bits."""
-    left, right, addend, shape = _checked(a, b, accumulator, c)
-    if 0 in (*shape, left.shape[-1]):
+    _check_kind(accumulator)
+    given = matrices(a, b, c)
+    if 0 in (*given.shape, given.depth):
         return [Plan("nothing", "there is nothing to add")]
-    return all_plans(_problem(left, right, addend, shape, None), accumulator)
+    return all_plans(_problem(given, None), accumulator)
 
 
-def dot(a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None, **options: Any) -> Any:
+def dot(
+    a: Any,
+    b: Any,
+    accumulator: Accumulator | MatrixUnit,
+    *,
+    c: Any = None,
+    seed: int | None = None,
+    stream: int = 0,
+    words: Any = None,
+    events: bool = False,
+    explain: bool = False,
+    encode: bool = False,
+    scale_a: Any = None,
+    scale_b: Any = None,
+) -> Any:
     """c + sum of a[k] * b[k] for one-dimensional a, b [K]: `matmul` of a row and a column, as a numpy scalar.
 
-    words, if given, has shape [S]; scales have shape [K/block]. With events or explain a tuple, as there.
+    c is one number. words, if given, has shape [S]; scales have shape [K/block]; counts of events have shape (). With
+    events or explain a tuple, as there. Errors: as there; elements are named by their place in the vectors.
     """
-    left, right = np.asarray(a), np.asarray(b)
-    if left.ndim != 1 or left.shape != right.shape:
-        raise ValueError(f"dot of shapes {left.shape} and {right.shape}: give two vectors of one length, or use matmul")
-    if c is not None and np.ndim(c) != 0:
-        raise ValueError(f"c of shape {np.shape(c)}: the sum of a dot product is one number, and so is c")
-    addend = None if c is None else np.asarray(c).reshape(1, 1)
-    for name, place in (("words", (None, None)), ("scale_a", (None,)), ("scale_b", (slice(None), None))):
-        if options.get(name) is not None:
-            options[name] = np.asarray(options[name])[place]
-    found = matmul(left[None, :], right[:, None], accumulator, c=addend, **options)
-    return (found[0][0, 0], *found[1:]) if isinstance(found, tuple) else found[0, 0]
+    if isinstance(accumulator, MatrixUnit):
+        _check_unit_options(accumulator, seed is not None or words is not None, explain or encode)
+        return _dot_by_unit(vectors(a, b, c), accumulator, scale_a, scale_b, events)
+    _check_kind(accumulator, scale_a, scale_b)
+    given = vectors(a, b, c)
+    return _product(given, accumulator, seed, stream, words, events=events, explain=explain, encode=encode)
+
+
+def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, events: bool) -> Any:
+    """The unit's own checks would name elements of the matrices that it takes."""
+    a, b, c, _ = given
+    for x, fmt, label in ((a, unit.inputs[0], "a"), (b, unit.inputs[1], "b")):
+        check_members(x, fmt, label, truncated=unit.tf32_trunc)
+    scales: list[Any] = [scale_a, scale_b]
+    if unit.scale is not None and unit.scale_block is not None and scale_a is not None and scale_b is not None:
+        wanted = (-(-given.depth // unit.scale_block),)
+        scales = [floats(scale_a, "scale_a"), floats(scale_b, "scale_b")]
+        for scale, label in zip(scales, ("scale_a", "scale_b"), strict=True):
+            if scale.shape != wanted:
+                raise ValueError(f"{label} of shape {scale.shape}: blocks of {unit.scale_block} k want {wanted}")
+            check_members(scale, unit.scale, label)
+        scales = [scales[0][None], scales[1][:, None]]
+    row, column = a[None], b[:, None]
+    found = unit_matmul(row, column, unit, c=c, scale_a=scales[0], scale_b=scales[1], events=events)
+    if not events:
+        return found[0, 0]
+    return found[0][0, 0], Events(**{field.name: getattr(found[1], field.name).reshape(()) for field in fields(Events)})
 
 
 def _check_unit_options(unit: MatrixUnit, words: bool, extras: bool) -> None:
@@ -132,22 +178,21 @@ def _check_unit_options(unit: MatrixUnit, words: bool, extras: bool) -> None:
         )
 
 
-def _checked(
-    a: Any, b: Any, accumulator: Any, c: Any
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, tuple[int, ...]]:
+def _check_kind(accumulator: Any, scale_a: Any = None, scale_b: Any = None) -> None:
     if not isinstance(accumulator, Accumulator):
         raise TypeError(f"accumulator {named(accumulator)}: give {made_from(accumulator, 'Accumulator')}")
-    left, right = operand(a, "a"), operand(b, "b")
-    shape = result_shape(left, right)
-    return left, right, None if c is None else checked_addend(c, shape), shape
+    if scale_a is not None or scale_b is not None:
+        raise ValueError("scale_a, scale_b: an Accumulator has no scales; multiply the operands, or use a MatrixUnit")
 
 
-def _problem(
-    a: NDArray[Any], b: NDArray[Any], c: NDArray[Any] | None, shape: tuple[int, ...], words: Words | None
-) -> Problem:
+def _problem(given: Operands, words: Words | None) -> Problem:
+    a, b, c, shape = given
     known = facts(a, "a"), facts(b, "b"), None if c is None else facts(c, "c")
+    caller = Caller(a.shape, b.shape, None if c is None else c.shape, shape)
+    if not shape:
+        a, b, shape = a[None], b[:, None], (1, 1)
     start = None if c is None else np.broadcast_to(c, shape).reshape(-1, *shape[-2:])
-    return Problem(stack(a, shape[:-2]), stack(b, shape[:-2]), start, known, words)
+    return Problem(stack(a, shape[:-2]), stack(b, shape[:-2]), start, known, words, caller)
 
 
 def _words(
@@ -213,15 +258,15 @@ def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
     parts = (accumulator, accumulator.product, accumulator.combining)
     strict = any(part is not None and part.overflow is Overflow.ERROR for part in parts)
     if strict and not (finite := np.isfinite(result)).all():
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), result.shape))
+        where = Caller((), (), None, result.shape).output(int(np.argmin(finite)))
         raise OverflowError(
-            f"the accumulation of output {where} overflows {accumulator.format} (largest {accumulator.format.max})"
+            f"the accumulation of {where} overflows {accumulator.format} (largest {accumulator.format.max})"
             f"{_other_formats(accumulator)}; scale the operands or choose another Overflow rule"
         )
     if not fmt.has_nan and (bad := np.isnan(result)).any():
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), result.shape))
+        where = Caller((), (), None, result.shape).output(int(np.argmax(bad)))
         raise ValueError(
-            f"output {where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
+            f"{where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
             " use SATURATE or a format with NaN"
         )
 
@@ -239,7 +284,7 @@ def _counts_of_addend(
     """The events of K = 0: those of one exact sum of c and a product of zeros."""
     last = accumulator.combining
     once = Accumulator(last.format, last.rounding, last.overflow, order="exact", random_bits=last.random_bits)
-    zeros = np.zeros((*shape[:-1], 1)), np.zeros((*shape[:-2], 1, shape[-1]))
-    counts = run(_problem(*zeros, c, shape, words), once, events=True).counts
+    zeros = np.zeros((*shape[:-1], 1)), np.zeros((*shape[:-2], 1, *shape[-1:]))
+    counts = run(_problem(Operands(*zeros, c, shape), words), once, events=True).counts
     assert counts is not None
     return counts

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
+from .operands import as_array
 from .words import given_words
 
 
@@ -40,7 +41,7 @@ def random_bits_of(accumulator: Accumulator, depth: int) -> NDArray[np.uint8]:
 def checked_words(words: Any, shape: tuple[int, ...], accumulator: Accumulator, depth: int) -> NDArray[np.uint32]:
     """Caller's words [..., M, N, S] as uint32 [outputs, S], or a sentence about their type, shape or range."""
     bits = random_bits_of(accumulator, depth)
-    array = np.asarray(words)
+    array = as_array(words, "words", "an array of integers")
     if array.dtype.kind in "iu" and array.shape != (*shape, bits.size):
         raise ValueError(
             f"words of shape {array.shape}: give one for each rounding of each output, {(*shape, bits.size)};"

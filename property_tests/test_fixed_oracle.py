@@ -93,7 +93,7 @@ def assert_equals(problem, acc, wanted, route, events):
     try:
         found, seen = fixed_product(problem, acc, events=events, route=route.name)
     except OverflowError as error:
-        named = "none" if failed is None else "output [{}, {}, {}]".format(*failed)
+        named = "none" if failed is None else f"output {failed[1:]}"
         assert named in str(error), route  # noqa: PT017
         return
     assert failed is None, route

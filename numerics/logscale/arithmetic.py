@@ -12,6 +12,7 @@ from ..formats.naming import named
 from ..kernels import logcodes, threads
 from ..kernels.modes import SAW_OVERFLOW
 from ..log_rows import decisions
+from ..operands import as_array
 from ..parameters import check_policy
 from ..rounding import Overflow, Rounding, Underflow
 from .sums import Entries, SumTable, exact_entries
@@ -151,7 +152,7 @@ def sum_arrays(fmt: LogFormat, mode: Rounding, underflow: Underflow, table: SumT
 
 def codes_of(x: Any, fmt: LogFormat, label: str) -> Codes:
     """x as an array of the format's own unsigned type, or a sentence that names it."""
-    array = np.asarray(x)
+    array = as_array(x, label, f"an array of codes of {fmt}")
     own = code_dtype(fmt.bits)
     if array.dtype != own or fmt.bits < 8 * own.itemsize:
         checked_codes(array, fmt.bits, f"{fmt} ({label})")

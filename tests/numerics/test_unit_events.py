@@ -35,7 +35,7 @@ def happened(a, b, unit, c=0.0):
     a, b = np.array(a, float), np.array(b, float)
     found, events = dot(a, b, unit, c=np.float64(c), events=True)
     assert np.array_equal(found, dot(a, b, unit, c=np.float64(c)), equal_nan=True)
-    return {name: int(getattr(events, name)[0, 0]) for name in NAMES if getattr(events, name)[0, 0]}
+    return {name: int(getattr(events, name)) for name in NAMES if getattr(events, name)}
 
 
 def assert_equals_the_oracle(a, b, unit, **options):
