@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..accumulator import Accumulator
-from ..execution import run
+from ..execution import all_plans, run
 from ..formats import FixedFormat, LogFormat, code_dtype
 from ..formats.naming import named
 from ..formats.powers import power_floor, significands
 from ..kernels import logcodes, logscale, threads
 from ..kernels.modes import SAW_OVERFLOW
 from ..operands import result_shape, stack
-from ..problem import Facts, Problem, facts
+from ..parameters import FLOAT64
+from ..problem import Caller, Facts, Problem, facts
 from ..products import check_result
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding, Underflow
@@ -55,8 +56,8 @@ def matmul(a: Any, b: Any, fmt: LogFormat, accumulator: LogAccumulator | Quantiz
     LogAccumulator: codes of its format. Every sum is rounded in the log domain or to the nearest power.
     Quantizer of a FixedFormat: codes of it. Each exact product is rounded to the grid, then added in integers; its
     overflow rule limits every sum (the product alone is not limited). Without WRAP up to 62 bits.
-    Accumulator: values, float64. The value of a product is by definition the power with the sum of the exponents,
-    rounded to nearest float64; these values are then accumulated as numerics.matmul does.
+    Accumulator, of any order and family: values, float64. The value of a product is by definition the power with the
+    sum of the exponents, rounded to nearest float64; these values are then accumulated as numerics.matmul does.
     The bits do not depend on shape and threads.
     Errors: TypeError for codes that are not integers, another accumulator; ValueError for codes out of range, shapes
     that do not match, an accumulator that does not fit the format; OverflowError under Overflow.ERROR.
@@ -73,7 +74,7 @@ def matmul(a: Any, b: Any, fmt: LogFormat, accumulator: LogAccumulator | Quantiz
     if isinstance(accumulator, Quantizer) and isinstance(accumulator.fmt, FixedFormat):
         return _into_fixed(x, y, fmt, accumulator, accumulator.fmt, shape)
     if isinstance(accumulator, Accumulator):
-        return _into_float(x, y, fmt, accumulator, shape)
+        return _into_values(x, y, fmt, accumulator, shape)
     raise TypeError(
         f"accumulator {named(accumulator)}: give a LogAccumulator, a Quantizer of a FixedFormat, or an Accumulator"
     )
@@ -190,11 +191,32 @@ def _float_products(fmt: LogFormat) -> NDArray[np.float64]:
     return values
 
 
-def _into_float(
-    a: NDArray[Any], b: NDArray[Any], fmt: LogFormat, accumulator: Accumulator, shape: tuple[int, ...]
-) -> NDArray[np.float64]:
+def _check_values(accumulator: Accumulator) -> None:
+    """Refuse accumulators of values that products of codes cannot be put into."""
     if accumulator.stochastic:
         raise ValueError("a stochastic accumulator: products of codes are accumulated in deterministic modes")
+    for part in (accumulator.format, accumulator.product_format, accumulator.combining.format):
+        if part is not None and not part.signed:
+            raise ValueError(f"{part} is unsigned: sums of products may be negative; use a signed format")
+    output = accumulator.combining.format
+    if not FLOAT64.holds(output):
+        raise ValueError(f"{output} has values that float64 does not hold: give a Quantizer of it, which has codes")
+
+
+def _refuse_unplanned(problem: Problem, fmt: LogFormat, accumulator: Accumulator) -> None:
+    """Raise where no kernel is exact for products of this format, whatever the codes."""
+    try:
+        all_plans(problem, accumulator)
+    except ValueError as error:
+        tree = accumulator.order == "pairwise" and accumulator.product is None
+        remedy = "; codes have no c, so give product=Quantizer(...)" if tree else ""
+        raise ValueError(f"products of {fmt}: {error}{remedy}") from error
+
+
+def _into_values(
+    a: NDArray[Any], b: NDArray[Any], fmt: LogFormat, accumulator: Accumulator, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    _check_values(accumulator)
     values = _float_products(fmt)
     if 0 in shape or a.shape[-1] == 0:
         return np.zeros(shape)
@@ -218,8 +240,17 @@ def _into_float(
                 logcodes.panels(part[start:stop], right, values, mask, filled[start:stop])
 
             threads.run(fill, filled.shape[0], grain)
-            total[n, i : i + held] = run(Problem(ones, filled, None, known, None), accumulator).values
+            caller = Caller((), (), None, shape, first_output=(n * rows + i) * columns, turned=swaps)
+            problem = Problem(ones, filled, None, known, None, caller)
+            try:
+                total[n, i : i + held] = run(problem, accumulator).values
+            except ValueError:
+                _refuse_unplanned(problem, fmt, accumulator)
+                raise
+    output = accumulator.combining.format
     result = total[:, :, 0]
+    if isinstance(output, FixedFormat):
+        result = np.ldexp(result, -output.fraction_bits)
     result = (result.swapaxes(-1, -2) if swaps else result).reshape(shape)
     check_result(result, accumulator)
     return result
