@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Accumulator, NanEncoding, Overflow, Quantizer, Rounding, catalog
-from property_tests.products import BINADES, WITH_NAN, assert_equals_the_oracle, problems, rules
+from property_tests.products import BINADES, WIDE, WITH_NAN, assert_equals_the_oracle, problems, rules
 from property_tests.strategies import formats
 
 # Products of 16 bits live in float32, of 38 in float64. Nearest in both, each other mode in one of them.
@@ -29,13 +29,15 @@ def test_fused(mode, bits, data):
     assert_equals_the_oracle(Accumulator(fmt, mode, data.draw(rules(fmt))), a, b, c)
 
 
+@pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTZ], ids=lambda mode: mode.name)
 @given(data=st.data())
-def test_rounded_products(data):
+def test_rounded_products(mode, data):
     # A rule besides SATURATE keeps all parts in the general form.
-    fmt, product = data.draw(formats(nans=WITH_NAN, signed=True)), data.draw(formats(signed=True))
+    fmt = data.draw(formats(nans=WITH_NAN, signed=True) | st.just(WIDE))
+    product = data.draw(formats(signed=True))
     rule = data.draw(rules(fmt).filter(lambda rule: rule is not Overflow.SATURATE))
-    acc = Accumulator(fmt, Rounding.RNE, rule, product=Quantizer(product, Rounding.RNE, data.draw(rules(product))))
-    assert_equals_the_oracle(acc, *data.draw(problems(data.draw(st.sampled_from([fmt, product])))))
+    acc = Accumulator(fmt, mode, rule, product=Quantizer(product, Rounding.RNE, data.draw(rules(product))))
+    assert_equals_the_oracle(acc, *data.draw(problems(data.draw(st.sampled_from([fmt, product])), clamped=product)))
 
 
 @given(data=st.data())
@@ -56,11 +58,11 @@ def test_truncated_chunks_without_gradual_underflow(data):
 @given(data=st.data())
 def test_chunks_into_another_format(data):
     kind = formats(nans=WITH_NAN, signed=True)
-    fmt, outer = data.draw(kind), data.draw(kind)
+    fmt, outer = data.draw(kind), data.draw(kind | st.just(WIDE))
     rule = data.draw(rules(fmt).filter(lambda rule: rule is not Overflow.SATURATE))
     combining = Accumulator(outer, Rounding.RTN, data.draw(rules(outer)))
     acc = Accumulator(fmt, Rounding.RTP, rule, chunk=data.draw(st.integers(1, 8)), outer=combining)
-    assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20)))
+    assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20, clamped=fmt)))
 
 
 @given(data=st.data())
