@@ -1,7 +1,7 @@
 """Products of order "exact": the exact sum of c and all products, rounded once (Kulisch; the posit standard's quire).
 
-tests/numerics/test_exact_products.py holds every route against exact rationals, property_tests/test_exact_oracle.py
-searches for a case in which one differs.
+tests/numerics/test_exact_products.py and test_exact_routes.py hold every route against exact rationals,
+property_tests/test_exact_oracle.py searches for a case in which one differs.
 """
 
 from typing import Any, NoReturn

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .fixed_routes import Route, Sizes, fits, grid_format, integer_sizes, reporting, routes, shifts, sizes_of, slices_of
+from .fixed_routes import Route, reporting, routes, slices_of
+from .fixed_sizes import Sizes, fits, grid_format, integer_sizes, shifts, sizes_of
 from .fixed_steps import (
     MACS_PER_PIECE,
     NARROW,

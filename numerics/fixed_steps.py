@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .events import Events
-from .fixed_routes import THRESHOLD_BITS, Sizes, grid_format, product_point, shifts
+from .fixed_routes import THRESHOLD_BITS
+from .fixed_sizes import Sizes, grid_format, product_point, shifts
 from .kernels import fixed_exact, fixed_gemm, modes, threads
 from .parameters import Carrier
 from .problem import Problem

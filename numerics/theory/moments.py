@@ -31,7 +31,7 @@ def rounding_moments(
     to even): mean lo + ulp k/2**r, variance ulp^2 (k/2**r)(1 - k/2**r). random_bits = math.inf: ideal randomness, with
     mean x and variance (x - lo)(hi - x). Flushing comes after the rounding and moves both.
     Errors: ValueError for a deterministic mode and for x beyond the largest value, where the overflow rule decides.
-    Source: IEEE P3109 v4.0 draft, 4.7.4. Test: test_theory.py, by enumeration of all words through Quantizer.
+    Source: IEEE P3109 v4.0 draft, 4.7.4. Test: test_theory_moments.py, by enumeration of all words through Quantizer.
     """
     if not rounding.stochastic:
         raise ValueError(f"moments of {rounding.name}: it is deterministic; give SR, SR_B or SR_C")
@@ -102,7 +102,7 @@ def stagnation_point(
     Sums of a fixed grid do not stagnate, except at 0.
     Errors: ValueError for an addend that is not positive, or too small for a format that flushes.
     Source: derived here; the case of RTZ with addend 1 is the 2**(M + 1) of LBA's accumulators, arXiv 2401.14110.
-    Test: test_theory.py runs products of ones.
+    Test: test_theory_moments.py runs products of ones.
     """
     step = Fraction(addend)
     if step <= 0:

@@ -74,7 +74,8 @@ def probabilistic_error_bound(
     At r -> infinity and first order: lambda/2 sqrt(n) u, for Connolly, Higham and Mary's lambda sqrt(n) u. The form
     O(sqrt(n) u) + O(n u 2**-r) is that of El Arar et al.
     Float64 increased by 1e-12. Errors: ValueError for a probability outside (0, 1).
-    Tests: test_theory.py (every word of short chains; counts of exceedances), property_tests/test_error_bounds.py.
+    Tests: test_theory_probabilistic.py (every word of short chains; counts of exceedances) and
+    property_tests/test_error_bounds.py.
     """
     lam = deviations_for(failure_probability, outputs)
     worst = error_bound(accumulator, k, c=c, quantum=quantum)

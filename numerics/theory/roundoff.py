@@ -27,7 +27,7 @@ def unit_roundoff(fmt: FloatFormat | FixedFormat, rounding: Rounding) -> Fractio
     it is toward zero; both are used here. A fixed grid has no relative part: 0, see `underflow_unit`.
     Errors: ValueError for RNL, which rounds logarithms. Source: Higham, Accuracy and Stability of Numerical Algorithms,
     2002, 2.2; Jeannerod and Rump, Math. Comp. 87, 2018 (u/(1 + u)); Connolly, Higham and Mary, SIAM J. Sci. Comput.
-    43(1), 2021, A566 (2u for stochastic rounding). Tests: test_theory.py, over all values between all neighbours.
+    43(1), 2021, A566 (2u for stochastic rounding). Tests: test_theory_worst_case.py, over all values between all neighbours.
     """
     if rounding is Rounding.RNL:
         raise ValueError("RNL rounds logarithms to nearest: it has no unit roundoff; give another mode")

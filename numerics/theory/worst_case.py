@@ -53,7 +53,8 @@ def error_bound(accumulator: Accumulator, k: int, *, c: bool = False, quantum: F
     d = k for a fused chain, ceil(log2 k) for a tree. Kahan: see `kahan_factors`. Exact: one rounding.
     Each rounding of a small sum adds `underflow_unit`, magnified by what follows. Holds without overflow only:
     `never_overflows`. Errors: ValueError for negative k, and for a Kahan chain too long for its bound.
-    Tests: test_theory.py and property_tests/test_error_bounds.py, against exact rationals, with inputs that come near.
+    Tests: test_theory_worst_case.py and property_tests/test_error_bounds.py, against exact rationals, with inputs that
+    come near.
     """
     factor, last, underflow = Fraction(0), Fraction(0), Fraction(0)
     texts, sources = [], []
@@ -99,7 +100,7 @@ def kahan_factors(stage: Stage) -> tuple[Fraction, Fraction]:
     over n steps as Z, is a bound; and the error of s is at most Z + E. Solved here in rationals.
     Higham states 2u + O(n u^2) for rounding to nearest and addends that are members of the format; a search found
     1.99u there. Exact products are not members: u |x| is lost in y, u |t| where |y| > |s| and t - s is inexact, and
-    u |s| in the last sum. Three terms that reach 2.85u are in test_theory.py.
+    u |s| in the last sum. Three terms that reach 2.85u are in test_theory_worst_case.py.
     Errors: ValueError where 4 n u^2 comes near 1.
     """
     step, n = stage.step, stage.depth
