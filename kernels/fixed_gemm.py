@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ._jit import core, loop
 from .modes import NO_ROUNDING, RNA, RNE, RTN, RTO, RTP, RTZ, SR, SR_C, UNIFORM
-from .primitives import fma, from_bits, widest_vectors
+from .primitives import fma, from_bits, keep, uncounted, widest_vectors
 from .sums import fused_bits, sum_bits
 
 # Slots of the row of a grid and its limits, in the carrier's type. Of sums, the grid step is 1. Products are in steps of
@@ -185,6 +185,8 @@ def make_chain(mode: int, rule: int, product_mode: int, product_rule: int, odd: 
 
     def chain(a, b, total, product_draws, draws, product_row, row, notes, stride, block, start, stop, j0, j1):
         widest_vectors()
+        a, b, total, notes = uncounted(a), uncounted(b), uncounted(total), uncounted(notes)
+        product_draws, draws = uncounted(product_draws), uncounted(draws)
         how = mode, rule, watch, unpack_grid(row)
         product_how = product_mode, product_rule, watch, unpack_grid(product_row)
         rows, depth = a.shape[1], a.shape[2]
@@ -211,11 +213,14 @@ def make_tree(mode: int, rule: int, product_mode: int, product_rule: int, odd: i
 
     def tree(a, b, total, product_draws, draws, product_row, row, notes, stride, block, start, stop, j0, j1):
         widest_vectors()
+        a, b, total, notes = uncounted(a), uncounted(b), uncounted(total), uncounted(notes)
+        product_draws, draws = uncounted(product_draws), uncounted(draws)
         how = mode, rule, watch, unpack_grid(row)
         product_how = product_mode, product_rule, watch, unpack_grid(product_row)
         rows, depth = a.shape[1], a.shape[2]
         per_leaf = block if block != PAIRS else 2
-        leaves = np.empty((-(-depth // per_leaf), j1 - j0), total.dtype)
+        held = np.empty((-(-depth // per_leaf), j1 - j0), total.dtype)
+        leaves = uncounted(held)
         for index in range(start, stop):
             batch, i = index // rows, index % rows
             left = a[batch if a.shape[0] > 1 else 0, i]
@@ -253,6 +258,7 @@ def make_tree(mode: int, rule: int, product_mode: int, product_rule: int, odd: i
                     if width % 2:
                         leaves[pair] = leaves[width - 1]
                     width, pair = (width + 1) // 2, 0
+        keep(held)
 
     return loop(tree)
 

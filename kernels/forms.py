@@ -32,7 +32,7 @@ from .modes import (
     SMALLEST,
     UNIFORM,
 )
-from .primitives import from_bits, to_bits
+from .primitives import from_bits, shift_left, to_bits
 
 U32, U64 = np.uint32, np.uint64
 
@@ -162,6 +162,32 @@ def _make_centred(U, EXPONENT, TRAILING, SIGN):
     return centred
 
 
+def _make_truncated(U, SIGNED_INT, EXPONENT, TRAILING, SIGN):
+    FIELD, TOP, T, ONES = U(EXPONENT), U(SIGN), U(TRAILING), U(2 * SIGN - 1)
+
+    def truncated(bits, mode, facts):
+        """A finite sum rounded toward zero and saturated, by a mask of the bits that stay; the sign always does.
+
+        Without UNIFORM for gradual underflow, the largest exponent plus DROP in the carrier; with it, below SMALLEST
+        only the sign stays.
+        """
+        if mode & UNIFORM:
+            mask = shift_left(ONES, facts[DROP])
+            mask = mask if SIGNED_INT(bits & U(TOP - U(1))) >= SIGNED_INT(facts[SMALLEST]) else TOP
+        else:
+            drop = U(facts[DROP] << T)
+            lowest = U(U(U(facts[EMIN] - U(OFFSET)) << T) + drop)
+            below = max(SIGNED_INT(U(lowest - U(bits & FIELD))), SIGNED_INT(drop))
+            mask = shift_left(ONES, U(U(below) >> T))
+            mask = mask if below < SIGNED_INT((TRAILING + 1) << TRAILING) else TOP
+        largest = from_bits(facts[LARGEST])
+        return min(max(from_bits(U(bits & mask)), -largest), largest)
+
+    return truncated
+
+
+truncated32 = core(_make_truncated(U32, np.int32, 0x7F800000, 23, 0x80000000))
+truncated64 = core(_make_truncated(U64, np.int64, 0x7FF << 52, 52, 1 << 63))
 centred32 = core(_make_centred(U32, 0x7F800000, 23, 0x80000000))
 centred64 = core(_make_centred(U64, 0x7FF << 52, 52, 1 << 63))
 

@@ -19,7 +19,7 @@ from ._jit import by_literals, core, loop
 from .carrier import unpack
 from .modes import NO_ROUNDING, RANDOM_MASK, RANDOM_SHIFT
 from .philox import philox
-from .primitives import from_bits, to_bits, widest_vectors
+from .primitives import from_bits, keep, to_bits, uncounted, widest_vectors
 from .sums import stochastic
 from .tallies import add, multiply, multiply_add
 
@@ -111,6 +111,32 @@ def first_element(given, total, batch, i, j):
 
 
 @core
+def scratch_of(width, total, row, source):
+    """What a chain needs besides: sums of a chunk, products, `room`, blocks of words of the sums and the outer sums."""
+    lanes = width if source == DRAWN else 0
+    return (
+        np.empty(width, total.dtype),
+        np.empty(width, total.dtype),
+        room(width, total, row),
+        np.empty((4, lanes), np.uint32),
+        np.empty((4, lanes), np.uint32),
+    )
+
+
+@core
+def uncounted_scratch(held):
+    """What `scratch_of` made, for a loop that keeps it."""
+    part, products, whole, blocks, outer_blocks = held
+    return (
+        uncounted(part),
+        uncounted(products),
+        uncounted_room(whole),
+        uncounted(blocks),
+        uncounted(outer_blocks),
+    )
+
+
+@core
 def room(width, total, row):
     """Rows of scratch, as the loops of `sums` and `tallies` take them: two of bits, three of floats of the carrier."""
     return (
@@ -120,6 +146,12 @@ def room(width, total, row):
         np.empty(width, total.dtype),
         np.empty(width, total.dtype),
     )
+
+
+@core
+def uncounted_room(whole):
+    """The rows of `room`, for a loop that keeps them."""
+    return uncounted(whole[0]), uncounted(whole[1]), uncounted(whole[2]), uncounted(whole[3]), uncounted(whole[4])
 
 
 @core
@@ -170,10 +202,9 @@ def make_chain(
         how_outer = normalise, unpack(rows[2]), tiny[2]
         depth, columns = b.shape[1], b.shape[2]
         width = min(TILE, columns)
-        part, products = np.empty(width, total.dtype), np.empty(width, total.dtype)
-        whole = room(width, total, rows[0])
-        lanes = width if source == DRAWN else 0
-        blocks, outer_blocks = np.empty((4, lanes), np.uint32), np.empty((4, lanes), np.uint32)
+        a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
+        held = scratch_of(width, total, rows[0], source)
+        part, products, whole, blocks, outer_blocks = uncounted_scratch(held)
         along = U64(given.along * given.span)
         for index in range(start, stop):
             left, right, batch, i = operands(a, b, index)
@@ -201,6 +232,7 @@ def make_chain(
                         step = steps * depth + k0 // chunk
                         draw = draw_row(source, given, outer_blocks, tile, step, step, outer_mode, how_outer)
                         add(counting, sums, inner, scratch, draw, outer_mode, how_outer, met)
+        keep(held)
 
     return loop(chain)
 

@@ -14,7 +14,7 @@ MODE_MASK = 15
 SHORT_CODE = 128  # likewise: a format whose codes can be had by the short way
 SHIFTED = 512  # likewise, of stochastic rounding
 DIRECT_CODE = 256  # likewise: rounded and encoded at once
-CENTRED = 1024  # likewise, of a sum to nearest even: signed, by a shifter in the middle of its binade
+SIGNED = 1024  # likewise, of a finite sum to nearest even or toward zero, its sign where it is
 ONCE = 2048  # likewise: the carrier's own rounding of the sum comes first and does no harm
 
 # Slots of the parameter row of a float format in a carrier (float32 or float64); see numerics/parameters.py.

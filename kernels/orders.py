@@ -9,9 +9,9 @@ import numpy as np
 
 from ._jit import core, loop
 from .carrier import unpack
-from .gemm import DETERMINISTIC, TILE, counts_of, draw_row, first_element, first_of, operands, room
+from .gemm import DETERMINISTIC, TILE, counts_of, draw_row, first_element, first_of, operands, room, uncounted_room
 from .modes import NO_ROUNDING, RTN
-from .primitives import widest_vectors
+from .primitives import keep, uncounted, widest_vectors
 from .tallies import add, multiply, multiply_add, subtract
 
 U64 = np.uint64
@@ -45,10 +45,15 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
         levels = 1
         while 1 << levels <= leaves:
             levels += 1
-        stack = np.empty((levels + 1, width), total.dtype)
-        products = np.empty(width, total.dtype)
-        whole = room(width, total, rows[0])
-        blocks = np.empty((4, 0), np.uint32)
+        a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
+        held = (
+            np.empty((levels + 1, width), total.dtype),
+            np.empty(width, total.dtype),
+            room(width, total, rows[0]),
+            np.empty((4, 0), np.uint32),
+        )
+        stack, products, whole = uncounted(held[0]), uncounted(held[1]), uncounted_room(held[2])
+        blocks = uncounted(held[3])
         along = U64(given.along * given.span)
         neutral = total.dtype.type(0.0 if mode & 15 == RTN and mode >= 0 else -0.0)
         for index in range(start, stop):
@@ -110,6 +115,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
                 step = first + leaves - 1
                 draw = draw_row(source, given, blocks, tile, step, step, mode, how)
                 add(counting, sums, current, scratch, draw, mode, how, met)
+        keep(held)
 
     return loop(tree)
 
@@ -125,13 +131,16 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
         how, how_products = (normalise, unpack(rows[0]), tiny[0]), (normalise, unpack(rows[1]), tiny[1])
         depth, columns = b.shape[1], b.shape[2]
         width = min(TILE, columns)
-        rests, products, larger = (
+        a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
+        held = (
             np.empty(width, total.dtype),
             np.empty(width, total.dtype),
             np.empty(width, total.dtype),
+            room(width, total, rows[0]),
+            np.empty((4, 0), np.uint32),
         )
-        whole = room(width, total, rows[0])
-        blocks = np.empty((4, 0), np.uint32)
+        rests, products, larger = uncounted(held[0]), uncounted(held[1]), uncounted(held[2])
+        whole, blocks = uncounted_room(held[3]), uncounted(held[4])
         along = U64(given.along * given.span)
         for index in range(start, stop):
             left, right, batch, i = operands(a, b, index)
@@ -158,5 +167,6 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
                     draw = draw_row(source, given, blocks, tile, step + 3, step, mode, how)
                     subtract(counting, rest, rest, y, scratch, draw, mode, how, met)
                     sums[:] = t
+        keep(held)
 
     return loop(kahan)

@@ -37,6 +37,18 @@ def from_bits(typingctx: Any, bits: Any) -> Any:
 
 
 @intrinsic
+def shift_left(typingctx: Any, bits: Any, count: Any) -> Any:
+    """bits << count in lanes of their own width, both uint32 or uint64; without meaning from that width on."""
+    if bits not in _FLOAT_OF or count != bits:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.shl(*arguments)
+
+    return bits(bits, count), generate
+
+
+@intrinsic
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """x*y + z with one rounding; all three of the same float type."""
     if x not in _WIDTH or y != x or z != x:
@@ -77,3 +89,29 @@ def widest_vectors(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(), generate
+
+
+@intrinsic
+def uncounted(typingctx: Any, array: Any) -> Any:
+    """The same array without its reference count: in loops, counting it in and out costs more than a row of lanes.
+
+    The caller keeps the array itself alive until the last use, with `keep`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(array)(context, builder, arguments[0])
+        view.meminfo = ir.Constant(view.meminfo.type, None)
+        view.parent = ir.Constant(view.parent.type, None)
+        return view._getvalue()
+
+    return array(array), generate
+
+
+@intrinsic
+def keep(typingctx: Any, array: Any) -> Any:
+    """Nothing, but a use: until here the array, or the tuple of arrays, is not freed."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.none(array), generate

@@ -10,9 +10,9 @@ from numba import types
 
 from ._jit import by_literals, core
 from .carrier import quantize_bits, saturate_bits
-from .forms import centred32, centred64
+from .forms import centred32, centred64, truncated32, truncated64
 from .modes import (
-    CENTRED,
+    SIGNED,
     MAGIC,
     MODE_MASK,
     NATIVE,
@@ -29,7 +29,7 @@ from .modes import (
 from .primitives import fma, from_bits, to_bits
 
 U32, U64 = np.uint32, np.uint64
-FINITE = UNIFORM | MAGIC | SHIFTED | CENTRED  # forms in which no sum is infinite or NaN
+FINITE = UNIFORM | MAGIC | SHIFTED | SIGNED  # forms in which no sum is infinite or NaN
 
 
 def stochastic(mode: int) -> bool:
@@ -43,7 +43,7 @@ def _one_loop(mode: int) -> bool:
 
 
 def _make_odd(U, SIGN, EXPONENT, WIDTH, guarded, sticky):
-    MAGNITUDE, INF, ONE = U(SIGN - 1), U(EXPONENT), U(1)
+    TOP, MAGNITUDE, INF, ONE, ZERO = U(SIGN), U(SIGN - 1), U(EXPONENT), U(1), U(0)
     LAST = U(WIDTH - 1)
 
     def odd(s, error):
@@ -52,10 +52,16 @@ def _make_odd(U, SIGN, EXPONENT, WIDTH, guarded, sticky):
         inexact = error != 0
         if guarded:
             inexact = inexact & (U(bits & MAGNITUDE) < INF)
-        toward = U(bits - away)
-        return (U(toward | ONE) if sticky else toward) if inexact else bits
+        return U(U(bits - away) | ONE) if inexact else bits
 
-    return odd
+    def toward_zero(s, error):
+        bits = to_bits(s)
+        away = from_bits(U(to_bits(error) ^ U(bits & TOP))) < 0  # not of a zero error, whatever its sign
+        if guarded:
+            away = away & (U(bits & MAGNITUDE) < INF)
+        return U(bits - (ONE if away else ZERO))
+
+    return odd if sticky else toward_zero
 
 
 def _make_signed_zero(U, SIGN):
@@ -114,9 +120,13 @@ def to_format(bits, word, mode, normalise, facts):
         return lambda bits, word, mode, normalise, facts: from_bits(bits)
     if m < 0:
         return lambda bits, word, mode, normalise, facts: from_bits(quantize_bits(bits, U32(0), NATIVE, 0, facts))
-    if m & CENTRED:
-        centred = centred32 if bits == types.uint32 else centred64
-        return lambda bits, word, mode, normalise, facts: centred(bits, m, facts)
+    if m & SIGNED:
+        narrow = bits == types.uint32
+        if m & MODE_MASK == RTZ:
+            signed = truncated32 if narrow else truncated64
+        else:
+            signed = centred32 if narrow else centred64
+        return lambda bits, word, mode, normalise, facts: signed(bits, m, facts)
     form = m & ~ONCE
     if m & FINITE:
         return lambda bits, word, mode, normalise, facts: from_bits(saturate_bits(bits, word, form, facts))

@@ -1,7 +1,7 @@
 """The loops of `sums`, which also count what happened in each rounding; sums are exact or rounded to odd first.
 
 counts: eight rows, uint32, those of numerics.Events in their order: three of products, five of sums. scratch: rows for
-the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative. Not for CENTRED.
+the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative. Not for SIGNED.
 """
 
 import numpy as np

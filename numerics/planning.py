@@ -147,9 +147,9 @@ def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem, sums
                 top, lowest = a.highest + b.highest + 2, a.lowest + b.lowest
                 product_mode = int(accumulator.product.rounding)
                 if fast and finite:
-                    product_mode += _form(
-                        carrier, float_format(accumulator.product), accumulator.product.rounding, top, lowest
-                    )
+                    form = _form(carrier, float_format(accumulator.product), accumulator.product.rounding, top, lowest)
+                    truncates = accumulator.product.rounding is Rounding.RTZ and form
+                    product_mode += form + (modes.SIGNED if truncates else 0)
             exact = all(part is None or _sums_are_exact(carrier, part) for part in (inner, outer))
             kind = (mode, product_mode, outer_mode)
             if kind in seen:
@@ -179,7 +179,9 @@ def _sum_mode(carrier: Carrier, sums: Sums, once: bool, fast: bool) -> tuple[int
         form = _form(carrier, fmt, part.rounding, sums.top, sums.lowest)
         if part.rounding is Rounding.RNE and _centred(carrier, fmt, sums.top):
             multiples = sums.lowest >= fmt.emin - fmt.mantissa_bits and not sums.minus
-            form = modes.CENTRED + (modes.UNIFORM if multiples else 0)
+            form = modes.SIGNED + (modes.UNIFORM if multiples else 0)
+        elif part.rounding is Rounding.RTZ and form:
+            form += modes.SIGNED
         mode += form
     return mode, why
 

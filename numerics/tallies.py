@@ -52,9 +52,9 @@ def _counting(problem: Problem, plan: Plan) -> Plan | None:
 
 
 def _plain(mode: int, exact: bool) -> int:
-    """The mode for counting: to odd where the carrier's own sum is only harmless, and without the form CENTRED."""
+    """The mode for counting: to odd where the carrier's own sum is only harmless, and without the form SIGNED."""
     if mode < 0:
         return mode
     if not exact:
         mode &= ~modes.ONCE
-    return modes.RNE + (mode & modes.ONCE) + modes.MAGIC if mode & modes.CENTRED else mode
+    return modes.RNE + (mode & modes.ONCE) + modes.MAGIC if mode & modes.SIGNED else mode

@@ -25,7 +25,7 @@ KEYS = (types.uint64,) * 3
 RANGE = (types.int64,) * 2
 STACK = np.zeros((1, 1, 1), np.float32)
 NO_ROUNDING = modes.NO_ROUNDING
-CENTRED = modes.RNE + modes.CENTRED
+SIGNED = modes.RNE + modes.SIGNED
 TRUNCATE = modes.RTZ + modes.UNIFORM
 NONE = elementwise.DETERMINISTIC
 
@@ -74,10 +74,10 @@ KERNELS = {
     "mxfp8_e4m3 RNE": blocks(catalog.MXFP8_E4M3),
     "nvfp4 RNE": blocks(catalog.NVFP4),
     "chain RTZ": product(gemm.make_chain(TRUNCATE, TRUNCATE, TRUNCATE, 0), 1),
-    "chain fused": product(gemm.make_chain(CENTRED, NO_ROUNDING, NO_ROUNDING, 0), 1),
-    "chain fused at once": product(gemm.make_chain(CENTRED + modes.ONCE, NO_ROUNDING, NO_ROUNDING, 0), 1),
+    "chain fused": product(gemm.make_chain(SIGNED, NO_ROUNDING, NO_ROUNDING, 0), 1),
+    "chain fused at once": product(gemm.make_chain(SIGNED + modes.ONCE, NO_ROUNDING, NO_ROUNDING, 0), 1),
     "chain fused SR": product(gemm.make_chain(modes.SR + modes.UNIFORM, NO_ROUNDING, NO_ROUNDING, 0, gemm.DRAWN), 1),
-    "tree fused": product(orders.make_tree(CENTRED, NO_ROUNDING, 0), 0, True),
+    "tree fused": product(orders.make_tree(SIGNED, NO_ROUNDING, 0), 0, True),
     "chain counted": product(gemm.make_chain(TRUNCATE, NO_ROUNDING, NO_ROUNDING, 0, gemm.DETERMINISTIC, 1), 1),
 }
 FEWEST = 10  # wide arithmetic instructions of a vectorised loop: the leanest, bfloat16's, has 13 with AVX-512

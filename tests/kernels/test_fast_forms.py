@@ -138,9 +138,29 @@ def test_multiples_of_the_quantum_are_rounded_alike_everywhere(mode, carrier):
         row = parameter_row(fmt, mode, Overflow.SATURATE, 32 if mode.stochastic else None, carrier)
         grids.assert_same_bits(rounded(x, mode + form, row), rounded(x, int(mode), row))
         if mode is Rounding.RNE and _centred(carrier, fmt, fmt.emax):
-            centred = rounded(x, mode + modes.CENTRED + modes.UNIFORM, row)
+            centred = rounded(x, mode + modes.SIGNED + modes.UNIFORM, row)
             grids.assert_same_bits(centred, rounded(x, int(mode), row))
+        if mode is Rounding.RTZ:
+            grids.assert_same_bits(rounded(x, mode + form + modes.SIGNED, row), rounded(x, int(mode), row))
     assert tried > 3
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_the_truncated_form(carrier):
+    # With UNIFORM of formats whose small values become zero; otherwise of gradual underflow.
+    tried = set()
+    for fmt in FORMATS.values():
+        top = min(carrier.emax - (carrier.precision - fmt.precision), fmt.emax + 1)
+        lowest = carrier.emin - carrier.precision + 1
+        form = _form(carrier, fmt, Rounding.RTZ, top, lowest) if carrier.holds(fmt) else 0
+        if not form:
+            continue
+        tried.add((form, fmt.subnormals.name))
+        x = inputs(fmt, carrier, top).view(carrier.unsigned)
+        row = parameter_row(fmt, Rounding.RTZ, Overflow.SATURATE, None, carrier)
+        truncated = rounded(x, modes.RTZ + form + modes.SIGNED, row)
+        grids.assert_same_bits(truncated, rounded(x, modes.RTZ, row))
+    assert (modes.MAGIC, "GRADUAL") in tried and (modes.UNIFORM, "FLUSH") in tried
 
 
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
@@ -153,7 +173,7 @@ def test_the_centred_form(carrier):
         tried += 1
         x = inputs(fmt, carrier, min(top, fmt.emax + 1)).view(carrier.unsigned)
         row = parameter_row(fmt, Rounding.RNE, Overflow.SATURATE, None, carrier)
-        grids.assert_same_bits(rounded(x, modes.RNE + modes.CENTRED, row), rounded(x, modes.RNE, row))
+        grids.assert_same_bits(rounded(x, modes.RNE + modes.SIGNED, row), rounded(x, modes.RNE, row))
     assert tried > 3
 
 

@@ -83,23 +83,23 @@ def test_facts_do_not_depend_on_the_layout():
         assert facts(view, "x") == facts(np.ascontiguousarray(view), "x")
 
 
-CENTRED, ONCE, UNIFORM = modes.CENTRED, modes.ONCE, modes.UNIFORM
+SIGNED, ONCE, UNIFORM = modes.SIGNED, modes.ONCE, modes.UNIFORM
 FORMS = [
-    (Accumulator(catalog.E4M3), FLOAT32, CENTRED),
-    (Accumulator(catalog.E4M3, R.RTZ), FLOAT32, modes.MAGIC),
+    (Accumulator(catalog.E4M3), FLOAT32, SIGNED),
+    (Accumulator(catalog.E4M3, R.RTZ), FLOAT32, modes.MAGIC + SIGNED),
     (Accumulator(catalog.E4M3, R.RNE, Overflow.IEEE), FLOAT32, 0),
     (Accumulator(catalog.E4M3FNUZ), FLOAT32, 0),
-    (Accumulator(catalog.BINARY16), FLOAT32, CENTRED + UNIFORM + ONCE),  # 8 bits of products, 11 of sums: 24 >= 23
+    (Accumulator(catalog.BINARY16), FLOAT32, SIGNED + UNIFORM + ONCE),  # 8 bits of products, 11 of sums: 24 >= 23
     (Accumulator(catalog.BINARY16, R.RTP), FLOAT32, UNIFORM),  # sums are multiples of its quantum
     (Accumulator(catalog.BFLOAT16), FLOAT32, UNIFORM + ONCE),
     (Accumulator(grids.KINDS["flush"]), FLOAT32, modes.UNIFORM),
-    (Accumulator(parse_format("lba_m7e4_b10"), R.RTZ), FLOAT32, modes.UNIFORM),
+    (Accumulator(parse_format("lba_m7e4_b10"), R.RTZ), FLOAT32, UNIFORM + SIGNED),
     (Accumulator(grids.KINDS["no_mantissa"]), FLOAT32, 0),
     (Accumulator(FloatFormat(8, 19, 130)), FLOAT32, 0),
-    (Accumulator(FloatFormat(7, 21)), FLOAT32, CENTRED + UNIFORM),
-    (Accumulator(FloatFormat(7, 22)), FLOAT64, CENTRED + UNIFORM),
-    (Accumulator(catalog.BINARY32, R.RTZ, Overflow.IEEE), FLOAT64, UNIFORM),
-    (Accumulator(FloatFormat(8, 50)), FLOAT64, CENTRED + UNIFORM),
+    (Accumulator(FloatFormat(7, 21)), FLOAT32, SIGNED + UNIFORM),
+    (Accumulator(FloatFormat(7, 22)), FLOAT64, SIGNED + UNIFORM),
+    (Accumulator(catalog.BINARY32, R.RTZ, Overflow.IEEE), FLOAT64, UNIFORM + SIGNED),
+    (Accumulator(FloatFormat(8, 50)), FLOAT64, SIGNED + UNIFORM),
     (Accumulator(catalog.BINARY16, R.SR, random_bits=12), FLOAT32, UNIFORM),
 ]
 
@@ -130,7 +130,7 @@ def test_native_plans():
 
 def test_parts_of_a_plan():
     plan = choose(LBA, FP8, FP8, None)
-    truncating = modes.RTZ + modes.UNIFORM
+    truncating = modes.RTZ + modes.UNIFORM + SIGNED
     assert (plan.mode, plan.product_mode, plan.outer_mode) == (truncating,) * 3
     strict = Accumulator(catalog.E4M3, product=Quantizer(catalog.E5M2, overflow=Overflow.ERROR), chunk=2)
     plan = choose(strict, FP8, FP8, None)
@@ -202,7 +202,7 @@ def test_fast_forms_where_no_sum_can_overflow():
                 False,
             ),
         ):
-            assert bool(choose(acc, small, small).mode & (CENTRED | UNIFORM)) == fast
+            assert bool(choose(acc, small, small).mode & (SIGNED | UNIFORM)) == fast
 
 
 def test_one_rounding_in_the_carrier_is_harmless_at_its_edges():
