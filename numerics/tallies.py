@@ -47,7 +47,7 @@ def _counting(problem: Problem, plan: Plan) -> Plan | None:
     return plan._replace(
         mode=_plain(plan.mode, plan.exact),
         outer_mode=_plain(plan.outer_mode, plan.exact),
-        product_mode=plan.product_mode,
+        product_mode=_plain(plan.product_mode, True),
     )
 
 
@@ -57,4 +57,6 @@ def _plain(mode: int, exact: bool) -> int:
         return mode
     if not exact:
         mode &= ~modes.ONCE
-    return modes.RNE + (mode & modes.ONCE) + modes.MAGIC if mode & modes.SIGNED else mode
+    if mode & modes.SIGNED and mode & modes.MODE_MASK == modes.RNE:  # its UNIFORM is about multiples of the quantum
+        return modes.RNE + (mode & modes.ONCE) + modes.MAGIC
+    return mode & ~modes.SIGNED
