@@ -12,7 +12,6 @@ from ._jit import by_literals, core
 from .carrier import quantize_bits, saturate_bits
 from .forms import centred32, centred64, truncated32, truncated64
 from .modes import (
-    SIGNED,
     MAGIC,
     MODE_MASK,
     NATIVE,
@@ -22,6 +21,7 @@ from .modes import (
     RTN,
     RTZ,
     SHIFTED,
+    SIGNED,
     SR,
     SR_C,
     UNIFORM,
