@@ -144,7 +144,7 @@ def _make_centred(U, EXPONENT, TRAILING, SIGN):
     FIELD, TOP, T, HALF = U(EXPONENT), U(SIGN), U(TRAILING), U(1 << (TRAILING - 1))
 
     def centred(bits, mode, facts):
-        """A finite sum rounded to nearest even and saturated: adding 1.5 * 2**k leaves room for either sign.
+        """A finite sum rounded to nearest even, not yet saturated: adding 1.5 * 2**k leaves room for either sign.
 
         For gradual underflow, at least two dropped bits, and a largest exponent plus DROP that stays in the carrier.
         With UNIFORM, sums are multiples of the quantum and none is -0: nothing below the normals is rounded.
@@ -156,8 +156,7 @@ def _make_centred(U, EXPONENT, TRAILING, SIGN):
         near = (from_bits(bits) + shifter) - shifter
         if not mode & UNIFORM:
             near = from_bits(U(to_bits(near) | U(bits & TOP)))
-        largest = from_bits(facts[LARGEST])
-        return min(max(near, -largest), largest)
+        return near
 
     return centred
 
@@ -166,7 +165,7 @@ def _make_truncated(U, SIGNED_INT, EXPONENT, TRAILING, SIGN):
     FIELD, TOP, T, ONES = U(EXPONENT), U(SIGN), U(TRAILING), U(2 * SIGN - 1)
 
     def truncated(bits, mode, facts):
-        """A finite sum rounded toward zero and saturated, by a mask of the bits that stay; the sign always does.
+        """A finite sum rounded toward zero, not yet saturated, by a mask of the bits that stay; the sign always does.
 
         Without UNIFORM for gradual underflow, the largest exponent plus DROP in the carrier; with it, below SMALLEST
         only the sign stays.
@@ -180,8 +179,7 @@ def _make_truncated(U, SIGNED_INT, EXPONENT, TRAILING, SIGN):
             below = max(SIGNED_INT(U(lowest - U(bits & FIELD))), SIGNED_INT(drop))
             mask = shift_left(ONES, U(U(below) >> T))
             mask = mask if below < SIGNED_INT((TRAILING + 1) << TRAILING) else TOP
-        largest = from_bits(facts[LARGEST])
-        return min(max(from_bits(U(bits & mask)), -largest), largest)
+        return from_bits(U(bits & mask))
 
     return truncated
 

@@ -21,7 +21,7 @@ from .modes import NO_ROUNDING, RANDOM_MASK, RANDOM_SHIFT
 from .philox import philox
 from .primitives import from_bits, keep, to_bits, uncounted, widest_vectors
 from .sums import stochastic
-from .tallies import add, multiply, multiply_add
+from .tallies import add, multiply, multiply_add, settle
 
 U32, U64 = np.uint32, np.uint64
 TILE = 512  # accumulators of one row that stay in the L1 cache beside their panel of b
@@ -111,8 +111,14 @@ def first_element(given, total, batch, i, j):
 
 
 @core
+def tally_of(width):
+    """The row of packed counts, and how many roundings are in it."""
+    return np.zeros(width, np.uint32), np.zeros(1, np.uint32)
+
+
+@core
 def scratch_of(width, total, row, source):
-    """What a chain needs besides: sums of a chunk, products, `room`, blocks of words of the sums and the outer sums."""
+    """What a chain needs besides: sums of a chunk, products, `room`, blocks of words of sums and outer sums, a tally."""
     lanes = width if source == DRAWN else 0
     return (
         np.empty(width, total.dtype),
@@ -120,19 +126,21 @@ def scratch_of(width, total, row, source):
         room(width, total, row),
         np.empty((4, lanes), np.uint32),
         np.empty((4, lanes), np.uint32),
+        tally_of(width),
     )
 
 
 @core
 def uncounted_scratch(held):
     """What `scratch_of` made, for a loop that keeps it."""
-    part, products, whole, blocks, outer_blocks = held
+    part, products, whole, blocks, outer_blocks, tally = held
     return (
         uncounted(part),
         uncounted(products),
         uncounted_room(whole),
         uncounted(blocks),
         uncounted(outer_blocks),
+        (uncounted(tally[0]), uncounted(tally[1])),
     )
 
 
@@ -162,12 +170,12 @@ def first_of(scratch, n):
 
 
 @by_literals
-def counts_of(counting, counts, batch, i, j0, j1):
-    """The rows of the eight counts of a tile."""
+def counts_of(counting, counts, tally, batch, i, j0, j1):
+    """The rows of the eight counts of a tile, and what `tallies` keeps beside them."""
     if not counting.literal_value:
-        return lambda counting, counts, batch, i, j0, j1: ()
+        return lambda counting, counts, tally, batch, i, j0, j1: ()
 
-    def rows(counting, counts, batch, i, j0, j1):
+    def rows(counting, counts, tally, batch, i, j0, j1):
         return (
             counts[0, batch, i, j0:j1],
             counts[1, batch, i, j0:j1],
@@ -177,6 +185,8 @@ def counts_of(counting, counts, batch, i, j0, j1):
             counts[5, batch, i, j0:j1],
             counts[6, batch, i, j0:j1],
             counts[7, batch, i, j0:j1],
+            tally[0][: j1 - j0],
+            tally[1],
         )
 
     return rows
@@ -204,7 +214,7 @@ def make_chain(
         width = min(TILE, columns)
         a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
         held = scratch_of(width, total, rows[0], source)
-        part, products, whole, blocks, outer_blocks = uncounted_scratch(held)
+        part, products, whole, blocks, outer_blocks, tally = uncounted_scratch(held)
         along = U64(given.along * given.span)
         for index in range(start, stop):
             left, right, batch, i = operands(a, b, index)
@@ -214,7 +224,7 @@ def make_chain(
                 sums = total[batch, i, j0:j1]
                 inner = sums if unbroken else part[: j1 - j0]
                 product, scratch = products[: j1 - j0], first_of(whole, j1 - j0)
-                met = counts_of(counting, counts, batch, i, j0, j1)
+                met = counts_of(counting, counts, tally, batch, i, j0, j1)
                 for k0 in range(0, depth, chunk):
                     if not unbroken:
                         inner[:] = 0.0
@@ -232,6 +242,7 @@ def make_chain(
                         step = steps * depth + k0 // chunk
                         draw = draw_row(source, given, outer_blocks, tile, step, step, outer_mode, how_outer)
                         add(counting, sums, inner, scratch, draw, outer_mode, how_outer, met)
+                settle(counting, met)
         keep(held)
 
     return loop(chain)

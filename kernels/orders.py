@@ -9,10 +9,21 @@ import numpy as np
 
 from ._jit import core, loop
 from .carrier import unpack
-from .gemm import DETERMINISTIC, TILE, counts_of, draw_row, first_element, first_of, operands, room, uncounted_room
+from .gemm import (
+    DETERMINISTIC,
+    TILE,
+    counts_of,
+    draw_row,
+    first_element,
+    first_of,
+    operands,
+    room,
+    tally_of,
+    uncounted_room,
+)
 from .modes import NO_ROUNDING, RTN
 from .primitives import keep, uncounted, widest_vectors
-from .tallies import add, multiply, multiply_add, subtract
+from .tallies import add, multiply, multiply_add, settle, subtract
 
 U64 = np.uint64
 
@@ -51,9 +62,10 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
             np.empty(width, total.dtype),
             room(width, total, rows[0]),
             np.empty((4, 0), np.uint32),
+            tally_of(width),
         )
         stack, products, whole = uncounted(held[0]), uncounted(held[1]), uncounted_room(held[2])
-        blocks = uncounted(held[3])
+        blocks, tally = uncounted(held[3]), (uncounted(held[4][0]), uncounted(held[4][1]))
         along = U64(given.along * given.span)
         neutral = total.dtype.type(0.0 if mode & 15 == RTN and mode >= 0 else -0.0)
         for index in range(start, stop):
@@ -63,7 +75,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
                 n = j1 - j0
                 tile = index, j0, j1, first_element(given, total, batch, i, j0), along
                 sums, product = total[batch, i, j0:j1], products[:n]
-                scratch, met = first_of(whole, n), counts_of(counting, counts, batch, i, j0, j1)
+                scratch, met = first_of(whole, n), counts_of(counting, counts, tally, batch, i, j0, j1)
                 for leaf in range(leaves):
                     # The new leaf goes where a run of complete subtrees will end: level after level, pairs are added.
                     level = 0
@@ -115,6 +127,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
                 step = first + leaves - 1
                 draw = draw_row(source, given, blocks, tile, step, step, mode, how)
                 add(counting, sums, current, scratch, draw, mode, how, met)
+                settle(counting, met)
         keep(held)
 
     return loop(tree)
@@ -138,9 +151,11 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
             np.empty(width, total.dtype),
             room(width, total, rows[0]),
             np.empty((4, 0), np.uint32),
+            tally_of(width),
         )
         rests, products, larger = uncounted(held[0]), uncounted(held[1]), uncounted(held[2])
         whole, blocks = uncounted_room(held[3]), uncounted(held[4])
+        tally = uncounted(held[5][0]), uncounted(held[5][1])
         along = U64(given.along * given.span)
         for index in range(start, stop):
             left, right, batch, i = operands(a, b, index)
@@ -150,7 +165,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
                 tile = index, j0, j1, first_element(given, total, batch, i, j0), along
                 sums = total[batch, i, j0:j1]
                 rest, y, t = rests[:n], products[:n], larger[:n]
-                scratch, met = first_of(whole, n), counts_of(counting, counts, batch, i, j0, j1)
+                scratch, met = first_of(whole, n), counts_of(counting, counts, tally, batch, i, j0, j1)
                 rest[:] = 0.0
                 for k in range(depth):
                     step = steps * k
@@ -167,6 +182,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
                     draw = draw_row(source, given, blocks, tile, step + 3, step, mode, how)
                     subtract(counting, rest, rest, y, scratch, draw, mode, how, met)
                     sums[:] = t
+                settle(counting, met)
         keep(held)
 
     return loop(kahan)

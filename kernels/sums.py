@@ -12,6 +12,7 @@ from ._jit import by_literals, core
 from .carrier import quantize_bits, saturate_bits
 from .forms import centred32, centred64, truncated32, truncated64
 from .modes import (
+    LARGEST,
     MAGIC,
     MODE_MASK,
     NATIVE,
@@ -113,6 +114,24 @@ def fused_bits(x, factor, y, mode):
 
 
 @by_literals
+def signed_value(bits, mode, facts):
+    """The value of a finite sum's `bits` rounded in the form SIGNED, before it is saturated."""
+    m, narrow = mode.literal_value, bits == types.uint32
+    if m & MODE_MASK == RTZ:
+        signed = truncated32 if narrow else truncated64
+    else:
+        signed = centred32 if narrow else centred64
+    return lambda bits, mode, facts: signed(bits, m, facts)
+
+
+@core
+def saturated(value, facts):
+    """The value, no larger than the format's largest."""
+    largest = from_bits(facts[LARGEST])
+    return min(max(value, -largest), largest)
+
+
+@by_literals
 def to_format(bits, word, mode, normalise, facts):
     """The value of `bits` rounded to the format of `facts`; word: aligned to the top of 32 bits."""
     m = mode.literal_value
@@ -121,12 +140,7 @@ def to_format(bits, word, mode, normalise, facts):
     if m < 0:
         return lambda bits, word, mode, normalise, facts: from_bits(quantize_bits(bits, U32(0), NATIVE, 0, facts))
     if m & SIGNED:
-        narrow = bits == types.uint32
-        if m & MODE_MASK == RTZ:
-            signed = truncated32 if narrow else truncated64
-        else:
-            signed = centred32 if narrow else centred64
-        return lambda bits, word, mode, normalise, facts: signed(bits, m, facts)
+        return lambda bits, word, mode, normalise, facts: saturated(signed_value(bits, mode, facts), facts)
     form = m & ~ONCE
     if m & FINITE:
         return lambda bits, word, mode, normalise, facts: from_bits(saturate_bits(bits, word, form, facts))

@@ -1,7 +1,10 @@
 """The loops of `sums`, which also count what happened in each rounding; sums are exact or rounded to odd first.
 
 counts: eight rows, uint32, those of numerics.Events in their order: three of products, five of sums. scratch: rows for
-the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative. Not for SIGNED.
+the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative.
+
+Where all sums are finite, the five counts of a lane are fields of one number, added up at once and spread from time to
+time: after the eight rows, counts holds the row of these numbers, and an array of how many roundings are in them.
 """
 
 import numpy as np
@@ -11,9 +14,32 @@ from ._jit import by_literals, core
 from .carrier import magnitude_bits
 from .forms import finish_plain32, finish_plain64
 from .magnitude import finish32, finish64
-from .modes import CODE_MANTISSA, EMIN, LARGEST, MODE_MASK, NO_ROUNDING, OFFSET, PLAIN, RNE, RTN, SMALLEST, UNIFORM
+from .modes import (
+    CODE_MANTISSA,
+    EMIN,
+    LARGEST,
+    MODE_MASK,
+    NO_ROUNDING,
+    OFFSET,
+    PLAIN,
+    RNE,
+    RTN,
+    SIGNED,
+    SMALLEST,
+    UNIFORM,
+)
 from .primitives import from_bits, to_bits
-from .sums import FINITE, add_row, fused_row, multiply_row, stochastic, subtract_row, to_odd
+from .sums import (
+    FINITE,
+    add_row,
+    fused_row,
+    multiply_row,
+    saturated,
+    signed_value,
+    stochastic,
+    subtract_row,
+    to_odd,
+)
 
 U32, U64 = np.uint32, np.uint64
 
@@ -22,6 +48,11 @@ U32, U64 = np.uint32, np.uint64
 def one_if(condition):
     """1 or 0, in 32 bits."""
     return U32(1) if condition else U32(0)
+
+
+FIELD = 6  # bits of a count in such a number, which is spread before one can be full
+FULL = (1 << FIELD) - 1
+OVERFLOW, UNDERFLOW, INEXACT, SWAMPED, ABSORBED = (1 << FIELD * n for n in range(5))
 
 
 def _make_round_counted(U, SIGN, finish, finish_plain):
@@ -51,6 +82,13 @@ _round_counted64 = core(_make_round_counted(U64, 1 << 63, finish64, finish_plain
 def round_counted(bits, word, mode, normalise, facts):
     """Of the width of the bits, see above."""
     m, rounding = mode.literal_value, _round_counted32 if bits == types.uint32 else _round_counted64
+    if m >= 0 and m & SIGNED:
+
+        def signed(bits, word, mode, normalise, facts):
+            value = signed_value(bits, mode, facts)
+            return saturated(value, facts), abs(value) > from_bits(facts[LARGEST])
+
+        return signed
     return lambda bits, word, mode, normalise, facts: rounding(bits, word, m, normalise, facts)
 
 
@@ -142,6 +180,18 @@ def add_row_counted(total, y, scratch, draw, mode, how, counts):
     return add_any
 
 
+@core
+def spread(counts):
+    """Adds what is counted in `counts[8]` to the rows of sums, and begins anew."""
+    packed = counts[8]
+    for row in range(5):
+        count = counts[3 + row]
+        for j in range(packed.size):
+            count[j] += U32(U32(packed[j] >> U32(FIELD * row)) & U32(FULL))
+    packed[:] = U32(0)
+    counts[9][0] = U32(0)
+
+
 def _make_add_finite(sticky):
     """`sum_counted` in place, where no sum is infinite or NaN: fewer questions, and two loops.
 
@@ -151,7 +201,10 @@ def _make_add_finite(sticky):
     def add_finite(total, y, scratch, draw, mode, how, counts):
         normalise, facts, tiny = how
         odd = scratch[1]
-        overflow, underflow, inexact, swamped, absorbed = counts[3], counts[4], counts[5], counts[6], counts[7]
+        packed, roundings = counts[8], counts[9]
+        if roundings[0] == FULL:
+            spread(counts)
+        roundings[0] += U32(1)
         steps = total.dtype.type(U64(U64(1) << U64(facts[CODE_MANTISSA])))
         for j in range(total.size):
             s = total[j] + y[j]
@@ -163,13 +216,12 @@ def _make_add_finite(sticky):
             value, over = round_counted(odd[j], word_of(draw, j, mode), mode, normalise, facts)
             small = min(p, q)
             large = y[j] if p <= q else total[j]
-            lossy = exact != value
-            acts = small != 0
-            overflow[j] += one_if(over)
-            inexact[j] += one_if(lossy)
-            underflow[j] += one_if(lossy & (abs(exact) < tiny))
-            swamped[j] += one_if(acts & (value == large))
-            absorbed[j] += one_if(acts & (small * steps < binade(odd[j], facts)) & (exact != 0))
+            lossy = U32(INEXACT + (UNDERFLOW if abs(exact) < tiny else 0))
+            lossy = lossy if exact != value else U32(0)
+            below = (small * steps < binade(odd[j], facts)) & (exact != 0)
+            lost = U32((SWAMPED if value == large else 0) + (ABSORBED if below else 0))
+            lost = lost if small != 0 else U32(0)
+            packed[j] = U32(packed[j] + U32(U32(lossy + lost) + U32(OVERFLOW if over else 0)))
             total[j] = value
 
     return add_finite
@@ -205,6 +257,14 @@ def multiply_row_counted(out, factor, panel, draw, mode, how, counts):
             out[j] = result
 
     return multiply_and_count
+
+
+@by_literals
+def settle(counting, counts):
+    """To be called when a tile's last rounding is done."""
+    if not counting.literal_value:
+        return lambda counting, counts: None
+    return lambda counting, counts: spread(counts)
 
 
 # What kernels call: the counting loops, or those of `sums`, as the literal `counting` says.

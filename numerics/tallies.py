@@ -22,13 +22,13 @@ def counted_step(
 ) -> tuple[NDArray[Any], dict[str, NDArray[Any]], Plan]:
     """`stepping.step`, the counts [B, M, N] by name, and the plan: this one where it can count, else the first that can."""
     if plan.kernel in ("sgemm", "dgemm"):  # nothing is rounded
-        return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int64) for name in _NAMES}, plan
+        return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int32) for name in _NAMES}, plan
     for candidate in (plan, *plans(problem, accumulator)):
         counting = _counting(problem, candidate)
         if counting is not None:
             counts = np.zeros((len(_NAMES), *problem.shape), np.uint32)
             result = step(problem, accumulator, counting, counts)
-            return result, {name: counts[i].astype(np.int64) for i, name in enumerate(_NAMES)}, candidate
+            return result, {name: counts[i].view(np.int32) for i, name in enumerate(_NAMES)}, candidate
     raise ValueError(
         f"events of sums in {accumulator.format} cannot be counted for these operands: the addends of each step must be"
         " known exactly in float64; quantize the operands to fewer bits, or give events=False"
@@ -45,18 +45,11 @@ def _counting(problem: Problem, plan: Plan) -> Plan | None:
     if a.highest + b.highest + 2 > plan.carrier.emax:
         return None
     return plan._replace(
-        mode=_plain(plan.mode, plan.exact),
-        outer_mode=_plain(plan.outer_mode, plan.exact),
-        product_mode=_plain(plan.product_mode, True),
+        mode=_counted(plan.mode, plan.exact),
+        outer_mode=_counted(plan.outer_mode, plan.exact),
     )
 
 
-def _plain(mode: int, exact: bool) -> int:
-    """The mode for counting: to odd where the carrier's own sum is only harmless, and without the form SIGNED."""
-    if mode < 0:
-        return mode
-    if not exact:
-        mode &= ~modes.ONCE
-    if mode & modes.SIGNED and mode & modes.MODE_MASK == modes.RNE:  # its UNIFORM is about multiples of the quantum
-        return modes.RNE + (mode & modes.ONCE) + modes.MAGIC
-    return mode & ~modes.SIGNED
+def _counted(mode: int, exact: bool) -> int:
+    """The mode for counting: to odd where the carrier's own sum is only harmless."""
+    return mode if mode < 0 or exact else mode & ~modes.ONCE
