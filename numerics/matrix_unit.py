@@ -5,6 +5,7 @@ from typing import Any
 
 from .accumulator import Accumulator
 from .formats import FloatFormat, NanEncoding, Subnormals
+from .formats.integers import keep_whole
 from .rounding import Rounding
 from .text import remember_text
 
@@ -111,10 +112,11 @@ class MatrixUnit:
             value = getattr(self, label)
             if value is None and label not in ("L", "exact_group"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int):
+            number = keep_whole(self, label)
+            if number is None:
                 raise TypeError(f"{label} = {value!r}: give an integer")
-            if value < lowest.get(label, value):
-                raise ValueError(f"{label} = {value}: give at least {lowest[label]}")
+            if number < lowest.get(label, number):
+                raise ValueError(f"{label} = {number}: give at least {lowest[label]}")
         multiple = {"one": 1, "even_odd": 2, "bit1": 4}[self.groups]
         if self.L % multiple:
             raise ValueError(f"L = {self.L}: with groups = {self.groups!r}, give a multiple of {multiple}")

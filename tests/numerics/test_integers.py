@@ -34,6 +34,7 @@ RECORDS = [
     (Quantizer(BLOCKS), {"axis": 0}),
     (Accumulator(catalog.E4M3, Rounding.SR, chunk=2), {"chunk": 4, "random_bits": 8}),
     (TREE, {"block": 3}),
+    (catalog.MATRIX_UNITS["h100.f16.f32"], {"L": 8, "F": 24}),
     (SumTable(3), {"fraction_bits": 4, "dropped_bits": 1, "full_below": 5}),
 ]
 FIELDS = [(record, label, value) for record, changes in RECORDS for label, value in changes.items()]
