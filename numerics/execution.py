@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .exact_products import exact_codes, exact_product, exact_route, exact_routes
+from .fixed_chunks import add_integers, check_integers, needs_integers
 from .fixed_products import fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
-from .parameters import FLOAT64
 from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, facts
 from .rounding import Overflow
@@ -46,7 +46,8 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
 def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     """Every plan that is exact for this product, the fastest first; in pieces, those of the first chunk."""
     if _in_pieces(accumulator):
-        _as_floats(np.zeros(0), accumulator.inner)
+        if needs_integers(accumulator):
+            check_integers(accumulator)
         first = next(_chunks(problem, accumulator))
         return [
             Plan(
@@ -104,13 +105,20 @@ def _chunks(problem: Problem, accumulator: Accumulator) -> Any:
 def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcome:
     """Chunks by the inner accumulator, then the sum of their sums times one by the outer."""
     inner, outer = accumulator.inner, accumulator.combining
+    integers = needs_integers(accumulator)
+    if integers:
+        check_integers(accumulator)
     parts, counts, plan = [], None, None
     for chunk in _chunks(problem, accumulator):
         outcome = run(chunk, inner, events=events)
         plan = plan or outcome.plan
-        parts.append(_as_floats(outcome.values, inner))
+        parts.append(outcome.values if integers else _as_floats(outcome.values, inner))
         counts = _added(counts, outcome.counts)
     assert plan is not None
+    if integers:
+        values, more = add_integers(parts, problem, accumulator)
+        reason = f"chunk by chunk: {plan.reason}; their sums: as integers, which float64 does not hold"
+        return Outcome(values, Plan(f"chunks, {plan.kernel}", reason), _added(counts, more if events else None))
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
     if not (finite := np.isfinite(sums)).all():
         batch, row, number, column = (int(i) for i in np.unravel_index(int(np.argmin(finite)), sums.shape))
@@ -146,15 +154,15 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
 
 def _as_floats(values: NDArray[Any], part: Accumulator) -> NDArray[np.float64]:
     fmt = part.format
-    if not isinstance(fmt, FixedFormat):
-        return values.astype(np.float64)
-    if not FLOAT64.holds(fmt):
-        raise ValueError(f"sums of chunks in {fmt} have more bits than float64 holds: use at most 53 bits")
-    return np.ldexp(values.astype(np.float64), -fmt.fraction_bits)
+    return (
+        np.ldexp(values.astype(np.float64), -fmt.fraction_bits)
+        if isinstance(fmt, FixedFormat)
+        else values.astype(np.float64)
+    )
 
 
 def _added(counts: Counts | None, more: Counts | None, shape: tuple[int, ...] | None = None) -> Counts | None:
     if more is None:
         return counts
     shaped = {name: count if shape is None else count.reshape(shape) for name, count in more.items()}
-    return shaped if counts is None else {name: counts[name] + count for name, count in shaped.items()}
+    return shaped if counts is None else {**counts, **{name: counts[name] + count for name, count in shaped.items()}}

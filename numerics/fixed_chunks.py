@@ -1,0 +1,88 @@
+"""Sums of chunks in fixed point that have more bits than float64: added as integers of any size, chunk after chunk."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accumulator import Accumulator
+from .formats import FixedFormat
+from .parameters import FLOAT64
+from .problem import Problem
+from .rounding import Overflow
+
+Counts = dict[str, NDArray[Any]]
+
+
+def needs_integers(accumulator: Accumulator) -> bool:
+    """Whether sums of chunks, or what they are added up to, are more than float64 holds."""
+    formats = accumulator.format, accumulator.combining.format
+    return any(isinstance(fmt, FixedFormat) and not FLOAT64.holds(fmt) for fmt in formats)
+
+
+def check_integers(accumulator: Accumulator) -> None:
+    """Refuse the combinations that integers do not serve. Errors: ValueError."""
+    inner, outer = accumulator.format, accumulator.combining
+    alike = isinstance(inner, FixedFormat) and isinstance(outer.format, FixedFormat)
+    if alike and inner.fraction_bits == outer.format.fraction_bits and outer.order == "sequential":
+        return
+    raise ValueError(
+        f"sums of chunks in {inner} added in {outer.order} order in {outer.format}: float64 does not hold all of them;"
+        " use at most 53 bits, or add them one after the other in fixed point with the same fraction bits"
+    )
+
+
+def add_integers(parts: list[NDArray[np.int64]], problem: Problem, accumulator: Accumulator) -> tuple[Any, Counts]:
+    """(c + parts[0] + parts[1] + ..., each sum limited by the outer format; counts of its events), all [B, M, N].
+
+    parts: the sums of the chunks in grid steps, as of `fixed_products.fixed_product`; the result likewise.
+    Errors: ValueError for a c off the grid; OverflowError under Overflow.ERROR, naming the first output and chunk.
+    """
+    outer = accumulator.combining
+    inner_format, fmt = accumulator.format, outer.format
+    assert isinstance(inner_format, FixedFormat) and isinstance(fmt, FixedFormat)
+    low, high = fmt.lowest_integer, fmt.largest_code
+    total = _start(problem, fmt)
+    counts = {name: np.zeros(problem.shape, np.int64) for name in ("overflow", "inexact", "swamped")}
+    first_over = np.full(problem.shape, len(parts))
+    for number, part in enumerate(parts):
+        added = _integers(part, inner_format)
+        exact = total + added
+        over = (exact < low) | (exact > high)
+        first_over = np.where(over & (first_over == len(parts)), number, first_over)
+        kept = (exact - low) % (1 << fmt.bits) + low if outer.overflow is Overflow.WRAP else np.clip(exact, low, high)
+        swap = abs(total) > abs(added)
+        small, large = np.where(swap, added, total), np.where(swap, total, added)
+        counts["overflow"] += over
+        counts["inexact"] += kept != exact
+        counts["swamped"] += (small != 0) & (kept == large)
+        total = kept
+    if outer.overflow is Overflow.ERROR and (first_over < len(parts)).any():
+        output = int(np.argmax((first_over < len(parts)).ravel()))
+        names = problem.names._replace(combines=True)
+        raise OverflowError(
+            f"the sum at {names.step(int(first_over.ravel()[output]))} of {names.output(output)} is outside of {low} to"
+            f" {high}, the range of {fmt} in steps of its grid; scale the operands, or use SATURATE or WRAP"
+        )
+    patterns = np.array([int(x) % (1 << 64) for x in total.ravel()], np.uint64).view(np.int64)
+    return patterns.reshape(problem.shape), counts
+
+
+def _start(problem: Problem, fmt: FixedFormat) -> NDArray[Any]:
+    """c in grid steps, or zeros, as integers of Python."""
+    if problem.c is None:
+        return np.zeros(problem.shape, object)
+    scaled = np.ldexp(problem.c.astype(np.float64), fmt.fraction_bits)
+    if not (whole := scaled == np.rint(scaled)).all():
+        number = int(np.argmin(whole))
+        raise ValueError(
+            f"{problem.names.addend(number)} is {problem.c.ravel()[number]}, no multiple of 2**{-fmt.fraction_bits}:"
+            f" quantize c to {fmt}, whose sums of chunks are added as integers"
+        )
+    integers = np.array([int(x) for x in scaled.ravel()], object)
+    return integers.reshape(problem.shape)
+
+
+def _integers(part: NDArray[np.int64], fmt: FixedFormat) -> NDArray[Any]:
+    """Grid steps as integers of Python."""
+    return (part if fmt.signed else part.view(np.uint64)).astype(object)
