@@ -108,7 +108,8 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
     integers = needs_integers(accumulator)
     if integers:
         check_integers(accumulator)
-    parts, counts, plan = [], None, None
+    parts: list[NDArray[Any]] = []
+    counts, plan = None, None
     for chunk in _chunks(problem, accumulator):
         outcome = run(chunk, inner, events=events)
         plan = plan or outcome.plan

@@ -23,8 +23,8 @@ def needs_integers(accumulator: Accumulator) -> bool:
 def check_integers(accumulator: Accumulator) -> None:
     """Refuse the combinations that integers do not serve. Errors: ValueError."""
     inner, outer = accumulator.format, accumulator.combining
-    alike = isinstance(inner, FixedFormat) and isinstance(outer.format, FixedFormat)
-    if alike and inner.fraction_bits == outer.format.fraction_bits and outer.order == "sequential":
+    points = {fmt.fraction_bits if isinstance(fmt, FixedFormat) else None for fmt in (inner, outer.format)}
+    if outer.order == "sequential" and len(points) == 1 and None not in points:
         return
     raise ValueError(
         f"sums of chunks in {inner} added in {outer.order} order in {outer.format}: float64 does not hold all of them;"

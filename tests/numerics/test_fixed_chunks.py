@@ -101,7 +101,7 @@ def test_refusals():
             ValueError, match=rf"sums of chunks in s60.0 added in {order} order in .*: float64 does not hold"
         ):
             matmul(x, x.T, acc, encode=True)
-        with pytest.raises(ValueError, match="sums of chunks in s60.0"):
+        with pytest.raises(ValueError, match=r"sums of chunks in s60\.0"):
             plan(x, x.T, acc)
     with pytest.raises(ValueError, match=r"c\[0, 0\] is 0.5, no multiple of 2\*\*0: quantize c to s60.0"):
         matmul(x, x.T, Accumulator(FixedFormat(60), chunk=2), c=np.array([[0.5]]), encode=True)
