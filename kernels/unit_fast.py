@@ -42,6 +42,25 @@ def power(exponent):
 
 
 @core
+def scale_of(top, bias):
+    """2.0**(F - top) as float32; bias: F + 127."""
+    return from_bits(U32(U32(bias - top) << U32(23)))
+
+
+@core
+def cut_term(x, y, scale):
+    """The product of two float32 in units of the block's last place, cut toward zero; it is exact before."""
+    return I32(F32(F32(x * y) * scale))
+
+
+@core
+def block_value(exact, top, bits, precision, emin, largest, mask, nearest):
+    """The sum of a block, an integer as float64 in units of 2**(top - bits), rounded to the output."""
+    exact = exact * power(top - bits)
+    return to_nearest(exact, precision, emin, largest) if nearest else from_bits(U64(to_bits(exact) & mask))
+
+
+@core
 def to_nearest(x, precision, emin, largest):
     """x rounded to nearest even in a format; beyond its largest value infinite. Zeros are +0."""
     exponent = I64(U64(to_bits(x) >> U64(52)) & U64(0x7FF)) - I64(1023)
@@ -49,7 +68,9 @@ def to_nearest(x, precision, emin, largest):
     # 1.5 * 2**52 times the last place: adding it leaves no room for what is below.
     magic = power(exponent - precision + I64(53)) * 1.5
     rounded = (x + magic) - magic
-    return np.copysign(np.inf, x) if abs(rounded) > largest else rounded
+    if abs(rounded) > largest:
+        return np.inf if x > 0 else -np.inf
+    return rounded
 
 
 @core
@@ -109,11 +130,10 @@ def make_fast(unroll: int, groups: int, nearest: int, apart: int, bounded: int):
                             s = sums[g]
                             if q < k1:
                                 for j in range(width):
-                                    scale = from_bits(U32(U32(bias - tops[j]) << U32(23)))
-                                    number = I32(F32(c[j] * scale)) if g == 0 else I32(0)
+                                    scale = scale_of(tops[j], bias)
+                                    number = cut_term(c[j], F32(1.0), scale) if g == 0 else I32(0)
                                     for u in range(unroll):
-                                        product = F32(left[q + u] * right[q + u, U64(j0 + j)])
-                                        number = I32(number + I32(F32(product * scale)))
+                                        number = I32(number + cut_term(left[q + u], right[q + u, U64(j0 + j)], scale))
                                     s[j] = number
                             else:
                                 s[:] = I32(0)
@@ -121,11 +141,7 @@ def make_fast(unroll: int, groups: int, nearest: int, apart: int, bounded: int):
                             exact = np.float64(sums[0, j])
                             for g in range(1, groups):
                                 exact += np.float64(sums[g, j])
-                            exact *= power(tops[j] - bits)
-                            if nearest:
-                                value = to_nearest(exact, precision, emin, largest)
-                            else:
-                                value = from_bits(U64(to_bits(exact) & mask))
+                            value = block_value(exact, tops[j], bits, precision, emin, largest, mask, nearest)
                             if bounded:
                                 c[j] = F32(value)
                             else:
