@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def source_digest(folder: Path) -> str:
     """Digest of every kernel source in `folder`: part of each compile-cache entry."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
