@@ -1,6 +1,6 @@
 """What loops call for each element: one set of names for both carriers and for every family of formats.
 
-`unpack`, `grid_of`, `quantize_bits`, `store` and `noticed` are overloaded on the type of the facts; float formats are
+`unpack`, `grid_of`, `quantize_bits`, `shown` and `noticed` are overloaded on the type of the facts; float formats are
 served here, the other families in files of their own.
 """
 
@@ -199,62 +199,50 @@ def _saturate_bits(bits, word, mode, facts):
     return _saturate_bits32 if bits == types.uint32 else _saturate_bits64
 
 
-def store(out, i, bits, facts):
-    """out[i] = the value of `bits` in a float array, its codepoint in an array of unsigned integers."""
+def shown(kind, bits, facts):
+    """What `bits` are in the type of `kind`, a number whose value is of no matter: a value in a float, or a codepoint."""
     raise NotImplementedError("compiled code only")
 
 
-def store_value(out, i, bits, facts):
-    """`store` of a value whose bits are at hand, for the overloads of every family."""
-    out[i] = from_bits(bits)
+def shown_value(kind, bits, facts):
+    """`shown` of a value whose bits are at hand, for the overloads of every family."""
+    return from_bits(bits)
 
 
-@overload(store, jit_options=SCALAR)
-def _store(out, i, bits, facts):
+@overload(shown, jit_options=SCALAR)
+def _shown(kind, bits, facts):
     if not isinstance(facts, types.UniTuple):
         return None
-    if isinstance(out.dtype, types.Float):
-        return store_value
+    if isinstance(kind, types.Float):
+        return shown_value
     code = code32 if bits == types.uint32 else code64
-
-    def store_code(out, i, bits, facts):
-        out[i] = code(bits, facts)
-
-    return store_code
+    return lambda kind, bits, facts: code(bits, facts)
 
 
-def store_short(out, i, bits, facts):
-    """`store` by the short way to a code; of other families and for values, `store` itself."""
+def shown_short(kind, bits, facts):
+    """`shown` by the short way to a code; of other families and for values, `shown` itself."""
     raise NotImplementedError("compiled code only")
 
 
-@overload(store_short, jit_options=SCALAR)
-def _store_short(out, i, bits, facts):
-    if isinstance(out.dtype, types.Float) or not isinstance(facts, types.UniTuple):
-        return lambda out, i, bits, facts: store(out, i, bits, facts)
+@overload(shown_short, jit_options=SCALAR)
+def _shown_short(kind, bits, facts):
+    if isinstance(kind, types.Float) or not isinstance(facts, types.UniTuple):
+        return lambda kind, bits, facts: shown(kind, bits, facts)
     short_code = short_code32 if bits == types.uint32 else short_code64
-
-    def store_code(out, i, bits, facts):
-        out[i] = short_code(bits, facts)
-
-    return store_code
+    return lambda kind, bits, facts: short_code(bits, facts)
 
 
-def store_direct(out, i, bits, facts):
-    """out[i] = the codepoint of a float format that `bits` round to, in the form DIRECT_CODE."""
+def shown_direct(kind, bits, facts):
+    """The codepoint of a float format that `bits` round to, in the form DIRECT_CODE."""
     raise NotImplementedError("compiled code only")
 
 
-@overload(store_direct, jit_options=SCALAR)
-def _store_direct(out, i, bits, facts):
+@overload(shown_direct, jit_options=SCALAR)
+def _shown_direct(kind, bits, facts):
     if not isinstance(facts, types.UniTuple):
         return None
     direct_code = direct_code32 if bits == types.uint32 else direct_code64
-
-    def store_code(out, i, bits, facts):
-        out[i] = direct_code(bits, facts)
-
-    return store_code
+    return lambda kind, bits, facts: direct_code(bits, facts)
 
 
 @core

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import core, loop
-from .carrier import grid_of, noticed, quantize_bits, store, store_direct, store_short, unpack
+from ._jit import by_literals, core, loop
+from .carrier import grid_of, noticed, quantize_bits, shown, shown_direct, shown_short, unpack
 from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SHORT_CODE
 from .philox import fill_blocks
 from .primitives import to_bits, widest_vectors
@@ -16,13 +16,30 @@ TILE = 4096  # elements whose random words are drawn ahead, in the L1 cache
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 
 
-@core
-def put(out, i, bits, mode, facts):
-    """out[i] = value or code of `bits`, by the short way where `mode` says so."""
-    if mode & SHORT_CODE:
-        store_short(out, i, bits, facts)
-    else:
-        store(out, i, bits, facts)
+@by_literals
+def element(x, kind, word, mode, normalise, check, facts):
+    """One element, by the constants of `make_quantize`: (its value or codepoint, the flags of `check` that it met)."""
+    m, flags = mode.literal_value, check.literal_value
+    if m >= 0 and m & DIRECT_CODE:
+
+        def direct(x, kind, word, mode, normalise, check, facts):
+            return shown_direct(kind, to_bits(x), facts), np.uint32(0)
+
+        return direct
+    ended = shown_short if m & SHORT_CODE else shown
+    if not flags:
+
+        def unchecked(x, kind, word, mode, normalise, check, facts):
+            return ended(kind, quantize_bits(to_bits(x), word, mode, normalise, facts), facts), np.uint32(0)
+
+        return unchecked
+
+    def checked(x, kind, word, mode, normalise, check, facts):
+        bits = to_bits(x)
+        result = quantize_bits(bits, word, mode, normalise, facts)
+        return ended(kind, result, facts), np.uint32(noticed(bits, result, facts) & np.uint32(flags))
+
+    return checked
 
 
 @core
@@ -64,30 +81,20 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         words: uint32 [n] if source is GIVEN. seed, stream, offset: uint64; element i draws word offset + i.
         """
         widest_vectors()
-        facts = unpack(row)
+        facts, kind = unpack(row), out.dtype.type(0)
         flags = np.uint32(0)
         if source == DETERMINISTIC:
             x, out = x[start:stop], out[start:stop]
             for i in range(x.size):
-                bits = to_bits(x[i])
-                if mode >= 0 and mode & DIRECT_CODE:
-                    store_direct(out, i, bits, facts)
-                    continue
-                result = quantize_bits(bits, np.uint32(0), mode, normalise, facts)
-                put(out, i, result, mode, facts)
-                if check:
-                    flags = np.uint32(flags | np.uint32(noticed(bits, result, facts) & np.uint32(check)))
+                out[i], met = element(x[i], kind, np.uint32(0), mode, normalise, check, facts)
+                flags = np.uint32(flags | met)
         elif source == GIVEN:
             x, out, words = x[start:stop], out[start:stop], words[start:stop]
             align = np.uint32(grid_of(facts)[RANDOM_SHIFT])
             for i in range(x.size):
-                bits = to_bits(x[i])
-                result = quantize_bits(
-                    bits, np.uint32(words[i] << np.uint32(align & np.uint32(31))), mode, normalise, facts
-                )
-                put(out, i, result, mode, facts)
-                if check:
-                    flags = np.uint32(flags | np.uint32(noticed(bits, result, facts) & np.uint32(check)))
+                word = np.uint32(words[i] << np.uint32(align & np.uint32(31)))
+                out[i], met = element(x[i], kind, word, mode, normalise, check, facts)
+                flags = np.uint32(flags | met)
         else:
             unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
             units = 16 // unit_bytes
@@ -96,9 +103,9 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
             aligned = blocks if source == DRAWN_4 else np.empty(TILE, np.uint32)
             for begin in range(start, stop, TILE):
                 end = min(begin + TILE, stop)
-                element = np.uint64(offset + np.uint64(begin))
-                first = np.uint64(element // np.uint64(units))
-                skip = np.int64(element % np.uint64(units))
+                element_number = np.uint64(offset + np.uint64(begin))
+                first = np.uint64(element_number // np.uint64(units))
+                skip = np.int64(element_number % np.uint64(units))
                 fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
                 if source == DRAWN_4:
                     taken = blocks[skip : skip + end - begin]
@@ -107,11 +114,9 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
                     spread(blocks, skip, taken, source)
                 xs, outs = x[begin:end], out[begin:end]
                 for i in range(xs.size):
-                    bits = to_bits(xs[i])
-                    result = quantize_bits(bits, np.uint32(taken[i] & mask), mode, normalise, facts)
-                    put(outs, i, result, mode, facts)
-                    if check:
-                        flags = np.uint32(flags | np.uint32(noticed(bits, result, facts) & np.uint32(check)))
+                    word = np.uint32(taken[i] & mask)
+                    outs[i], met = element(xs[i], kind, word, mode, normalise, check, facts)
+                    flags = np.uint32(flags | met)
         return flags
 
     return loop(quantize)

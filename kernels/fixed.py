@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core
-from .carrier import grid_of, noticed, quantize_bits, saw, store, unpack, unpack_row
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, unpack, unpack_row
 from .forms import magic_magnitude32, magic_magnitude64
 from .magnitude import round_magnitude32, round_magnitude64
 from .modes import MAGIC, MODE_MASK, SAW_NAN, SAW_NEGATIVE, SAW_OVERFLOW
@@ -131,46 +131,46 @@ def fixed_code(magnitude, over, negative, limits):
     return U64((U64(U64(0) - kept) if negative else kept) & limits[MASK])
 
 
-@overload(store, jit_options=SCALAR)
-def _store_fixed(out, i, bits, facts):
+@overload(shown, jit_options=SCALAR)
+def _shown_fixed(kind, bits, facts):
     if not _is(FixedFacts, facts):
         return None
     integer = integer32 if bits == types.uint32 else integer64
-    if isinstance(out.dtype, types.Float):
+    if isinstance(kind, types.Float):
 
-        def store_value(out, i, bits, facts):
+        def value(kind, bits, facts):
             magnitude, over, negative = integer(bits, facts.limits)
             code = fixed_code(magnitude, over, negative, facts.limits)
             sign = U64(code & facts.limits[SIGN])
-            value = np.int64(code) - np.int64(U64(sign << U64(1))) if sign != U64(0) else np.int64(code)
-            out[i] = np.float64(value) * facts.quantum
+            number = np.int64(code) - np.int64(U64(sign << U64(1))) if sign != U64(0) else np.int64(code)
+            return np.float64(number) * facts.quantum
 
-        return store_value
+        return value
 
-    def store_code(out, i, bits, facts):
+    def code_of(kind, bits, facts):
         magnitude, over, negative = integer(bits, facts.limits)
-        out[i] = fixed_code(magnitude, over, negative, facts.limits)
+        return fixed_code(magnitude, over, negative, facts.limits)
 
-    return store_code
+    return code_of
 
 
-@overload(store, jit_options=SCALAR)
-def _store_saturating(out, i, bits, facts):
+@overload(shown, jit_options=SCALAR)
+def _shown_saturating(kind, bits, facts):
     if not _is(SaturatingFacts, facts):
         return None
-    if isinstance(out.dtype, types.Float):
+    if isinstance(kind, types.Float):
 
-        def store_value(out, i, bits, facts):
+        def value(kind, bits, facts):
             # The difference is +0 in the carrier's type; adding it makes +0 of -0.
-            out[i] = min(max(from_bits(bits), facts.lowest), facts.highest) + (facts.highest - facts.highest)
+            return min(max(from_bits(bits), facts.lowest), facts.highest) + (facts.highest - facts.highest)
 
-        return store_value
+        return value
 
-    def store_code(out, i, bits, facts):
+    def code_of(kind, bits, facts):
         value = min(max(from_bits(bits), facts.lowest), facts.highest)
-        out[i] = np.uint32(np.int32(value * facts.scale)) & facts.mask
+        return np.uint32(np.int32(value * facts.scale)) & facts.mask
 
-    return store_code
+    return code_of
 
 
 @overload(noticed, jit_options=SCALAR)

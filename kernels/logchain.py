@@ -1,7 +1,7 @@
 """Logarithmic formats of few steps: a chain of comparisons in place of a table, so that loops are vectorised.
 
 For up to eight steps an octave and the modes that do not look at the sign: the steps and the turning points between
-them are scalars, which stay in registers or in the first cache. What goes from `quantize_bits` to `store` is the value.
+them are scalars, which stay in registers or in the first cache. What goes from `quantize_bits` to `shown` is the value.
 """
 
 from collections import namedtuple
@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core
-from .carrier import grid_of, noticed, quantize_bits, saw, store, store_value, unpack, unpack_row
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_value, unpack, unpack_row
 from .modes import SAW_NAN, SAW_NEGATIVE, SAW_OVERFLOW
 
 U32, U64 = np.uint32, np.uint64
@@ -103,18 +103,14 @@ def _quantize_chain(bits, word, mode, normalise, facts):
     return _value32 if bits == types.uint32 else _value64
 
 
-@overload(store, jit_options=SCALAR)
-def _store_chain(out, i, bits, facts):
+@overload(shown, jit_options=SCALAR)
+def _shown_chain(kind, bits, facts):
     if not _is(ChainFacts, facts):
         return None
-    if isinstance(out.dtype, types.Float):
-        return store_value
+    if isinstance(kind, types.Float):
+        return shown_value
     code = _code32 if bits == types.uint32 else _code64
-
-    def store_code(out, i, bits, facts):
-        out[i] = code(bits, facts)
-
-    return store_code
+    return lambda kind, bits, facts: code(bits, facts)
 
 
 def _make_noticed(U, SIGN_BIT, EXPONENT):

@@ -3,7 +3,7 @@
 Two ways from a value to a code. Where the mode is deterministic, what the rounder says is written down beforehand as
 the turning points of an octave, the least significands that go to the upper neighbour. For a random word (and for RTO)
 the neighbours are found and the rounder is asked; the distance to the lower one is a ratio of integers that is not
-binary, so its bits come from an exact long division. What goes from `quantize_bits` to `store` is a code on a grid
+binary, so its bits come from an exact long division. What goes from `quantize_bits` to `shown` is a code on a grid
 that has no top, with the sign in the top bit of the lane.
 """
 
@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core, loop
-from .carrier import grid_of, noticed, quantize_bits, saw, store, unpack, unpack_row
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, unpack, unpack_row
 from .modes import RANDOM_MASK, RNE, RNL, SAW_NAN, SAW_NEGATIVE, SAW_OVERFLOW, SR, SR_B, SR_C
 from .primitives import from_bits, leading_zeros
 from .rounding import round_up32
@@ -235,23 +235,15 @@ def _make_sign_and_code(U, SIGN_BIT):
 code32, code64 = core(_make_sign_and_code(U32, 0x80000000)), core(_make_sign_and_code(U64, 1 << 63))
 
 
-@overload(store, jit_options=SCALAR)
-def _store_log(out, i, bits, facts):
+@overload(shown, jit_options=SCALAR)
+def _shown_log(kind, bits, facts):
     if not _is_log(facts):
         return None
-    if isinstance(out.dtype, types.Float):
+    if isinstance(kind, types.Float):
         value = value32 if bits == types.uint32 else value64
-
-        def store_value(out, i, bits, facts):
-            out[i] = from_bits(value(bits, facts))
-
-        return store_value
+        return lambda kind, bits, facts: from_bits(value(bits, facts))
     code = code32 if bits == types.uint32 else code64
-
-    def store_code(out, i, bits, facts):
-        out[i] = code(bits, facts)
-
-    return store_code
+    return lambda kind, bits, facts: code(bits, facts)
 
 
 def _make_noticed(U, SIGN_BIT, EXPONENT):

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import core, loop
+from .primitives import multiply_high
 
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+U32 = np.uint32
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _LAST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -29,6 +31,22 @@ def philox(c0, c1, c2, c3, k0, k1):
         c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1, (p0 >> _HALF) ^ c3 ^ k1, p0
         k0 = (k0 + _WEYL_0) & _LOW
         k1 = (k1 + _WEYL_1) & _LOW
+    return c0, c1, c2, c3
+
+
+@core
+def philox32(block, stream, seed):
+    """The four words of a block as uint32, in lanes of 32 bits: for processors that multiply these to both halves.
+
+    block, stream, seed: uint64.
+    """
+    c0, c1, c2, c3 = U32(block), U32(block >> _HALF), U32(stream), U32(stream >> _HALF)
+    k0, k1 = U32(seed), U32(seed >> _HALF)
+    for _ in range(10):
+        high0, low0 = multiply_high(c0, U32(_MULTIPLIER_0)), U32(c0 * U32(_MULTIPLIER_0))
+        high1, low1 = multiply_high(c2, U32(_MULTIPLIER_1)), U32(c2 * U32(_MULTIPLIER_1))
+        c0, c1, c2, c3 = U32(U32(high1 ^ c1) ^ k0), low1, U32(U32(high0 ^ c3) ^ k1), low0
+        k0, k1 = U32(k0 + U32(_WEYL_0)), U32(k1 + U32(_WEYL_1))
     return c0, c1, c2, c3
 
 

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import overload
 
 from ._jit import SCALAR, core
-from .carrier import grid_of, noticed, quantize_bits, saw, store, store_value, unpack, unpack_row
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_value, unpack, unpack_row
 from .modes import CODE_SIGN, DROP, LARGEST, RANDOM_MASK, SAW_NAN, SAW_OVERFLOW, SMALLEST, SR
 from .rounding import round_up32, round_up64
 
@@ -199,18 +199,14 @@ def _make_code(U, WIDTH, TRAILING, split):
 code32, code64 = core(_make_code(U32, 32, 23, split32)), core(_make_code(U64, 64, 52, split64))
 
 
-@overload(store, jit_options=SCALAR)
-def _store_posit(out, i, bits, facts):
+@overload(shown, jit_options=SCALAR)
+def _shown_posit(kind, bits, facts):
     if not _is(PositFacts, facts):
         return None
-    if isinstance(out.dtype, types.Float):
-        return store_value
+    if isinstance(kind, types.Float):
+        return shown_value
     code = code32 if bits == types.uint32 else code64
-
-    def store_code(out, i, bits, facts):
-        out[i] = code(bits, facts.grid)
-
-    return store_code
+    return lambda kind, bits, facts: code(bits, facts.grid)
 
 
 @overload(noticed, jit_options=SCALAR)

@@ -4,11 +4,17 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _UNSIGNED_OF = {types.float32: types.uint32, types.float64: types.uint64}
 _FLOAT_OF = {types.uint32: types.float32, types.uint64: types.float64}
 _WIDTH = {types.float32: 32, types.float64: 64}
+
+
+def for_cuda(context: Any) -> bool:
+    """Whether code is generated for a CUDA device."""
+    return type(context).__module__.startswith("numba.cuda")
 
 
 @intrinsic
@@ -34,6 +40,24 @@ def from_bits(typingctx: Any, bits: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType() if result == types.float32 else ir.DoubleType())
 
     return result(bits), generate
+
+
+@intrinsic
+def multiply_high(typingctx: Any, x: Any, y: Any) -> Any:
+    """The upper half of the product of two uint32."""
+    if x != types.uint32 or y != types.uint32:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if for_cuda(context):  # one instruction, where the general way would be taken for work in 64 bits
+            half = ir.IntType(32)
+            kind = ir.FunctionType(half, (half, half))
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.nvvm.mulhi.ui"), arguments)
+        wide = ir.IntType(64)
+        product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 32)), ir.IntType(32))
+
+    return types.uint32(x, y), generate
 
 
 @intrinsic

@@ -19,6 +19,15 @@ class Loop(NamedTuple):
     errors: int
 
 
+class Choice(NamedTuple):
+    """The constants that a loop or a CUDA kernel is compiled for, its row, and the SAW_ flags that are errors."""
+
+    mode: int
+    normalise: int
+    row: Any
+    errors: int
+
+
 @lru_cache(maxsize=4096)
 def elementwise_loop(
     fmt: ElementFormat,
@@ -30,6 +39,20 @@ def elementwise_loop(
     encodes: bool,
 ) -> Loop:
     """The fastest loop that is exact for arrays of the carrier; source: where its random words come from."""
+    mode, normalise, row, errors = elementwise_choice(fmt, rounding, overflow, random_bits, carrier, encodes)
+    return Loop(elementwise.make_quantize(mode, normalise, source, errors), row, errors)
+
+
+@lru_cache(maxsize=4096)
+def elementwise_choice(
+    fmt: ElementFormat,
+    rounding: Rounding,
+    overflow: Overflow,
+    random_bits: int | None,
+    carrier: Carrier,
+    encodes: bool,
+) -> Choice:
+    """The fastest form that is exact for arrays of the carrier."""
     errors = _errors(fmt, overflow, encodes)
     if isinstance(fmt, LogFormat) and rounding is not Rounding.RNL:
         fmt = as_float(fmt) or fmt
@@ -39,7 +62,7 @@ def elementwise_loop(
     mode = int(rounding) + form
     if encodes:
         mode += direct_code(fmt, rounding, form, errors) or short_code(fmt, carrier)
-    return Loop(elementwise.make_quantize(mode, int(normalise), source, errors), row, errors)
+    return Choice(mode, int(normalise), row, errors)
 
 
 def _errors(fmt: ElementFormat, overflow: Overflow, encodes: bool) -> int:
