@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from .._jit import core
 from ..gemm import place_of, unit_bits_of
 from ..modes import RANDOM_MASK, RANDOM_SHIFT
 from ..philox import philox32
 from ..primitives import shift_left
-from .._jit import core
 from ._jit import device
 
 U32, U64 = np.uint32, np.uint64
@@ -42,7 +42,9 @@ def _begins(step, facts):
 
 
 def _element(numbers, batch, i, j, height, width):
-    output = U64(U64(U64(batch) * U64(U64(height) * U64(width))) + U64(U64(i) * numbers[DOWN] + U64(j) * numbers[ALONG]))
+    output = U64(
+        U64(U64(batch) * U64(U64(height) * U64(width))) + U64(U64(i) * numbers[DOWN] + U64(j) * numbers[ALONG])
+    )
     return U64(U64(output * numbers[SPAN]) + numbers[FIRST])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numba import cuda
 
 from ..carrier import grid_of, unpack
-from ..elementwise import DETERMINISTIC, DRAWN_1, DRAWN_2, DRAWN_4, GIVEN, element
+from ..elementwise import DRAWN_1, DRAWN_2, DRAWN_4, GIVEN, element
 from ..modes import RANDOM_MASK, RANDOM_SHIFT
 from ..philox import philox32
 from ._jit import device, kernel

@@ -13,15 +13,15 @@ from numba import cuda
 from ..gemm import DETERMINISTIC, DRAWN, GIVEN
 from ..modes import NO_ROUNDING
 from ..sums import stochastic
-from ._jit import kernel
+from ._jit import SIMULATED, kernel
 from .draws import begins, block, element_of, lifted, picked, place, plus, word_at
 from .steps import facts_of, make_add, make_fused, make_multiply
 
 U32 = np.uint32
-SIDE = 16  # threads along each side of a block
-EACH = 4  # rows and columns of a thread
+SIDE = 2 if SIMULATED else 16  # threads along each side of a block
+EACH = 2 if SIMULATED else 4  # rows and columns of a thread
 TILE = SIDE * EACH  # outputs along each side of a block's tile
-DEPTH = 16  # products of a panel
+DEPTH = 4 if SIMULATED else 16  # products of a panel
 OUTPUTS = EACH * EACH
 WORDS = 4 * OUTPUTS
 # Where words come from, besides DETERMINISTIC and GIVEN: blocks that each output's steps begin together, or each word by

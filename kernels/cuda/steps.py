@@ -8,8 +8,8 @@ import numpy as np
 from ..carrier import unpack
 from ..directed import odd_bits
 from ..modes import MODE_MASK, NO_ROUNDING, ONCE, RTN
-from ..sums import fused_bits, sum_bits, to_format
 from ..primitives import to_bits
+from ..sums import fused_bits, sum_bits, to_format
 from ._jit import device
 
 U32, U64 = np.uint32, np.uint64
