@@ -24,7 +24,7 @@ from .products import check_output, check_result, source_of_words
 from .rounding import Overflow
 from .stepping import begin_blocks, rows_of
 
-__all__ = ["matmul_on", "plan_on"]
+__all__ = ["matmul_on", "multiply_stacks", "plan_on", "problem_of"]
 
 MOST_TILES = 65535  # of a grid, down and across batches
 _NO_WORDS = np.zeros((1, 1), np.uint32)
@@ -56,9 +56,9 @@ def matmul_on(
         check_output(dtype, accumulator)
         drawn = source_of_words(accumulator, shape, depth, seed, stream, words)
         total = queue.zeros(shape, dtype)
-        problem = _problem(left, right, (facts_on(left, "a", queue), facts_on(right, "b", queue)), drawn)
+        problem = problem_of(left, right, (facts_on(left, "a", queue), facts_on(right, "b", queue)), drawn)
         left, right = left.reshape(problem.a.shape), right.reshape(problem.b.shape)
-        _multiply(left, right, launch.array(total).reshape(problem.shape), problem, accumulator, queue)
+        multiply_stacks(left, right, launch.array(total).reshape(problem.shape), problem, accumulator, queue)
         if any(part.overflow in (Overflow.ERROR, Overflow.IEEE) for part in _parts(accumulator)):
             check_result(launch.get(total, queue), accumulator)  # nothing else can become infinite or NaN
     return total
@@ -88,7 +88,7 @@ def _check_offered(accumulator: Accumulator) -> None:
             raise not_on_device(f"an accumulator in {part.format}")
 
 
-def _problem(a: Any, b: Any, known: tuple[Facts, Facts], words: Words | None) -> Problem:
+def problem_of(a: Any, b: Any, known: tuple[Facts, Facts], words: Words | None) -> Problem:
     """The problem as planning sees it: the shapes of stacks of matrices and the facts, without the values."""
     stands: list[Any] = []
     for x in (a, b):
@@ -116,7 +116,7 @@ def _pieces(batches: int, rows: int) -> Iterator[_Piece]:
             yield _Piece(slice(batch, batch + 1), slice(start, min(start + most, rows)))
 
 
-def _multiply(a: Any, b: Any, total: Any, problem: Problem, accumulator: Accumulator, queue: Queue) -> None:
+def multiply_stacks(a: Any, b: Any, total: Any, problem: Problem, accumulator: Accumulator, queue: Queue) -> None:
     """total [B, M, N] += a [1 or B, M, K] @ b [1 or B, K, N], total being zeros."""
     plan = plan_on(problem, accumulator)
     _, height, width = problem.shape
