@@ -75,6 +75,21 @@ def test_a_swapped_model_moves_and_trains(recipe):
     assert all(torch.isfinite(p.grad).all() and p.grad.device.type == "cuda" for p in there.parameters())
 
 
+def test_a_comparison_runs_and_runs_again_with_the_same_bytes():
+    pytest.importorskip("sklearn")
+    pytest.importorskip("scipy")
+    from emul import digits
+    from emul.training import Settings
+
+    settings = Settings(epochs=1, fine_tune_epochs=1, batch=16, device="cuda")
+    data = digits.load().head(48, 32)
+    first, second = (emul.compare("mlp", ["fp8"], 2, settings=settings, data=data).to_json() for _ in range(2))
+    assert first == second
+    assert not any(
+        run.diverged for row in emul.compare("cnn", ["fp8"], 2, settings=settings, data=data).rows for run in row.runs
+    )
+
+
 def test_empty_tensors():
     assert emul.quantize(torch.empty(0, 3, device="cuda"), E4M3).shape == (0, 3)
     assert not emul.matmul(torch.empty(2, 0, device="cuda"), torch.empty(0, 3, device="cuda"), SUMS).any()
