@@ -142,6 +142,8 @@ def _rounded(place: Place, quantizer: Quantizer, dtype: type, encodes: bool, siz
     x = drawn_floats(rng, size, dtype)
     if not quantizer.fmt.has_nan or quantizer.overflow in (Overflow.ERROR, Overflow.WRAP):
         x = np.where(np.isfinite(x), x, dtype(1))  # else most cases would be errors
+    if quantizer.overflow is Overflow.ERROR:
+        x = np.clip(x, -quantizer.fmt.max, quantizer.fmt.max).astype(dtype)
     keys = {"seed": 2**63 + seed, "stream": seed, "offset": 5} if quantizer.stochastic else {}
 
     def here() -> np.ndarray:
