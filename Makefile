@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+VECTORS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -12,10 +13,10 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test compare bench clean
+.PHONY: help test compare bench gpu-check clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 test: $(STAMP) ## Run ruff, the format check, mypy and all tests; ARGS goes to pytest
 	$(BIN)/ruff check .
@@ -28,6 +29,10 @@ compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; A
 
 bench: $(STAMP) ## Run the benchmarks; ARGS goes to pytest
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+# No installing: on a machine with a card the interpreter that has torch and numba-cuda is enough, PYTHON names it.
+gpu-check: ## On a machine with a card: equality, speed, a report; VECTORS=dir for recorded vectors too
+	$(PYTHON) -m benchmarks.gpu $(if $(VECTORS),--vectors $(VECTORS)) $(ARGS)
 
 clean: ## Remove caches and build products; .venv and runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
@@ -42,6 +47,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@touch $(UNFINISHED)
 	$(PIP) install -c constraints.txt torch setuptools
-	$(PIP) install -c constraints.txt --no-build-isolation -e '.[torch,test,report]'
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[torch,test,report,cuda12]'
 	@rm $(UNFINISHED)
 	@touch $@

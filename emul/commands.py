@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +17,6 @@ import typer
 from .extras import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .paired import Progress
 
 app = typer.Typer(
@@ -70,6 +69,7 @@ def compare(
         str | None, typer.Option(help="How many seeds (5), or which (0,7,12). Default: 5, with --quick 3.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer epochs and seeds: under a minute on 2 cores.")] = False,
+    device: Annotated[str, typer.Option(help="Where the nets are trained: cpu, cuda or cuda:N.")] = "cpu",
     name: Annotated[
         str | None, typer.Option(help="Folder below --runs-dir. Default: the model and the time in UTC.")
     ] = None,
@@ -96,7 +96,7 @@ def compare(
             model,
             _row_names(rows) if rows else None,
             _seeds(seeds, 3 if quick else 5),
-            settings=QUICK if quick else Settings(),
+            settings=replace(QUICK if quick else Settings(), device=device),
         )
     except (ValueError, TypeError, FileExistsError) as error:
         _refuse(error)

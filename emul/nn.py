@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from .autograd import Draw, layer_product
 from .geometry import Conv2dGeometry, Geometry, LinearGeometry
-from .ops import check_operand
+from .ops import check_operand, check_together
 from .recipe import Recipe, Rule
 
 __all__ = ["EMULATED", "Conv2d", "Emulated", "Emulation", "Linear"]
@@ -62,6 +62,7 @@ class Emulated(torch.nn.Module):
         label = f"the {{}} of {type(self).__name__} {self.emulation.name!r}"
         check_operand(input, label.format("input"))
         check_operand(weight, label.format("weight"))
+        check_together(input, weight, label.format("input"), "its weight")
         if input.dtype != weight.dtype:
             raise TypeError(
                 f"{label.format('input')} is {input.dtype} and its weight {weight.dtype}: convert one of them"
@@ -77,7 +78,8 @@ class Linear(Emulated, torch.nn.Linear):
 
     The forward product sums over input features in ascending order, grad_input over output features, grad_weight over
     samples in C order. name and seed key the random words of stochastic quantizers: give each layer its own name.
-    Input and weight: float32 or float64, both the same, on the CPU; others are refused with TypeError or ValueError.
+    Input and weight: float32 or float64, both the same, on the CPU or on one CUDA device; others are refused with
+    TypeError or ValueError.
     """
 
     def __init__(

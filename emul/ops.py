@@ -1,4 +1,6 @@
-"""The torch operators: `emul::quantize` and `emul::matmul`, CPU tensors over the numpy front of `numerics`.
+"""The torch operators: `emul::quantize` and `emul::matmul`, on CPU tensors over the numpy front of `numerics`.
+
+On CUDA tensors they are those of `.device`, imported when the first one arrives: a CPU-only install has no part of it.
 
 Records cross the dispatcher as their canonical text, unsigned 64-bit numbers as int64 in two's complement.
 """
@@ -27,10 +29,12 @@ def quantize(
 ) -> Tensor:
     """The members of the quantizer's format that `tensor` rounds to; its gradient is straight-through, the identity.
 
-    tensor: float32 or float64 [...], on the CPU, any strides; the result has its dtype and shape and is contiguous.
+    tensor: float32 or float64 [...], on the CPU or a CUDA device, any strides; the result is there too, has its dtype
+    and shape and is contiguous. Both devices give the same bits.
     seed, stream, offset: integers in [0, 2**64), as in `Quantizer.quantize`; a stochastic quantizer needs a seed.
     Errors: TypeError for another dtype or type; ValueError for another device, a missing seed, and what
-    `Quantizer.quantize` refuses.
+    `Quantizer.quantize` refuses; on CUDA besides NotImplementedError for block and unsigned formats, RuntimeError
+    without a driver or on a device older than Volta, torch.OutOfMemoryError.
     """
     if not isinstance(quantizer, Quantizer):
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
@@ -46,17 +50,21 @@ def quantize(
 def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int | None = None, stream: int = 0) -> Tensor:
     """a @ b, every step rounded as the accumulator says; its gradient is that of the exact product.
 
-    a [..., M, K], b [..., K, N]: float32 or float64, both the same, on the CPU, any strides, taken as given (quantize
-    first); batch dimensions broadcast. The result [..., M, N] is contiguous. The gradient is the identity
-    straight-through estimator: torch's own products of the incoming gradient with a and b.
+    a [..., M, K], b [..., K, N]: float32 or float64, both the same, on the CPU or on one CUDA device, any strides, taken
+    as given (quantize first); batch dimensions broadcast. The result [..., M, N] is contiguous. Both devices give the
+    same bits. The gradient is the identity straight-through estimator: torch's own products of the incoming gradient
+    with a and b.
     seed, stream: as in `numerics.matmul`; a stochastic accumulator needs a seed.
-    Errors: TypeError for other or different dtypes; ValueError for another device, shapes that do not match, a missing
-    seed, and what `numerics.matmul` refuses.
+    Errors: TypeError for other or different dtypes; ValueError for another device, or two of them, shapes that do not
+    match, a missing seed, and what `numerics.matmul` refuses; on CUDA besides NotImplementedError for accumulators that
+    are not sums of floats, sequential or in chunks, RuntimeError without a driver or on a device older than Volta,
+    torch.OutOfMemoryError.
     """
     if not isinstance(accumulator, Accumulator):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     check_operand(a, "a")
     check_operand(b, "b")
+    check_together(a, b, "a", "b")
     if a.dtype != b.dtype:
         raise TypeError(f"a is {a.dtype} and b is {b.dtype}: convert one, so that no conversion goes unseen")
     if a.dim() < 2 or b.dim() < 2:
@@ -80,8 +88,8 @@ def check_operand(tensor: Tensor, label: str) -> None:
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
     if tensor.device.type == "meta":
         raise ValueError(f"{label} is a meta tensor, which has no values: materialise it on the CPU, with to_empty()")
-    if tensor.device.type != "cpu":
-        raise ValueError(f"{label} is on {tensor.device}: emul computes on the CPU only so far; move it with .cpu()")
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{label} is on {tensor.device}: emul computes on the CPU and on CUDA; move it with .cpu()")
     if tensor.layout != torch.strided:
         raise ValueError(f"{label} has layout {tensor.layout}: make it dense with .to_dense()")
     if tensor.dtype not in (torch.float32, torch.float64):
@@ -89,6 +97,12 @@ def check_operand(tensor: Tensor, label: str) -> None:
             f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
             " exact for 16-bit floats (and switch autocast off around emulated layers)"
         )
+
+
+def check_together(first: Tensor, second: Tensor, label: str, other: str) -> None:
+    """Refuse, with a sentence that names both, tensors on two devices."""
+    if first.device != second.device:
+        raise ValueError(f"{label} is on {first.device} and {other} on {second.device}: move one to the other's device")
 
 
 def _signed(label: str, value: int) -> int:
@@ -120,6 +134,24 @@ def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) 
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
+def _quantize_cuda(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
+    if not x.numel():  # nothing to compute, but everything to refuse
+        return _quantize_cpu(x.cpu(), quantizer, seed, stream, offset).to(x.device)
+    from . import device
+
+    keys = {"seed": _unsigned(seed), "stream": _unsigned(stream), "offset": _unsigned(offset)}
+    return device.quantize(x, spec.loads(quantizer), **keys)
+
+
+def _matmul_cuda(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
+    check_together(a, b, "a", "b")
+    if not a.numel() or not b.numel():
+        return _matmul_cpu(a.cpu(), b.cpu(), accumulator, seed, stream).to(a.device)
+    from . import device
+
+    return device.matmul(a, b, spec.loads(accumulator), seed=_unsigned(seed), stream=_unsigned(stream))
+
+
 def _quantize_fake(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
@@ -147,15 +179,21 @@ def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 def _refuse_device(*arguments: Any) -> Tensor:
     check_operand(arguments[0], "the operand")
-    raise ValueError(f"the operands are on {[str(t.device) for t in arguments[:2]]}: move all of them to the CPU")
+    raise ValueError(
+        f"the operands are on {[str(t.device) for t in arguments[:2]]}: move all of them to the CPU or to one CUDA device"
+    )
 
 
 def _refuse_vmap(*arguments: Any) -> tuple[Tensor, int]:
     raise NotImplementedError("emul's operators have no vmap: give the batch as a dimension of the tensor")
 
 
-for _name, _cpu, _fake in (("quantize", _quantize_cpu, _quantize_fake), ("matmul", _matmul_cpu, _matmul_fake)):
+for _name, _cpu, _cuda, _fake in (
+    ("quantize", _quantize_cpu, _quantize_cuda, _quantize_fake),
+    ("matmul", _matmul_cpu, _matmul_cuda, _matmul_fake),
+):
     _LIBRARY.impl(_name, _cpu, "CPU")  # type: ignore[no-untyped-call]
+    _LIBRARY.impl(_name, _cuda, "CUDA")  # type: ignore[no-untyped-call]
     # Every other device.
     _LIBRARY.impl(_name, _refuse_device, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"emul::{_name}", _fake, lib=_LIBRARY)

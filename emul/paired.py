@@ -26,6 +26,7 @@ from .training import (
     Settings,
     Training,
     batches_per_epoch,
+    check_device,
     evaluate,
     fingerprint,
     phase_seed,
@@ -87,7 +88,8 @@ def compare(
     at all with "native float32", a fine-tuned one with "native float32, fine-tuned", which had the same extra steps.
     A run whose loss or weights stop being finite is reported as diverged, and its row has no mean.
 
-    ValueError or TypeError, before any training: unknown model or row, unfit seeds, a recipe that matches no layer.
+    ValueError or TypeError, before any training: unknown model or row, unfit seeds, a recipe that matches no layer,
+    a device that is not there.
     ImportError, as early: a library is missing.
     """
     return execute(prepare(model, rows, seeds, settings=settings, data=data), progress)
@@ -102,6 +104,8 @@ def prepare(
     data: Dataset | None = None,
 ) -> Plan:
     """Checks the arguments of `compare` and swaps every recipe into a fresh model once, so that refusals come early."""
+    settings = settings or Settings()
+    check_device(settings)
     require("scipy", *(() if data else ("sklearn",)))  # now, not after the training
     build = digits.builder(model) if isinstance(model, str) else model
     name = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
@@ -111,9 +115,7 @@ def prepare(
     for row in chosen:
         recipe = row.resolve(numbers[0])
         reports.append(None if recipe is None else swap_report(swap_(_seeded(build, numbers[0]), recipe)))
-    return Plan(
-        name, build, digits.load() if data is None else data, settings or Settings(), numbers, chosen, tuple(reports)
-    )
+    return Plan(name, build, digits.load() if data is None else data, settings, numbers, chosen, tuple(reports))
 
 
 def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:
@@ -122,7 +124,7 @@ def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> C
     runs: list[list[Run]] = [[] for _ in plan.rows]
     clocks = [_Clock() for _ in plan.rows]
     done, total = 0, plan.steps()
-    with reproducible(plan.settings.threads):
+    with reproducible(plan.settings):
         for seed in plan.seeds:
             trained: dict[str, torch.Tensor] | None = None
             for position, row in enumerate(plan.rows):
@@ -134,7 +136,7 @@ def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> C
                         progress(Progress(row, seed, done, total))
 
                 tick(0)
-                model = _seeded(plan.build, seed)
+                model = _seeded(plan.build, seed).to(plan.settings.device)
                 start = time.perf_counter()
                 run = _run(plan, row, seed, model, trained, clocks[position], tick)
                 clocks[position].total += time.perf_counter() - start

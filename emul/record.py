@@ -22,6 +22,7 @@ from .rows import NATIVE
 if TYPE_CHECKING:
     from .digits import Dataset
     from .results import Comparison, RowResult, Run
+    from .training import Settings
 
 #: Of results.json and timing.json.
 SCHEMA = 1
@@ -44,7 +45,7 @@ def results_json(result: Comparison) -> str:
         "settings": _plain(result.settings),
         "seeds": list(result.seeds),
         "confidence": CONFIDENCE,
-        "versions": {**_versions()},
+        "versions": {**_versions(), **_card(result.settings)},
         "rows": [_row(row) for row in result.rows],
     }
     head = json.dumps(record, indent=1, allow_nan=False)
@@ -147,6 +148,13 @@ def _versions() -> dict[str, str]:
         # torch picks its float32 kernels by it
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def _card(settings: Settings) -> dict[str, str]:
+    """What torch's own operators were computed on, where that is no CPU."""
+    if not settings.on_cuda:
+        return {}
+    return {"cuda": str(torch.version.cuda), "cuda_device": torch.cuda.get_device_name(settings.device)}
 
 
 def _data_hash(data: Dataset) -> str:

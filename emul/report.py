@@ -133,6 +133,12 @@ def notes(result: Comparison) -> list[str]:
         "time ratio: median wall time of a training step over that of the native row; native on "
         f"{settings.threads} torch thread(s), emulated products on {numerics.get_num_threads()} thread(s).",
     ]
+    if settings.on_cuda:
+        lines[-1] = f"{lines[-1].partition(';')[0]}, both on {settings.device}, TF32 off."
+        lines.append(
+            "Emulated products have the bits of the CPU. Native ones, biases, activations, normalisations, the loss and the "
+            "optimizer are torch's own there, whose float32 sums have an order of the device: rows differ from a CPU's by that."
+        )
     phases = {row.row.phase for row in result.rows}
     if "evaluate" in phases:
         lines.append(

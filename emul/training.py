@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ class Settings:
     `epochs` is the training from scratch, `fine_tune_epochs` the short training that starts from the native net.
     `threads` is the number of torch's own threads: torch sums in an order that depends on it, so that the native
     float32 figures are a function of it. The emulated products give the same bits on any number of threads.
+    `device` is where nets and batches are: "cpu", "cuda" or "cuda:1". Emulated products have the same bits there; torch's
+    own operators (native products, biases, activations, the loss, the optimizer) add in an order of the device.
     """
 
     epochs: int = 15
@@ -30,6 +33,7 @@ class Settings:
     fine_tune_learning_rate: float = 0.01
     momentum: float = 0.9
     threads: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "fine_tune_epochs", "batch", "threads"):
@@ -40,6 +44,13 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum is {self.momentum}; give a number in [0, 1)")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device is {self.device!r}; give cpu, cuda or cuda:N")
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether the nets are on a CUDA device."""
+        return self.device != "cpu"
 
 
 #: A look at every row in well under a minute; the nets are not trained to the end.
@@ -65,20 +76,35 @@ class Evaluation:
     diverged: str
 
 
+def check_device(settings: Settings) -> None:
+    """ValueError where the device of the settings is not there."""
+    if settings.on_cuda and not torch.cuda.is_available():
+        raise ValueError(f"device is {settings.device!r}, and torch finds no CUDA device; give cpu")
+    number = torch.device(settings.device).index or 0
+    if settings.on_cuda and number >= torch.cuda.device_count():
+        raise ValueError(f"device is {settings.device!r}, and torch finds {torch.cuda.device_count()} CUDA device(s)")
+
+
 @contextmanager
-def reproducible(threads: int) -> Iterator[None]:
-    """Deterministic algorithms and `threads` torch threads inside; torch's settings and generator are put back."""
+def reproducible(settings: Settings) -> Iterator[None]:
+    """Deterministic algorithms and the settings' threads inside; torch's settings and generators are put back.
+
+    On CUDA float32 is float32, without TF32; what torch cannot make deterministic there it warns of.
+    """
     before = torch.get_num_threads()
     deterministic, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    with torch.random.fork_rng(devices=[settings.device] if settings.on_cuda else []):
+        torch.set_num_threads(settings.threads)
+        torch.use_deterministic_algorithms(True, warn_only=settings.on_cuda)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
             yield
         finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.set_num_threads(before)
 
@@ -113,10 +139,11 @@ def train(
     seed: int,
     tick: Callable[[], None] = lambda: None,
 ) -> Training:
-    """Trains `model` in place by cross-entropy; `seed` alone decides the data order and torch's global generator.
+    """Trains `model`, which is on the settings' device, in place by cross-entropy.
 
-    `tick` is called after each step. Training stops at the first loss or parameter that is not finite. Wall times
-    cover forward, backward and optimizer step, not the choice of the batch.
+    `seed` alone decides the data order and torch's global generator. `tick` is called after each step. Training stops
+    at the first loss or parameter that is not finite. Wall times cover forward, backward and optimizer step, not the
+    choice of the batch.
     """
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # for layers that draw, such as dropout
@@ -129,10 +156,10 @@ def train(
         permutation = torch.randperm(len(data.train_labels), generator=order)
         for start in range(0, len(permutation), settings.batch):
             index = permutation[start : start + settings.batch]
-            inputs, labels = data.train_inputs[index], data.train_labels[index]
+            inputs, labels = _there(data.train_inputs[index], settings), _there(data.train_labels[index], settings)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * len(losses) / total))
-            begin = time.perf_counter()
+            begin = _now(settings)
             try:
                 loss = torch.nn.functional.cross_entropy(model(inputs), labels)
                 losses.append(loss.item())
@@ -142,7 +169,7 @@ def train(
                     optimizer.step()
             except (ValueError, OverflowError) as error:
                 return Training(tuple(losses), tuple(seconds), f"step {len(seconds) + 1}: {_not_finite(error)}")
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(_now(settings) - begin)
             tick()
             if not math.isfinite(losses[-1]):
                 return Training(tuple(losses), tuple(seconds), f"the loss of step {len(losses)} is {losses[-1]}")
@@ -160,14 +187,14 @@ def evaluate(
     seconds: list[float] = []
     with torch.no_grad():
         for start in range(0, len(data.test_labels), settings.batch):
-            inputs = data.test_inputs[start : start + settings.batch]
-            labels = data.test_labels[start : start + settings.batch]
-            begin = time.perf_counter()
+            inputs = _there(data.test_inputs[start : start + settings.batch], settings)
+            labels = _there(data.test_labels[start : start + settings.batch], settings)
+            begin = _now(settings)
             try:
                 scores = model(inputs)
             except (ValueError, OverflowError) as error:
                 return Evaluation(correct, math.nan, tuple(seconds), f"in the test, {_not_finite(error)}")
-            elapsed = time.perf_counter() - begin
+            elapsed = _now(settings) - begin
             if len(labels) == settings.batch or start == 0:
                 seconds.append(elapsed)
             correct += int((scores.argmax(1) == labels).sum())
@@ -175,6 +202,17 @@ def evaluate(
             tick()
     loss /= len(data.test_labels)
     return Evaluation(correct, loss, tuple(seconds), "" if math.isfinite(loss) else f"the test loss is {loss}")
+
+
+def _there(batch: torch.Tensor, settings: Settings) -> torch.Tensor:
+    return batch.to(settings.device)
+
+
+def _now(settings: Settings) -> float:
+    """Seconds, once the device has done what it was given."""
+    if settings.on_cuda:
+        torch.cuda.synchronize(settings.device)
+    return time.perf_counter()
 
 
 def _not_finite(error: ValueError | OverflowError) -> str:

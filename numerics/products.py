@@ -78,11 +78,9 @@ def _product(
     """`matmul` of matrices, or `dot` of vectors: the one result of those has no dimensions."""
     _, _, addend, shape = given
     dtype = np.result_type(given.a, given.b)
-    output = accumulator.combining.format
-    if not encode and not carrier_of(dtype).holds(output):
-        remedy = "encode=True for its codes" if isinstance(output, FixedFormat) else "float64 operands"
-        raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
-    source = _words(accumulator, shape, given.depth, seed, stream, words)
+    if not encode:
+        check_output(dtype, accumulator)
+    source = source_of_words(accumulator, shape, given.depth, seed, stream, words)
     if 0 in shape:
         outcome = Outcome(np.empty(shape), Plan("nothing", "there is no output"), None)
     elif given.depth == 0:
@@ -195,9 +193,10 @@ def _problem(given: Operands, words: Words | None) -> Problem:
     return Problem(stack(a, shape[:-2]), stack(b, shape[:-2]), start, known, words, caller)
 
 
-def _words(
+def source_of_words(
     accumulator: Accumulator, shape: tuple[int, ...], depth: int, seed: int | None, stream: int, words: Any
 ) -> Words | None:
+    """Where the random words of a product come from, None for a deterministic one; `matmul` says what is refused."""
     for label, value in (("seed", seed or 0), ("stream", stream)):
         counter(label, value)
     if not accumulator.stochastic:
@@ -248,6 +247,14 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
 
 def _zeros(shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     return {field.name: np.zeros(shape, np.int64) for field in fields(Events)}
+
+
+def check_output(dtype: np.dtype[Any], accumulator: Accumulator) -> None:
+    """Refuse a dtype of the result that does not hold every member of the output format."""
+    output = accumulator.combining.format
+    if not carrier_of(dtype).holds(output):
+        remedy = "encode=True for its codes" if isinstance(output, FixedFormat) else "float64 operands"
+        raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
 
 
 def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:

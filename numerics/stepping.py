@@ -68,11 +68,11 @@ def _source(problem: Problem, accumulator: Accumulator) -> int:
     begins = {words.span, words.first}
     outer = None if accumulator.chunk is None else accumulator.combining.random_bits
     sums_end = problem.depth * (1 if product is None else 2)
-    fits = _begin_blocks(accumulator.random_bits, begins) and _begin_blocks(outer, {*begins, sums_end})
+    fits = begin_blocks(accumulator.random_bits, begins) and begin_blocks(outer, {*begins, sums_end})
     return gemm.DRAWN if fits else gemm.GIVEN
 
 
-def _begin_blocks(random_bits: int | None, elements: set[int]) -> bool:
+def begin_blocks(random_bits: int | None, elements: set[int]) -> bool:
     """Whether blocks of words begin at these elements, where words are drawn at all."""
     return random_bits is None or all(element % (16 // unit_bytes(random_bits)) == 0 for element in elements)
 
@@ -115,7 +115,7 @@ def _launch(
     counts: NDArray[np.uint32] | None,
     words: NDArray[np.uint32] = _NO_WORDS,
 ) -> None:
-    rows = _rows(accumulator, plan.carrier)
+    rows = rows_of(accumulator, plan.carrier)
     drawn = problem.words
     seed, stream, per_output, first = (0, 0, 0, 0) if drawn is None else drawn[:4]
     down, along = (1, problem.shape[2]) if turned else (problem.shape[2], 1)
@@ -142,7 +142,7 @@ def _launch(
     )
 
 
-def _rows(accumulator: Accumulator, carrier: Carrier) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def rows_of(accumulator: Accumulator, carrier: Carrier) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Parameter rows of sums, products and outer sums; what is added may carry the mark of an overflow to be reported."""
     product = accumulator.product
     watched = product is not None and product.overflow is Overflow.ERROR

@@ -78,6 +78,13 @@ def test_what_needs_no_torch_does_not_load_it(tmp_path: Path) -> None:
     assert found == {name: [] for name in names}
 
 
+def test_the_operators_load_no_cuda(tmp_path: Path) -> None:
+    # They meet CUDA with the first CUDA tensor; until then no driver is looked for, and none need be there.
+    heavy, names = ("numba.cuda", "numerics.device", "numerics.device_products", "emul.device"), ("emul.ops", "emul.nn")
+    found = answer(IN_TURN.format(heavy=heavy, names=names), tmp_path)
+    assert found == {name: [] for name in names}
+
+
 def test_loading_torch_would_be_seen(tmp_path: Path) -> None:
     (tmp_path / "clean.py").write_text("import json\n")
     (tmp_path / "leaky.py").write_text("import hypothesis\n")

@@ -159,7 +159,7 @@ def test_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
     program = (
         "import importlib, importlib.util, pkgutil, emul, numerics\n"
         "for found in pkgutil.walk_packages(numerics.__path__, 'numerics.'):\n"
-        "    if '.properties' not in found.name and '.cuda' not in found.name:\n"
+        "    if not any(part in found.name for part in ('.properties', '.cuda', '.device')):\n"
         "        importlib.import_module(found.name)\n"
         "kernels = importlib.util.find_spec('kernels')\n"
         "print(numerics.__file__, emul.__file__, numerics.kernels.__file__, kernels and kernels.origin, sep='\\n')\n"

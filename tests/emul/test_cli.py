@@ -107,6 +107,8 @@ def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None
         (["--seeds", "1,x"], "'1,x' is neither"),
         (["--seeds", ""], "'' is neither"),
         (["--seeds", "3,3"], "the seeds 3, 3 repeat"),
+        (["--device", "gpu"], "device is 'gpu'; give cpu, cuda or cuda:N"),
+        (["--device", "cuda:99"], "device is 'cuda:99', and torch finds"),
         (["--name", "../up"], "'../up' is no folder name for a run"),
         (["--name", ""], "'' is no folder name"),
         (["--name", "x.partial-1"], "'x.partial-1' is no folder name"),

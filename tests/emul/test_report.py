@@ -96,6 +96,13 @@ def test_interval_without_length_is_explained(result: Comparison) -> None:
     assert sentence not in replace(result, rows=(result.rows[0], *apart)).table()
 
 
+def test_a_card_is_told_and_what_differs_there(result: Comparison) -> None:
+    there = replace(result, settings=replace(result.settings, device="cuda:1")).table()
+    assert "both on cuda:1, TF32 off." in there
+    assert "torch's own there" in " ".join(there.split())
+    assert "TF32" not in result.table()
+
+
 def test_json_holds_what_the_seeds_decide(result: Comparison) -> None:
     record = json.loads(result.to_json())
     assert record["seeds"] == [4, 2]

@@ -1,0 +1,82 @@
+"""The torch operators on CUDA tensors: torch's memory, stream and device around the kernels of `numerics.device`.
+
+Imported when an operator meets its first CUDA tensor; this loads numba.cuda.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+try:
+    from numerics.device import Queue, quantize_on, queue_of
+    from numerics.device_products import matmul_on
+except ImportError as missing:
+    raise ImportError(
+        f"CUDA tensors need numba-cuda, which is not there ({missing}): run pip install 'emul[cuda12]' or"
+        " 'emul[cuda13]', as your driver is; or move the operands with .cpu()"
+    ) from missing
+
+from numerics import Accumulator, Quantizer
+
+_TYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64, np.dtype(np.int32): torch.int32}
+
+
+def quantize(x: Tensor, quantizer: Quantizer, *, seed: int, stream: int, offset: int) -> Tensor:
+    """`emul::quantize` of a CUDA tensor that is not empty, on torch's current stream of its device."""
+    with _memory("emul.quantize", x.numel() * x.element_size(), x.device):
+        source = x.detach().contiguous()
+        out = torch.empty_like(source, memory_format=torch.contiguous_format)
+        drawn: dict[str, Any] = {"seed": seed, "stream": stream, "offset": offset} if quantizer.stochastic else {}
+        quantize_on(quantizer, source, out, **drawn, queue=queue(x.device))
+    return out
+
+
+def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int, stream: int) -> Tensor:
+    """`emul::matmul` of CUDA tensors on one device, nothing empty, on torch's current stream of it."""
+    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
+    asked = batch.numel() * a.shape[-2] * b.shape[-1] * a.element_size()
+    with _memory("emul.matmul", asked, a.device):
+        left, right = _stacked(a.detach(), batch), _stacked(b.detach(), batch)
+        drawn = {"seed": seed, "stream": stream} if accumulator.stochastic else {}
+        result: Tensor = matmul_on(left, right, accumulator, **drawn, queue=queue(a.device))
+    return result
+
+
+def _stacked(x: Tensor, batch: torch.Size) -> Tensor:
+    """x, its batch dimensions those of the result or all one, contiguous; copied only where it is not so already."""
+    if x.shape[:-2].numel() not in (1, batch.numel()):
+        x = x.expand(*batch, *x.shape[-2:])
+    return x.contiguous()
+
+
+def queue(device: torch.device) -> Queue:
+    """Torch's current stream of a device and its caching allocator. Errors: RuntimeError as `numerics.device.queue_of`."""
+    if torch.version.hip is not None:
+        raise RuntimeError("this torch is built for ROCm, and numba-cuda is not: move the operands with .cpu()")
+    number = torch.cuda.current_device() if device.index is None else device.index
+    return queue_of(number, torch.cuda.current_stream(number).cuda_stream, partial(_zeros, number))
+
+
+def _zeros(number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+    return torch.zeros(shape, dtype=_TYPES[np.dtype(dtype)], device=torch.device("cuda", number))
+
+
+@contextmanager
+def _memory(name: str, asked: int, device: torch.device) -> Iterator[None]:
+    """Say what an operator asked for where torch's allocator has no more."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        free, whole = torch.cuda.mem_get_info(device)
+        raise torch.OutOfMemoryError(
+            f"{name} asks for {asked / 2**20:.1f} MiB for its result on {device}, and for as much as an operand that is"
+            f" not contiguous; {free / 2**20:.1f} of {whole / 2**20:.1f} MiB are free: give smaller batches, or move the"
+            " operands with .cpu()"
+        ) from error
