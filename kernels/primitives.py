@@ -73,6 +73,18 @@ def shift_left(typingctx: Any, bits: Any, count: Any) -> Any:
 
 
 @intrinsic
+def shift_right(typingctx: Any, bits: Any, count: Any) -> Any:
+    """bits >> count, likewise. Python's `>>` of uint32 is done in 64 bits, which not every compiler takes back."""
+    if bits not in _FLOAT_OF or count != bits:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.lshr(*arguments)
+
+    return bits(bits, count), generate
+
+
+@intrinsic
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """x*y + z with one rounding; all three of the same float type."""
     if x not in _WIDTH or y != x or z != x:

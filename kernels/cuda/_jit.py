@@ -37,7 +37,11 @@ def device(function: F) -> F:
 
     def called(*arguments: Any) -> Any:
         result = compiled(*arguments)
-        overload = compiled.overloads[tuple(numba.typeof(x) for x in arguments)]  # type: ignore[attr-defined]
+        overloads = compiled.overloads  # type: ignore[attr-defined]
+        if len(overloads) == 1:  # to ask for the types of all facts takes longer than the call
+            [overload] = overloads.values()
+        else:
+            overload = overloads[tuple(numba.typeof(x) for x in arguments)]
         return _typed(result, overload.signature.return_type)
 
     typed: Any = called
