@@ -17,6 +17,7 @@ from tests.cuda import ptx
 pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
+scan = pytest.importorskip("numerics.kernels.cuda.scan")
 
 SR, SIGNED = modes.SR, modes.SIGNED
 UNIFORM, SHIFTED = SR + modes.UNIFORM, SR + modes.SHIFTED
@@ -60,6 +61,7 @@ NARROW = {
     "fixed codes": lambda: elements(Quantizer(FixedFormat(8, 4)), True),
     "posit codes": lambda: elements(Quantizer(PositFormat(8)), True),
     "log": lambda: elements(Quantizer(LogFormat(4, 3))),
+    "scan": lambda: (scan.make_scan(0), types.void(LINE, LINE)),
     "chain fused": lambda: chain(SIGNED),
     "chain at once": lambda: chain(SIGNED + modes.ONCE),
     "chain general": lambda: chain(modes.RNE),
