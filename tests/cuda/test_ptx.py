@@ -17,6 +17,7 @@ from tests.cuda import ptx
 pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
+orders = pytest.importorskip("numerics.kernels.cuda.orders")
 scan = pytest.importorskip("numerics.kernels.cuda.scan")
 
 SR, SIGNED = modes.SR, modes.SIGNED
@@ -46,6 +47,14 @@ def chain(mode, product=NONE, outer=NONE, source=gemm.DETERMINISTIC, double=0):
     return kernel, types.void(stack, stack, stack, rows, types.int64, uint32[:, ::1], numbers)
 
 
+def ordered(make, mode, product=NONE, source=gemm.DETERMINISTIC):
+    stack = float32[:, :, ::1]
+    options = (types.int64, types.boolean) if make is orders.make_tree else ()
+    words, numbers = uint32[:, ::1], types.UniTuple(uint64, 6)
+    signature = types.void(stack, stack, stack, types.UniTuple(LINE, 3), *options, words, numbers)
+    return make(mode, product, 0, source, 0), signature
+
+
 def sr(fmt, bits):
     return Quantizer(fmt, Rounding.SR, random_bits=bits)
 
@@ -72,13 +81,16 @@ NARROW = {
     "chain blocks, general": lambda: chain(SR, NONE, SR, gemm.BLOCKS),
     "chain singly": lambda: chain(UNIFORM, UNIFORM, UNIFORM, gemm.SINGLY),
     "chain given": lambda: chain(SR, SR, SR, gemm.GIVEN),
+    "tree": lambda: ordered(orders.make_tree, SIGNED),
+    "tree singly": lambda: ordered(orders.make_tree, SR, SR, gemm.SINGLY),
+    "kahan": lambda: ordered(orders.make_kahan, modes.RTN, modes.RTN),
+    "kahan singly": lambda: ordered(orders.make_kahan, UNIFORM, NONE, gemm.SINGLY),
 }
 WIDE = {
     "binary16 of float64": lambda: elements(Quantizer(catalog.BINARY16), carrier=FLOAT64),
     "chain of float64": lambda: chain(modes.RTZ, NONE, NONE, gemm.DETERMINISTIC, 1),
 }
 KERNELS = {**NARROW, **WIDE}
-WITH_FLOATS = [name for name in KERNELS if name.startswith("chain")]
 
 
 @pytest.mark.parametrize("target", ptx.TARGETS)
@@ -88,7 +100,7 @@ def test_every_kernel(name, target, monkeypatch):
     assert f".target {target}" in code
     assert ptx.unrounded(code) == []
     assert ptx.local_memory(code) == []
-    if name in WITH_FLOATS:
+    if name.startswith("chain"):
         assert len(ptx.rounded(code)) >= gemm.OUTPUTS
     assert ptx.widened(code) == [] if name in NARROW else ptx.widened(code)
 
