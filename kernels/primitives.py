@@ -96,6 +96,50 @@ def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     return x(x, y, z), generate
 
 
+def _whole(name: str, nvvm_name: str) -> Any:
+    def typed(typingctx: Any, x: Any) -> Any:
+        if x not in _WIDTH:
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            width = arguments[0].type
+            letter = "f" if x == types.float32 else "d"
+            full = f"nvvm.{nvvm_name}.{letter}" if for_cuda(context) else f"{name}.f{_WIDTH[x]}"
+            kind = ir.FunctionType(width, (width,))
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{full}"), arguments)
+
+        return x(x), generate
+
+    return typed
+
+
+# numpy has functions for these, of which numba knows none for CUDA.
+
+
+@intrinsic
+def nearest_whole(typingctx: Any, x: Any) -> Any:
+    """The float nearest to x that is a whole number, ties to even."""
+    return _whole("rint", "round")(typingctx, x)
+
+
+@intrinsic
+def whole_above(typingctx: Any, x: Any) -> Any:
+    """The smallest whole number that is not below x."""
+    return _whole("ceil", "ceil")(typingctx, x)
+
+
+@intrinsic
+def whole_below(typingctx: Any, x: Any) -> Any:
+    """The largest whole number that is not above x."""
+    return _whole("floor", "floor")(typingctx, x)
+
+
+@intrinsic
+def whole_within(typingctx: Any, x: Any) -> Any:
+    """x without its fraction."""
+    return _whole("trunc", "trunc")(typingctx, x)
+
+
 @intrinsic
 def leading_zeros(typingctx: Any, bits: Any) -> Any:
     """Number of zero bits above the highest set bit of a uint32 or uint64; the width for 0."""

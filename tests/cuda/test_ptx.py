@@ -10,12 +10,14 @@ from numba import float32, float64, types, uint8, uint32, uint64
 from numerics import FixedFormat, LogFormat, Overflow, PositFormat, Quantizer, Rounding, catalog
 from numerics.kernels import elementwise as cpu
 from numerics.kernels import modes
+from numerics.kernels.fixed_gemm import CLAMPS, REPORTS, WRAPS
 from numerics.loops import elementwise_choice
 from numerics.parameters import FLOAT32, FLOAT64
 from tests.cuda import ptx
 
 pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
+fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
 orders = pytest.importorskip("numerics.kernels.cuda.orders")
 scan = pytest.importorskip("numerics.kernels.cuda.scan")
@@ -55,6 +57,14 @@ def ordered(make, mode, product=NONE, source=gemm.DETERMINISTIC):
     return make(mode, product, 0, source, 0), signature
 
 
+def on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
+    stack = float32[:, :, ::1]
+    grids, rows, numbers = (types.UniTuple(kind, n) for kind, n in ((float32[::1], 2), (LINE, 2), (uint64, 6)))
+    kernel = fixed.make_chain(*modes_and_rules, odd, source, 0)
+    words, firsts = uint32[:, ::1], types.int32[:, :, ::1]
+    return kernel, types.void(stack, stack, stack, grids, rows, types.int64, words, numbers, firsts)
+
+
 def sr(fmt, bits):
     return Quantizer(fmt, Rounding.SR, random_bits=bits)
 
@@ -85,6 +95,9 @@ NARROW = {
     "tree singly": lambda: ordered(orders.make_tree, SR, SR, gemm.SINGLY),
     "kahan": lambda: ordered(orders.make_kahan, modes.RTN, modes.RTN),
     "kahan singly": lambda: ordered(orders.make_kahan, UNIFORM, NONE, gemm.SINGLY),
+    "grid fused": lambda: on_grid(modes.RNE, CLAMPS, NONE, CLAMPS),
+    "grid odd": lambda: on_grid(modes.RNA, WRAPS, modes.RTN, REPORTS, odd=1),
+    "grid singly": lambda: on_grid(SR, CLAMPS, modes.SR_C, WRAPS, source=gemm.SINGLY),
 }
 WIDE = {
     "binary16 of float64": lambda: elements(Quantizer(catalog.BINARY16), carrier=FLOAT64),
