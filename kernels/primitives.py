@@ -117,25 +117,25 @@ def _whole(name: str, nvvm_name: str) -> Any:
 
 
 @intrinsic
-def nearest_whole(typingctx: Any, x: Any) -> Any:
+def rint(typingctx: Any, x: Any) -> Any:
     """The float nearest to x that is a whole number, ties to even."""
     return _whole("rint", "round")(typingctx, x)
 
 
 @intrinsic
-def whole_above(typingctx: Any, x: Any) -> Any:
+def ceil(typingctx: Any, x: Any) -> Any:
     """The smallest whole number that is not below x."""
     return _whole("ceil", "ceil")(typingctx, x)
 
 
 @intrinsic
-def whole_below(typingctx: Any, x: Any) -> Any:
+def floor(typingctx: Any, x: Any) -> Any:
     """The largest whole number that is not above x."""
     return _whole("floor", "floor")(typingctx, x)
 
 
 @intrinsic
-def whole_within(typingctx: Any, x: Any) -> Any:
+def trunc(typingctx: Any, x: Any) -> Any:
     """x without its fraction."""
     return _whole("trunc", "trunc")(typingctx, x)
 
