@@ -81,7 +81,7 @@ CASES = [(Quantizer(E4M3, mode, SATURATE), [i % 2 == 1]) for i, mode in enumerat
 ]
 
 
-@pytest.mark.parametrize(("q", "encodes"), CASES, ids=str)
+@pytest.mark.parametrize(("q", "encodes"), CASES, ids=[f"{q.fmt} {q.rounding.name}" for q, _ in CASES])
 def test_every_family_and_mode(q, encodes):
     check(q, encodes=encodes)
 
@@ -98,7 +98,7 @@ def test_any_number_of_elements(count):
     assert_same(launch(q, x, False)[0], q.quantize(x))
 
 
-@pytest.mark.parametrize(("mode", "bits"), zip(STOCHASTIC, DRAWN, strict=True), ids=str)
+@pytest.mark.parametrize(("mode", "bits"), list(zip(STOCHASTIC, DRAWN, strict=True)), ids=str)
 def test_given_and_drawn_words(mode, bits):
     q = Quantizer(E4M3, mode, SATURATE, bits)
     x = values()
