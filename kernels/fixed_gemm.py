@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ._jit import core, loop
 from .modes import NO_ROUNDING, RNA, RNE, RTN, RTO, RTP, RTZ, SR, SR_C, UNIFORM
-from .primitives import fma, from_bits, keep, uncounted, widest_vectors
+from .primitives import ceil, floor, fma, from_bits, keep, rint, trunc, uncounted, widest_vectors
 from .sums import fused_bits, sum_bits
 
 # Slots of the row of a grid and its limits, in the carrier's type. Of sums, the grid step is 1. Products are in steps of
@@ -45,18 +45,18 @@ def to_grid(x, threshold, mode, grid):
     if mode == NO_ROUNDING:
         return x
     if mode == RNE:
-        return np.rint(x)
+        return rint(x)
     if mode == RTP:
-        return np.ceil(x)
+        return ceil(x)
     if mode == RTN:
-        return np.floor(x)
-    below = np.trunc(x)
+        return floor(x)
+    below = trunc(x)
     if mode == RTZ:
         return below
     rest = abs(x - below)
     if mode == RTO:
         half = below * grid[HALF]
-        rises = (rest != 0) & (np.trunc(half) == half)
+        rises = (rest != 0) & (trunc(half) == half)
     else:
         rises = rest >= (grid[HALF] if mode == RNA else threshold)
     away = -grid[ONE] if x < 0 else grid[ONE]
@@ -67,7 +67,7 @@ def to_grid(x, threshold, mode, grid):
 def limited(x, rule, grid):
     """An integer under the overflow rule."""
     if rule == WRAPS:
-        return x - grid[SPAN] * np.floor((x - grid[LOWEST]) * grid[PER_SPAN])
+        return x - grid[SPAN] * floor((x - grid[LOWEST]) * grid[PER_SPAN])
     x = x if x > grid[LOWEST] else grid[LOWEST]
     return x if x < grid[HIGHEST] else grid[HIGHEST]
 

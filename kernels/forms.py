@@ -32,7 +32,7 @@ from .modes import (
     SMALLEST,
     UNIFORM,
 )
-from .primitives import from_bits, shift_left, to_bits
+from .primitives import from_bits, shift_left, shift_right, to_bits
 
 U32, U64 = np.uint32, np.uint64
 
@@ -47,7 +47,7 @@ def _make_uniform_magnitude(U, WIDTH):
         for SR_B and SR_C, not without mantissa bits.
         """
         drop = U(facts[DROP] & U(WIDTH - 1))  # a count that is known to be in range keeps the lanes narrow
-        step = U(ONE << drop)
+        step = shift_left(ONE, drop)
         low = U(step - ONE)
         kept = U(a & U(ZERO - step))
         if mode == RTZ:
@@ -55,17 +55,17 @@ def _make_uniform_magnitude(U, WIDTH):
         if mode == RTO:
             return U(kept | (step if kept != a else ZERO))
         if mode == RNE:
-            more = U(U(low + U(U(a >> drop) & ONE)) >> ONE)
+            more = shift_right(U(low + U(shift_right(a, drop) & ONE)), ONE)
         elif mode == RNA:
-            more = U(step >> ONE)
+            more = shift_right(step, ONE)
         elif mode == RTP:
             more = low if negative == ZERO else ZERO
         elif mode == RTN:
             more = low if negative != ZERO else ZERO
         elif WIDTH == 32:  # SR: the top `drop` bits of the word; what they leave of it cannot carry
-            more = U(U(word >> ONE) >> U(U(U(31) - drop) & U(31)))
+            more = shift_right(shift_right(word, ONE), U(U(U(31) - drop) & U(31)))
         else:
-            more = U(U(word << U(31)) >> U(U(U(63) - drop) & U(63)))
+            more = shift_right(shift_left(word, U(31)), U(U(U(63) - drop) & U(63)))
         return U(U(a + more) & U(ZERO - step))
 
     return uniform_magnitude
@@ -87,8 +87,8 @@ def _make_magic_magnitude(U, EXPONENT, TRAILING):
         a largest value whose exponent plus DROP stays in the carrier. The other modes correct the nearest neighbour,
         or its number of grid steps, which are the low bits of the sum.
         """
-        lowest = U(U(facts[EMIN] - U(OFFSET)) << T)
-        power = min(U(max(U(a & FIELD), lowest) + U(facts[DROP] << T)), HIGHEST)
+        lowest = shift_left(U(facts[EMIN] - U(OFFSET)), T)
+        power = min(U(max(U(a & FIELD), lowest) + shift_left(facts[DROP], T)), HIGHEST)
         x, shifter = from_bits(a), from_bits(power)
         shifted = x + shifter
         near = shifted - shifter
@@ -125,15 +125,15 @@ def shifted_magnitude32(a, word, facts):
     One binade of the format or many, the discarded fraction is a shift of the significand either way; the shifts mean
     what the vector instructions do, zero from 32 on.
     """
-    field = U32(a >> U32(23))
+    field = shift_right(a, U32(23))
     shift = U32(facts[DROP] + U32(max(field, U32(facts[EMIN] - U32(OFFSET))) - field))
     m = U32(U32(a & U32(0x7FFFFF)) | U32(0x800000))
     left, right = U32(U32(32) - shift), U32(shift - U32(32))
-    near, far = U32(m << U32(left & U32(31))), U32(m >> U32(right & U32(31)))
+    near, far = shift_left(m, U32(left & U32(31))), shift_right(m, U32(right & U32(31)))
     near, far = near if left < U32(32) else U32(0), far if right < U32(32) else U32(0)
     mask = facts[RANDOM_MASK]
     room = U32(U32(U32(near | far) & mask) ^ mask)  # not ~: an add with overflow would keep the loop from vectorising
-    step = U32(U32(1) << U32(shift & U32(31)))
+    step = shift_left(U32(1), U32(shift & U32(31)))
     down = U32(a & U32(U32(0) - step))
     inside = shift < U32(24)
     down, step = down if inside else U32(0), step if inside else facts[QUANTUM]
@@ -151,8 +151,8 @@ def _make_centred(U, EXPONENT, TRAILING, SIGN):
         """
         exponent = U(bits & FIELD)
         if not mode & UNIFORM:
-            exponent = max(exponent, U(U(facts[EMIN] - U(OFFSET)) << T))
-        shifter = from_bits(U(exponent + U(U(facts[DROP] << T) + HALF)))
+            exponent = max(exponent, shift_left(U(facts[EMIN] - U(OFFSET)), T))
+        shifter = from_bits(U(exponent + U(shift_left(facts[DROP], T) + HALF)))
         near = (from_bits(bits) + shifter) - shifter
         if not mode & UNIFORM:
             near = from_bits(U(to_bits(near) | U(bits & TOP)))
@@ -174,10 +174,10 @@ def _make_truncated(U, SIGNED_INT, EXPONENT, TRAILING, SIGN):
             mask = shift_left(ONES, facts[DROP])
             mask = mask if SIGNED_INT(bits & U(TOP - U(1))) >= SIGNED_INT(facts[SMALLEST]) else TOP
         else:
-            drop = U(facts[DROP] << T)
-            lowest = U(U(U(facts[EMIN] - U(OFFSET)) << T) + drop)
+            drop = shift_left(facts[DROP], T)
+            lowest = U(shift_left(U(facts[EMIN] - U(OFFSET)), T) + drop)
             below = max(SIGNED_INT(U(lowest - U(bits & FIELD))), SIGNED_INT(drop))
-            mask = shift_left(ONES, U(U(below) >> T))
+            mask = shift_left(ONES, shift_right(U(below), T))
             mask = mask if below < SIGNED_INT((TRAILING + 1) << TRAILING) else TOP
         return from_bits(U(bits & mask))
 
@@ -217,7 +217,7 @@ def _make_short_code(U, EXPONENT, SIGN, WIDTH):
         a = U(bits & U(TOP - ONE))
         shifter = facts[CODE_SHIFTER]
         small = U(to_bits(from_bits(a) + from_bits(shifter)) - shifter)
-        large = U(U(a >> U(facts[DROP] & COUNT)) - facts[CODE_BASE])
+        large = U(shift_right(a, U(facts[DROP] & COUNT)) - facts[CODE_BASE])
         magnitude = large if a >= facts[CODE_NORMAL] else small
         magnitude = magnitude if a != INF else facts[CODE_INFINITY]
         sign = facts[CODE_SIGN] if bits >= TOP else ZERO
@@ -242,11 +242,11 @@ def _make_direct_code(U, EXPONENT, SIGN, TRAILING, WIDTH):
         """
         sign = U(bits & TOP)
         a = U(bits ^ sign)
-        lowest = U(U(facts[EMIN] - U(OFFSET)) << T)
+        lowest = shift_left(U(facts[EMIN] - U(OFFSET)), T)
         exponent = max(U(a & INF), lowest)
-        power = min(U(exponent + U(facts[DROP] << T)), HIGHEST)
+        power = min(U(exponent + shift_left(facts[DROP], T)), HIGHEST)
         steps = U(to_bits(from_bits(a) + from_bits(power)) - power)
-        code = U(steps + U(U(exponent - lowest) >> U(facts[DROP] & COUNT)))
+        code = U(steps + shift_right(U(exponent - lowest), U(facts[DROP] & COUNT)))
         code = min(code, facts[OVER_CODE])  # what overflows has a larger code than the largest value
         code = U(code | (facts[CODE_SIGN] if sign != ZERO else ZERO))
         return code if a <= INF else facts[CODE_NAN]

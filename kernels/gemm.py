@@ -10,16 +10,14 @@ start <= n*M + i < stop. rows: the parameter rows of sums, products and the comb
 
 from collections import namedtuple
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._jit import by_literals, core, loop
 from .carrier import unpack
 from .modes import NO_ROUNDING, RANDOM_MASK, RANDOM_SHIFT
 from .philox import philox
-from .primitives import from_bits, keep, to_bits, uncounted, widest_vectors
+from .primitives import keep, uncounted, widest_vectors
 from .sums import stochastic
 from .tallies import add, multiply, multiply_add, settle
 
@@ -246,39 +244,3 @@ def make_chain(
         keep(held)
 
     return loop(chain)
-
-
-@loop
-def scan(x: NDArray[Any]) -> tuple[Any, Any, Any, Any]:
-    """What decides the exactness of products: OR of all significands, largest magnitude, lowest bit of all, any -0.
-
-    x: contiguous [n] bit patterns, uint32 or uint64. A largest magnitude from infinity's bits on tells of an element
-    that is not finite. The lowest bit counts in places above the carrier's smallest subnormal, plus one; it is above
-    every place if all elements are zero. Last, 1 if there is a negative zero.
-    """
-    widest_vectors()
-    one = x.dtype.type(1)
-    if x.itemsize == 4:
-        trailing, bias, fields = x.dtype.type(23), x.dtype.type(127), x.dtype.type(0xFF)
-    else:
-        trailing, bias, fields = x.dtype.type(52), x.dtype.type(1023), x.dtype.type(0x7FF)
-    hidden = x.dtype.type(one << trailing)
-    low = x.dtype.type(hidden - one)
-    top = x.dtype.type(one << x.dtype.type(8 * x.itemsize - 1))
-    number = x.dtype.type(x.dtype.type(bias + trailing) << trailing)  # an integer in these low bits is its own value
-    zero = x.dtype.type(0)
-    seen, largest, lowest, minus = zero, zero, x.dtype.type(x.dtype.type(fields + trailing) + one), zero
-    for i in range(x.size):
-        magnitude = x.dtype.type(x[i] & x.dtype.type(top - one))
-        field = x.dtype.type(magnitude >> trailing)
-        fraction = x.dtype.type(magnitude & low)
-        seen |= fraction
-        largest = max(largest, magnitude)
-        last = x.dtype.type(fraction & x.dtype.type(zero - fraction))
-        as_float = from_bits(x.dtype.type(last | number)) - from_bits(number)
-        place = x.dtype.type(x.dtype.type(to_bits(as_float) >> trailing) - bias)
-        place = place if fraction != zero else trailing
-        place = x.dtype.type(place + max(field, one))
-        lowest = min(lowest, place) if magnitude != zero else lowest
-        minus |= one if x[i] == top else zero
-    return seen, largest, lowest, minus

@@ -30,7 +30,7 @@ from .modes import (
     SMALLEST,
     SR,
 )
-from .primitives import from_bits, to_bits
+from .primitives import from_bits, shift_left, shift_right, to_bits
 from .rounding import round_up32, round_up64
 
 U32, U64 = np.uint32, np.uint64
@@ -38,22 +38,22 @@ U32, U64 = np.uint32, np.uint64
 
 def _fraction32(m, shift):
     """The low `shift` bits of m < 2^24 as a fraction of 2^shift; shift <= 57, beyond which every rounding agrees."""
-    near = U32(m << U32(U32(U32(32) - shift) & U32(31)))
+    near = shift_left(m, U32(U32(U32(32) - shift) & U32(31)))
     near = near if shift != U32(0) else U32(0)
-    far = U32(m >> U32(shift & U32(31)))
-    cut_off = U32(m << U32(U32(U32(64) - shift) & U32(31)))
+    far = shift_right(m, U32(shift & U32(31)))
+    cut_off = shift_left(m, U32(U32(U32(64) - shift) & U32(31)))
     short = shift <= U32(32)
     return (near if short else far), (U32(0) if short else cut_off)
 
 
 def _fraction64(m, shift):
     """The same for m < 2^53, shift <= 100; the lowest bit of the second word also stands for what is cut off."""
-    near = U64(m << U64(U64(U64(64) - shift) & U64(63)))
+    near = shift_left(m, U64(U64(U64(64) - shift) & U64(63)))
     near = near if shift != U64(0) else U64(0)
-    cut_off = U64(m << U64(U64(U64(128) - shift) & U64(63)))
-    far = U64(U64(m >> U64(shift & U64(63))) | (U64(1) if cut_off != U64(0) else U64(0)))
+    cut_off = shift_left(m, U64(U64(U64(128) - shift) & U64(63)))
+    far = U64(shift_right(m, U64(shift & U64(63))) | (U64(1) if cut_off != U64(0) else U64(0)))
     f = near if shift <= U64(64) else far
-    return U64(f >> U64(32)), U64(f & U64(0xFFFFFFFF))
+    return shift_right(f, U64(32)), U64(f & U64(0xFFFFFFFF))
 
 
 fraction32, fraction64 = core(_fraction32), core(_fraction64)
@@ -70,7 +70,7 @@ def _make_lift(U, F, TRAILING, BIAS, WIDTH):
         vectors. Without meaning for other bits.
         """
         as_number = from_bits(U(a | FIELD)) - POWER
-        return U(U(ORIGIN - U(to_bits(as_number) >> T)) & COUNT)
+        return U(U(ORIGIN - shift_right(to_bits(as_number), T)) & COUNT)
 
     return lift
 
@@ -91,7 +91,7 @@ def _make_round_magnitude(U, WIDTH, TRAILING, FAR, fraction_of, round_up, lift):
         smallest normal). The result may be the carrier's infinity; the caller compares it with the largest value.
         Both outcomes are computed and one is selected: a branch would keep the loop from being vectorised.
         """
-        field = U(a >> T)
+        field = shift_right(a, T)
         normal = field != ZERO
         biased = U(START + (field if normal else ONE))
         m = U(U(a & LOW) | (HIDDEN if normal else ZERO))
@@ -99,13 +99,13 @@ def _make_round_magnitude(U, WIDTH, TRAILING, FAR, fraction_of, round_up, lift):
         if normalise:
             lifted = lift(a)
             lifted = ZERO if normal else lifted
-            m = U(m << lifted)
+            m = shift_left(m, lifted)
             biased = U(biased - lifted)
         bottom = max(biased, facts[EMIN])
         distance = U(facts[DROP] + U(bottom - biased))
         # Discarded parts below a quarter ulp are all alike, except to random words.
         shift = min(distance, NEAR_LIMIT if mode < SR else FAR_LIMIT)
-        kept = U(m >> U(shift & COUNT))
+        kept = shift_right(m, U(shift & COUNT))
         kept = kept if shift < LANE else ZERO
         odd = U(U(kept + U(U(bottom - facts[PARITY_EMIN]) & facts[PARITY])) & ONE)
         fraction, rest = fraction_of(m, shift)
@@ -113,8 +113,8 @@ def _make_round_magnitude(U, WIDTH, TRAILING, FAR, fraction_of, round_up, lift):
         # Back in the carrier's own bits the grid step is 2^cut, or, from one half of the quantum down, the quantum.
         cut = max(distance, lifted) - lifted
         step = U(U(cut) & COUNT)
-        down = U(U(a >> step) << step)
-        above = U(down + U(ONE << step))
+        down = shift_left(shift_right(a, step), step)
+        above = U(down + shift_left(ONE, step))
         on_bits = U(cut) <= T
         down = down if on_bits else ZERO
         above = above if on_bits else facts[QUANTUM]
@@ -156,17 +156,17 @@ def _make_code(U, TRAILING, EXPONENT, SIGN, LANE, lift):
     def code(bits, facts):
         """Codepoint of a value that is on the grid of `facts` (the bits that `finish` returned)."""
         a = U(bits & U(TOP - ONE))
-        field = U(a >> T)
+        field = shift_right(a, T)
         normal = field != ZERO
         lifted = lift(a)
         lifted = ZERO if normal else lifted
-        m = U(U(U(a & LOW) | (HIDDEN if normal else ZERO)) << lifted)
+        m = shift_left(U(U(a & LOW) | (HIDDEN if normal else ZERO)), lifted)
         biased = U(U(START + (field if normal else ONE)) - lifted)
         bottom = max(biased, facts[CODE_EMIN])
         shift = U(facts[DROP] + U(bottom - biased))
-        kept = U(m >> U(shift & COUNT))
+        kept = shift_right(m, U(shift & COUNT))
         kept = kept if shift <= COUNT else ZERO
-        steps = U(U(bottom - facts[CODE_EMIN]) << facts[CODE_MANTISSA])
+        steps = shift_left(U(bottom - facts[CODE_EMIN]), facts[CODE_MANTISSA])
         offset = facts[CODE_OFFSET] if a != ZERO else ZERO
         magnitude = U(U(steps + kept) - offset)
         magnitude = magnitude if a != INF else facts[CODE_INFINITY]

@@ -16,6 +16,7 @@ from numba.extending import overload
 from ._jit import SCALAR, core
 from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_value, unpack, unpack_row
 from .modes import CODE_SIGN, DROP, LARGEST, RANDOM_MASK, SAW_NAN, SAW_OVERFLOW, SMALLEST, SR
+from .primitives import multiply_high, shift_left, shift_right
 from .rounding import round_up32, round_up64
 
 U32, U64 = np.uint32, np.uint64
@@ -48,7 +49,7 @@ def _make_split(U, TRAILING, BIAS):
         """(string of bits, at least 1?, regime bits beyond two, bits cut off) of a magnitude within the range."""
         string = U(a + HIDDEN)
         above = string >= UNITY
-        beyond = U(U(U(string >> BODY) ^ (ZERO if above else SCALES)) & SCALES)
+        beyond = U(U(shift_right(string, BODY) ^ (ZERO if above else SCALES)) & SCALES)
         return string, above, beyond, U(grid[DROP] + beyond)
 
     return split
@@ -60,7 +61,7 @@ split32, split64 = core(_make_split(U32, 23, 127)), core(_make_split(U64, 52, 10
 @core
 def words32(string, cut):
     """The lowest `cut` bits, at most 31, as the rounder's two words."""
-    fraction = U32(string << U32(U32(U32(32) - cut) & U32(31)))
+    fraction = shift_left(string, U32(U32(U32(32) - cut) & U32(31)))
     return (fraction if cut != U32(0) else U32(0)), U32(0)
 
 
@@ -80,7 +81,7 @@ def words64(string, cut):
 def divide32(n, three):
     """(quotient, remainder) of n < 15 * 2^23 by 3 or 15."""
     reciprocal = U32(1431655766) if three else U32(286331154)
-    q = U32(U64(U64(n) * U64(reciprocal)) >> U64(32))
+    q = multiply_high(n, reciprocal)
     return q, U32(n - U32(q * (U32(3) if three else U32(15))))
 
 
@@ -112,16 +113,16 @@ def _make_linear(U, TRAILING, divide):
         remainder's binary expansion has a period of four bits and never ends, so the lowest bits of the second word,
         which come from it, also say that something lies below them.
         """
-        lift = U(U(string >> T) & (ONE if one_left else THREE))
-        n = U(U(U(U(string & LOW) | HIDDEN) << lift) - HIDDEN)
+        lift = U(shift_right(string, T) & (ONE if one_left else THREE))
+        n = U(shift_left(U(U(string & LOW) | HIDDEN), lift) - HIDDEN)
         q, t = divide(n, one_left)
         period = U(t * (THIRD if one_left else FIFTEENTH))
         if wide:
             fraction = U(q >> U(TRAILING - 32))
             rest = U(U(U(q << U(64 - TRAILING)) & U(0xFFFFFFFF)) | U(period >> U(TRAILING - 32)))
         else:
-            fraction = U(U(q << U(32 - TRAILING)) | U(period >> T))
-            rest = U(U(period << U(32 - TRAILING)) | U(period >> T))
+            fraction = U(shift_left(q, U(32 - TRAILING)) | shift_right(period, T))
+            rest = U(shift_left(period, U(32 - TRAILING)) | shift_right(period, T))
         return fraction, rest
 
     return linear
@@ -142,7 +143,7 @@ def _make_posit_bits(U, WIDTH, TRAILING, QUIET, split, words, linear, round_up):
         a = U(bits ^ sign)
         string, above, _, drop = split(a, grid)
         cut = U(drop & COUNT)
-        kept = U(string >> cut)
+        kept = shift_right(string, cut)
         # Where no exponent bit is left the code ends in the bit that closes the regime.
         closing = ZERO if above else ONE
         odd = closing if drop == BODY else U(kept & ONE)
@@ -152,7 +153,7 @@ def _make_posit_bits(U, WIDTH, TRAILING, QUIET, split, words, linear, round_up):
             fraction = fraction_linear if drop > T else fraction
             rest = rest_linear if drop > T else rest
         up = round_up(mode, ONE if sign != ZERO else ZERO, odd, fraction, rest, U(word), grid[RANDOM_MASK])
-        r = U(U(U(kept + up) << cut) - HIDDEN)
+        r = U(shift_left(U(kept + up), cut) - HIDDEN)
         r = r if a > grid[SMALLEST] else grid[SMALLEST]
         r = r if a < grid[LARGEST] else grid[LARGEST]
         signed = U(r | sign) if a != ZERO else ZERO
@@ -185,9 +186,9 @@ def _make_code(U, WIDTH, TRAILING, split):
         left = U(
             U(BODY + ONE) - drop
         )  # bits behind the run: the closing one and what is kept; none in the largest value
-        run = U(U(ONE << U(U(beyond + ONE) & COUNT)) - ONE)
-        regime = U(run << U(left & COUNT)) if above else U(ONE << U(U(left - ONE) & COUNT))
-        c = U(regime | U(U(string & STRING) >> U(drop & COUNT)))
+        run = U(shift_left(ONE, U(U(beyond + ONE) & COUNT)) - ONE)
+        regime = shift_left(run, U(left & COUNT)) if above else shift_left(ONE, U(U(left - ONE) & COUNT))
+        c = U(regime | shift_right(U(string & STRING), U(drop & COUNT)))
         c = c if a != ZERO else ZERO
         nar = grid[CODE_SIGN]
         c = U(U(ZERO - c) & U(nar | U(nar - ONE))) if sign != ZERO else c

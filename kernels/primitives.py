@@ -73,6 +73,18 @@ def shift_left(typingctx: Any, bits: Any, count: Any) -> Any:
 
 
 @intrinsic
+def shift_right(typingctx: Any, bits: Any, count: Any) -> Any:
+    """bits >> count, likewise. Python's `>>` of uint32 is done in 64 bits, which not every compiler takes back."""
+    if bits not in _FLOAT_OF or count != bits:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.lshr(*arguments)
+
+    return bits(bits, count), generate
+
+
+@intrinsic
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """x*y + z with one rounding; all three of the same float type."""
     if x not in _WIDTH or y != x or z != x:
@@ -82,6 +94,50 @@ def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
         return builder.fma(*arguments)
 
     return x(x, y, z), generate
+
+
+def _whole(name: str, nvvm_name: str) -> Any:
+    def typed(typingctx: Any, x: Any) -> Any:
+        if x not in _WIDTH:
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            width = arguments[0].type
+            letter = "f" if x == types.float32 else "d"
+            full = f"nvvm.{nvvm_name}.{letter}" if for_cuda(context) else f"{name}.f{_WIDTH[x]}"
+            kind = ir.FunctionType(width, (width,))
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{full}"), arguments)
+
+        return x(x), generate
+
+    return typed
+
+
+# numpy has functions for these, of which numba knows none for CUDA.
+
+
+@intrinsic
+def rint(typingctx: Any, x: Any) -> Any:
+    """The float nearest to x that is a whole number, ties to even."""
+    return _whole("rint", "round")(typingctx, x)
+
+
+@intrinsic
+def ceil(typingctx: Any, x: Any) -> Any:
+    """The smallest whole number that is not below x."""
+    return _whole("ceil", "ceil")(typingctx, x)
+
+
+@intrinsic
+def floor(typingctx: Any, x: Any) -> Any:
+    """The largest whole number that is not above x."""
+    return _whole("floor", "floor")(typingctx, x)
+
+
+@intrinsic
+def trunc(typingctx: Any, x: Any) -> Any:
+    """x without its fraction."""
+    return _whole("trunc", "trunc")(typingctx, x)
 
 
 @intrinsic

@@ -9,6 +9,7 @@ import numpy as np
 
 from ._jit import core
 from .modes import RNA, RNE, RTN, RTO, RTP, RTZ, SR, SR_B, SR_C
+from .primitives import shift_right
 
 
 def make_round_up(U):
@@ -41,7 +42,7 @@ def make_round_up(U):
         if mode == SR:
             return ONE if word > room else ZERO
         unit = U(U(ONES - mask) + ONE)  # 2^(32-r)
-        half_unit = U(unit >> ONE)  # 0 where r = 32: the next bit is then the first of `rest`
+        half_unit = shift_right(unit, ONE)  # 0 where r = 32: the next bit is then the first of `rest`
         below = U(fraction & U(ONES - mask))
         all_bits = mask == ONES
         next_bit = rest >= HALF if all_bits else below >= half_unit

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import gemm
+from .kernels.scan import scan
 from .parameters import carrier_of
 from .words import random_words
 
@@ -23,7 +23,7 @@ class Facts(NamedTuple):
 def facts(x: NDArray[Any], label: str) -> Facts:
     """Facts of a float array of any layout. Errors: ValueError naming the first element that is not finite."""
     carrier = carrier_of(x.dtype)
-    seen, most, last, minus = (int(v) for v in gemm.scan(x.ravel(order="K").view(carrier.unsigned)))
+    seen, most, last, minus = (int(v) for v in scan(x.ravel(order="K").view(carrier.unsigned)))
     trailing = carrier.precision - 1
     if most >= carrier.bits(float("inf")):
         where = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)

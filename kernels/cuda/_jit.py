@@ -6,7 +6,7 @@ body is Python and the cores are the CPU's.
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba import cuda, types
@@ -31,17 +31,20 @@ def kernel(function: F) -> F:
 
 def device(function: F) -> F:
     """A core that a kernel's body calls. In the simulator its results keep their types: Python has one float, one int."""
-    compiled = function if hasattr(function, "py_func") else core(function)
+    compiled: Any = function if hasattr(function, "py_func") else core(function)
     if not SIMULATED:
-        return compiled
+        return cast(F, compiled)
 
     def called(*arguments: Any) -> Any:
         result = compiled(*arguments)
-        overload = compiled.overloads[tuple(numba.typeof(x) for x in arguments)]  # type: ignore[attr-defined]
+        overloads = compiled.overloads
+        if len(overloads) == 1:  # to ask for the types of all facts takes longer than the call
+            [overload] = overloads.values()
+        else:
+            overload = overloads[tuple(numba.typeof(x) for x in arguments)]
         return _typed(result, overload.signature.return_type)
 
-    typed: Any = called
-    return typed
+    return cast(F, called)
 
 
 def _typed(value: Any, kind: Any) -> Any:

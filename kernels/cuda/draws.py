@@ -1,9 +1,12 @@
 """Random words of a product's roundings by the word map of `..philox`: a block at a time, or each for itself."""
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from .._jit import core
-from ..gemm import place_of, unit_bits_of
+from ..gemm import DETERMINISTIC, GIVEN, place_of, unit_bits_of
 from ..modes import RANDOM_MASK, RANDOM_SHIFT
 from ..philox import philox32
 from ..primitives import shift_left
@@ -32,9 +35,15 @@ def _picked(w0, w1, w2, w3, place, facts):
     return U32(shift_left(low if word < U32(2) else high, left) & U32(facts[RANDOM_MASK]))
 
 
+@core
 def _word_at(element, numbers, facts):
     w0, w1, w2, w3 = _block(element, numbers, facts)
     return _picked(w0, w1, w2, w3, _place(element, facts), facts)
+
+
+@core
+def _lifted(word, facts):
+    return shift_left(U32(word), U32(U32(facts[RANDOM_SHIFT]) & U32(31)))
 
 
 def _begins(step, facts):
@@ -55,4 +64,17 @@ picked = device(_picked)  # (four words, place, facts): the word, aligned to the
 word_at = device(_word_at)  # (element, numbers, facts): the word of an element, drawn for it alone
 element_of = device(_element)  # (numbers, batch, i, j, rows, columns): the element of the first rounding of an output
 plus = device(lambda element, step: U64(element + U64(step)))
-lifted = device(lambda word, facts: U32(shift_left(U32(word), U32(U32(facts[RANDOM_SHIFT]) & U32(31)))))
+lifted = device(_lifted)  # (word that is given, facts): the word, aligned to the top
+
+
+@cache
+def make_word(source: int) -> Any:
+    """(word that is given, first element of the output, step, numbers, facts) -> the word, aligned to the top, or 0.
+
+    For kernels of which a thread has one output.
+    """
+    if source == DETERMINISTIC:
+        return device(lambda given, first, step, numbers, facts: U32(0))
+    if source == GIVEN:
+        return device(lambda given, first, step, numbers, facts: _lifted(given, facts))
+    return device(lambda given, first, step, numbers, facts: _word_at(U64(first + U64(step)), numbers, facts))

@@ -10,17 +10,18 @@ from ..carrier import grid_of, unpack
 from ..elementwise import DRAWN_1, DRAWN_2, DRAWN_4, GIVEN, element
 from ..modes import RANDOM_MASK, RANDOM_SHIFT
 from ..philox import philox32
-from ._jit import device, kernel
+from ..primitives import shift_left
+from ._jit import SIMULATED, device, kernel
 
 U32, U64, I64 = np.uint32, np.uint64, np.int64
-THREADS = 256  # of a block
+THREADS = 32 if SIMULATED else 256  # of a block
 EACH = 4  # elements of a thread whose loads are under way together
 LINE = THREADS + 8  # words of a tile, those of one place in their blocks: eight more keep reads off each other's banks
 WORDS = 4 * LINE
 _UNIT_BITS = {DRAWN_4: 2, DRAWN_2: 3, DRAWN_1: 4}  # log2 of the elements that share a block of Philox
 
 facts_of = device(lambda row: unpack(row))
-aligned = device(lambda word, facts: U32(word << U32(grid_of(facts)[RANDOM_SHIFT] & U32(31))))
+aligned = device(lambda word, facts: shift_left(word, U32(grid_of(facts)[RANDOM_SHIFT] & U32(31))))
 merged = device(lambda seen, met: U32(seen | met))
 
 
@@ -85,7 +86,7 @@ def make_draw(source: int) -> Any:
     def word_of(word, unit, facts):
         within = U32(U32(unit) & U32((1 << per_word) - 1))
         left = U32(U32(32) - U32(U32(within + U32(1)) << U32(5 - per_word)))
-        return U32(U32(word << U32(left & U32(31))) & U32(grid_of(facts)[RANDOM_MASK]))
+        return U32(shift_left(word, U32(left & U32(31))) & U32(grid_of(facts)[RANDOM_MASK]))
 
     return device(block), device(place), device(word_of)
 

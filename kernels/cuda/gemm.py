@@ -20,6 +20,7 @@ from .steps import facts_of, make_add, make_fused, make_multiply
 U32 = np.uint32
 SIDE = 2 if SIMULATED else 16  # threads along each side of a block
 EACH = 2 if SIMULATED else 4  # rows and columns of a thread
+THREADS = SIDE * SIDE
 TILE = SIDE * EACH  # outputs along each side of a block's tile
 DEPTH = 4 if SIMULATED else 16  # products of a panel
 OUTPUTS = EACH * EACH
@@ -40,7 +41,11 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
     of_sums = source if stochastic(mode) else DETERMINISTIC
     of_products = source if not exact and stochastic(product_mode) else DETERMINISTIC
     of_outer = source if not unbroken and stochastic(outer_mode) else DETERMINISTIC
-    by_blocks = of_sums == BLOCKS
+    by_blocks, drawn_outer = of_sums == BLOCKS, of_outer not in (DETERMINISTIC, GIVEN)
+    # Words that are drawn singly wait in shared memory: with so much code in between, the loops over a thread's outputs
+    # would not be unrolled, and its accumulators would not be registers.
+    product_slots = THREADS * OUTPUTS if of_sums == SINGLY or drawn_outer else 0  # those of sums are the first
+    slots = max(1, product_slots + (THREADS * OUTPUTS if of_products == SINGLY else 0))
 
     def chain(a, b, total, rows, chunk, words, numbers):
         """total[n, i, j] = chain of a[n, i, :] against b[n, :, j] from total's own value.
@@ -56,6 +61,8 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
         inner, whole = cuda.local.array(OUTPUTS, kind), cuda.local.array(OUTPUTS, kind)
         ys, xs = cuda.local.array(EACH, kind), cuda.local.array(EACH, kind)
         drawn = cuda.local.array(WORDS if by_blocks else 1, np.uint32)
+        chosen = cuda.local.array(OUTPUTS if by_blocks else 1, np.uint32)
+        held = cuda.shared.array(slots, np.uint32)
         tx, ty, n = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.z
         height, width, depth = total.shape[1], total.shape[2], a.shape[2]
         na, nb = (n if a.shape[0] > 1 else 0), (n if b.shape[0] > 1 else 0)
@@ -71,7 +78,7 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
         outer_step = steps * depth
         for k0 in range(0, depth, DEPTH):
             cuda.syncthreads()
-            for e in range(thread, DEPTH * TILE, SIDE * SIDE):
+            for e in range(thread, DEPTH * TILE, THREADS):
                 # Of a, threads go along k, of b along the columns: as the arrays lie in memory.
                 k, i = e % DEPTH, e // DEPTH
                 inside = k0 + k < depth and i0 + i < height
@@ -95,33 +102,48 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
                                 w0, w1, w2, w3 = block(plus(first, step), numbers, how)
                                 drawn[o], drawn[o + 1], drawn[o + 2], drawn[o + 3] = w0, w1, w2, w3
                     at = place(sum_step, how)
+                    for o in range(OUTPUTS):
+                        q = 4 * o
+                        chosen[o] = picked(drawn[q], drawn[q + 1], drawn[q + 2], drawn[q + 3], at, how)
+                if of_sums == SINGLY or of_products == SINGLY:
+                    for o in range(OUTPUTS):
+                        i, j = i0 + ty + o // EACH * SIDE, j0 + tx + o % EACH * SIDE
+                        first = element_of(numbers, n, i, j, height, width)
+                        if of_sums == SINGLY:
+                            held[o * THREADS + thread] = word_at(plus(first, sum_step), numbers, how)
+                        if of_products == SINGLY:
+                            held[product_slots + o * THREADS + thread] = word_at(
+                                plus(first, step), numbers, how_products
+                            )
                 for r in range(EACH):
                     for c in range(EACH):
                         o = r * EACH + c
                         word, product_word = U32(0), U32(0)
                         i, j = min(i0 + ty + r * SIDE, height - 1), min(j0 + tx + c * SIDE, width - 1)
                         if by_blocks:
-                            q = 4 * o
-                            word = picked(drawn[q], drawn[q + 1], drawn[q + 2], drawn[q + 3], at, how)
+                            word = chosen[o]
                         elif of_sums == GIVEN:
                             word = lifted(words[(n * height + i) * width + j, sum_step], how)
                         elif of_sums == SINGLY:
-                            first = element_of(numbers, n, i, j, height, width)
-                            word = word_at(plus(first, sum_step), numbers, how)
+                            word = held[o * THREADS + thread]
                         if exact:
                             inner[o] = fused(inner[o], ys[r], xs[c], word, how)
                         else:
                             if of_products == GIVEN:
                                 product_word = lifted(words[(n * height + i) * width + j, step], how_products)
                             elif of_products == SINGLY:
-                                first = element_of(numbers, n, i, j, height, width)
-                                product_word = word_at(plus(first, step), numbers, how_products)
+                                product_word = held[product_slots + o * THREADS + thread]
                             product = multiply(ys[r], xs[c], product_word, how_products)
                             inner[o] = add(inner[o], product, word, how)
                 if not unbroken:
                     left_in_chunk -= 1
                     if left_in_chunk == 0 or k0 + k + 1 == depth:
                         left_in_chunk = chunk
+                        if drawn_outer:
+                            for o in range(OUTPUTS):
+                                i, j = i0 + ty + o // EACH * SIDE, j0 + tx + o % EACH * SIDE
+                                first = element_of(numbers, n, i, j, height, width)
+                                held[o * THREADS + thread] = word_at(plus(first, outer_step), numbers, how_outer)
                         for r in range(EACH):
                             for c in range(EACH):
                                 o = r * EACH + c
@@ -129,9 +151,8 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
                                 word = U32(0)
                                 if of_outer == GIVEN:
                                     word = lifted(words[(n * height + i) * width + j, outer_step], how_outer)
-                                elif of_outer != DETERMINISTIC:
-                                    first = element_of(numbers, n, i, j, height, width)
-                                    word = word_at(plus(first, outer_step), numbers, how_outer)
+                                elif drawn_outer:
+                                    word = held[o * THREADS + thread]
                                 whole[o] = combine(whole[o], inner[o], word, how_outer)
                                 inner[o] = kind(0)
                         outer_step += 1

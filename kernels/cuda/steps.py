@@ -38,6 +38,12 @@ def make_add(mode: int, normalise: int) -> Any:
 
 
 @cache
+def make_subtract(mode: int, normalise: int) -> Any:
+    """(x, y, word, facts) -> x - y, rounded once."""
+    return device(lambda x, y, word, facts: to_format(sum_bits(x, -y, mode), word, mode, normalise, facts))
+
+
+@cache
 def make_multiply(mode: int, normalise: int) -> Any:
     """(x, y, word, facts) -> x * y, exact in the carrier and then rounded, unless the mode is NO_ROUNDING."""
     if mode == NO_ROUNDING:

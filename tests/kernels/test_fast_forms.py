@@ -9,7 +9,7 @@ import pytest
 
 from numerics import FloatFormat, Overflow, Rounding, catalog, parse_format, reference
 from numerics.kernels import modes
-from numerics.kernels.carrier import quantize_bits, store, store_direct, unpack
+from numerics.kernels.carrier import quantize_bits, shown, shown_direct, unpack
 from numerics.kernels.primitives import to_bits
 from numerics.kernels.sums import sum_bits, to_format
 from numerics.parameters import FLOAT32, FLOAT64, direct_code, fast_form, parameter_row, plain_end, stochastic_form
@@ -290,9 +290,9 @@ def coding_loop(mode):
         facts = unpack(row)
         for i in range(x.size):
             if mode & modes.DIRECT_CODE:
-                store_direct(out, i, x[i], facts)
+                out[i] = shown_direct(out[i], x[i], facts)
             else:
-                store(out, i, quantize_bits(x[i], np.uint32(0), mode, 1, facts), facts)
+                out[i] = shown(out[i], quantize_bits(x[i], np.uint32(0), mode, 1, facts), facts)
 
     return loop
 

@@ -1,0 +1,42 @@
+"""The facts of an operand by the CUDA kernel, run in the simulator: the CPU's, for drawn arrays."""
+
+import numpy as np
+import pytest
+
+from numerics.kernels import scan as cpu
+from numerics.kernels.cuda import scan
+from numerics.kernels.cuda._jit import SIMULATED
+
+assert SIMULATED
+
+
+def found_by_the_kernel(x, blocks):
+    bits = x.view(np.dtype(f"u{x.itemsize}"))
+    found = np.array(cpu.scan(bits[:0]), bits.dtype)
+    scan.make_scan(int(x.itemsize == 8))[blocks, scan.THREADS](bits, found)
+    return tuple(found.tolist()), tuple(int(v) for v in cpu.scan(bits))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 200])
+def test_drawn_arrays(dtype, count):
+    rng = np.random.default_rng(count)
+    whole = np.ldexp(rng.integers(-999, 999, count).astype(dtype), rng.integers(-30, 30, count)).astype(dtype)
+    tiny = (rng.integers(0, 1 << 20, count) * np.finfo(dtype).smallest_subnormal).astype(dtype)
+    some = np.where(rng.random(count) < 0.3, dtype(-0.0), whole).astype(dtype)
+    seen = set()
+    for x in (whole, tiny, some, np.zeros(count, dtype), -np.zeros(count, dtype)):
+        found, wanted = found_by_the_kernel(x, 3)
+        assert found == wanted
+        seen.add(found)
+    assert len(seen) >= 4
+
+
+@pytest.mark.parametrize("place", [0, 63, 99])
+def test_one_element_among_many(place):
+    """The largest, the lowest bit, the only -0 and the only infinity, wherever they are."""
+    for value in (2.0**100, 2.0**-140, -0.0, np.inf, np.nan):
+        x = np.ones(100, np.float32)
+        x[place] = value
+        found, wanted = found_by_the_kernel(x, 2)
+        assert found == wanted != found_by_the_kernel(np.ones(100, np.float32), 2)[0]

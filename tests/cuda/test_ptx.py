@@ -1,0 +1,140 @@
+"""What NVVM makes of the CUDA kernels, without a device: nothing to fuse, nothing wider than it must be, no local memory."""
+
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+from numba import float32, float64, types, uint8, uint32, uint64
+
+from numerics import FixedFormat, LogFormat, Overflow, PositFormat, Quantizer, Rounding, catalog
+from numerics.kernels import elementwise as cpu
+from numerics.kernels import modes
+from numerics.kernels.fixed_gemm import CLAMPS, REPORTS, WRAPS
+from numerics.loops import elementwise_choice
+from numerics.parameters import FLOAT32, FLOAT64
+from tests.cuda import ptx
+
+pytest.importorskip("numba.cuda")
+elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
+fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
+gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
+orders = pytest.importorskip("numerics.kernels.cuda.orders")
+scan = pytest.importorskip("numerics.kernels.cuda.scan")
+
+SR, SIGNED = modes.SR, modes.SIGNED
+UNIFORM, SHIFTED = SR + modes.UNIFORM, SR + modes.SHIFTED
+TRUNCATE = modes.RTZ + modes.UNIFORM + SIGNED
+NONE = modes.NO_ROUNDING
+LINE = uint32[::1]
+
+
+def elements(q, codes=False, source=cpu.DETERMINISTIC, carrier=FLOAT32):
+    """The kernel of a call, and its signature."""
+    choice = elementwise_choice(q.fmt, q.rounding, q.overflow, q.random_bits, carrier, codes)
+    scalar = float32 if carrier is FLOAT32 else float64
+    out, row = uint8 if codes else scalar, numba.typeof((choice.row,))
+    constants = choice.mode, choice.normalise, source, choice.errors
+    start = scalar[::1], out[::1], out, row
+    if source in (cpu.DETERMINISTIC, cpu.GIVEN):
+        return elementwise.make_quantize(*constants), types.void(*start, LINE, LINE)
+    return elementwise.make_stochastic(*constants), types.void(*start, uint64, uint64, uint64, LINE)
+
+
+def chain(mode, product=NONE, outer=NONE, source=gemm.DETERMINISTIC, double=0):
+    scalar, row = (float64, uint64) if double else (float32, uint32)
+    stack = scalar[:, :, ::1]
+    rows, numbers = types.UniTuple(row[::1], 3), types.UniTuple(uint64, 6)
+    kernel = gemm.make_chain(mode, product, outer, 0, source, double)
+    return kernel, types.void(stack, stack, stack, rows, types.int64, uint32[:, ::1], numbers)
+
+
+def ordered(make, mode, product=NONE, source=gemm.DETERMINISTIC):
+    stack = float32[:, :, ::1]
+    options = (types.int64, types.boolean) if make is orders.make_tree else ()
+    words, numbers = uint32[:, ::1], types.UniTuple(uint64, 6)
+    signature = types.void(stack, stack, stack, types.UniTuple(LINE, 3), *options, words, numbers)
+    return make(mode, product, 0, source, 0), signature
+
+
+def on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
+    stack = float32[:, :, ::1]
+    grids, rows, numbers = (types.UniTuple(kind, n) for kind, n in ((float32[::1], 2), (LINE, 2), (uint64, 6)))
+    kernel = fixed.make_chain(*modes_and_rules, odd, source, 0)
+    words, firsts = uint32[:, ::1], types.int32[:, :, ::1]
+    return kernel, types.void(stack, stack, stack, grids, rows, types.int64, words, numbers, firsts)
+
+
+def sr(fmt, bits):
+    return Quantizer(fmt, Rounding.SR, random_bits=bits)
+
+
+NARROW = {
+    "e4m3": lambda: elements(Quantizer(catalog.E4M3)),
+    "e4m3 codes": lambda: elements(Quantizer(catalog.E4M3), True),
+    "e5m2 upward": lambda: elements(Quantizer(catalog.E5M2, Rounding.RTP, Overflow.IEEE)),
+    "e4m3 given": lambda: elements(sr(catalog.E4M3, 12), False, cpu.GIVEN),
+    "e4m3 SR_C": lambda: elements(Quantizer(catalog.E4M3, Rounding.SR_C, random_bits=12), False, cpu.DRAWN_2),
+    "e4m3 8 bits": lambda: elements(sr(catalog.E4M3, 8), True, cpu.DRAWN_1),
+    "bfloat16 32 bits": lambda: elements(sr(catalog.BFLOAT16, 32), False, cpu.DRAWN_4),
+    "fixed codes": lambda: elements(Quantizer(FixedFormat(8, 4)), True),
+    "posit codes": lambda: elements(Quantizer(PositFormat(8)), True),
+    "log": lambda: elements(Quantizer(LogFormat(4, 3))),
+    "scan": lambda: (scan.make_scan(0), types.void(LINE, LINE)),
+    "chain fused": lambda: chain(SIGNED),
+    "chain at once": lambda: chain(SIGNED + modes.ONCE),
+    "chain general": lambda: chain(modes.RNE),
+    "chain downward": lambda: chain(modes.RTN, modes.RTN, modes.RTN),
+    "chain native": lambda: chain(modes.NATIVE),
+    "chain truncating": lambda: chain(TRUNCATE, TRUNCATE, TRUNCATE),
+    "chain blocks": lambda: chain(SHIFTED, NONE, NONE, gemm.BLOCKS),
+    "chain blocks, general": lambda: chain(SR, NONE, SR, gemm.BLOCKS),
+    "chain singly": lambda: chain(UNIFORM, UNIFORM, UNIFORM, gemm.SINGLY),
+    "chain given": lambda: chain(SR, SR, SR, gemm.GIVEN),
+    "tree": lambda: ordered(orders.make_tree, SIGNED),
+    "tree singly": lambda: ordered(orders.make_tree, SR, SR, gemm.SINGLY),
+    "kahan": lambda: ordered(orders.make_kahan, modes.RTN, modes.RTN),
+    "kahan singly": lambda: ordered(orders.make_kahan, UNIFORM, NONE, gemm.SINGLY),
+    "grid fused": lambda: on_grid(modes.RNE, CLAMPS, NONE, CLAMPS),
+    "grid odd": lambda: on_grid(modes.RNA, WRAPS, modes.RTN, REPORTS, odd=1),
+    "grid singly": lambda: on_grid(SR, CLAMPS, modes.SR_C, WRAPS, source=gemm.SINGLY),
+}
+WIDE = {
+    "binary16 of float64": lambda: elements(Quantizer(catalog.BINARY16), carrier=FLOAT64),
+    "chain of float64": lambda: chain(modes.RTZ, NONE, NONE, gemm.DETERMINISTIC, 1),
+}
+KERNELS = {**NARROW, **WIDE}
+
+
+@pytest.mark.parametrize("target", ptx.TARGETS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel(name, target, monkeypatch):
+    code = ptx.compiled(*KERNELS[name](), target, monkeypatch)
+    assert f".target {target}" in code
+    assert ptx.unrounded(code) == []
+    assert ptx.local_memory(code) == []
+    if name.startswith("chain"):
+        assert len(ptx.rounded(code)) >= gemm.OUTPUTS
+    assert ptx.widened(code) == [] if name in NARROW else ptx.widened(code)
+
+
+def test_the_inspection_sees_what_it_is_for(monkeypatch):
+    """Each of the findings, in code that has it."""
+    from numba import cuda
+
+    def careless(x, y, out, words):
+        i = cuda.grid(1)
+        held = cuda.local.array(8, np.float32)
+        for j in range(8):
+            held[j] = x[i + j]
+        out[i] = held[words[i]] * y[i] + x[i]
+        words[i] = np.uint32(np.uint32(words[i] >> np.uint32(1)) >> np.uint32(words[i + 1] & np.uint32(31)))
+
+    signature = types.void(float32[::1], float32[::1], float32[::1], LINE)
+    code = ptx.compiled(SimpleNamespace(py_func=careless), signature, "sm_90", monkeypatch)
+    assert ptx.local_memory(code)
+    assert any("shr.u64" in line for line in ptx.widened(code))
+    strict = "\n.entry k\nmul.f32 %f1, %f2, %f3;\nadd.rn.f32 %f4, %f1, %f2;\nfma.rz.f32 %f4, %f1, %f2, %f3;"
+    assert ptx.unrounded(strict) == ["mul.f32"] and len(ptx.rounded(strict)) == 2
+    # Of code of ours, whose floats nothing may fuse, the compiler is asked otherwise; here it fused.
+    assert any(name.startswith("fma") for name, _ in ptx.instructions(code))
