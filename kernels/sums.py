@@ -140,7 +140,7 @@ def to_format(bits, word, mode, normalise, facts):
     if m < 0:
         return lambda bits, word, mode, normalise, facts: from_bits(quantize_bits(bits, U32(0), NATIVE, 0, facts))
     if m & SIGNED:
-        return lambda bits, word, mode, normalise, facts: saturated(signed_value(bits, mode, facts), facts)
+        return lambda bits, word, mode, normalise, facts: saturated(signed_value(bits, m, facts), facts)
     form = m & ~ONCE
     if m & FINITE:
         return lambda bits, word, mode, normalise, facts: from_bits(saturate_bits(bits, word, form, facts))

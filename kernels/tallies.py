@@ -85,7 +85,7 @@ def round_counted(bits, word, mode, normalise, facts):
     if m >= 0 and m & SIGNED:
 
         def signed(bits, word, mode, normalise, facts):
-            value = signed_value(bits, mode, facts)
+            value = signed_value(bits, m, facts)
             return saturated(value, facts), abs(value) > from_bits(facts[LARGEST])
 
         return signed

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from .formats import BlockFormat, ElementFormat
 from .kernels import elementwise, modes
+from .kernels import scan as host_scan
 from .kernels.cuda import elementwise as device_elementwise
 from .kernels.cuda import launch
+from .kernels.cuda import scan as device_scan
 from .kernels.cuda._jit import SIMULATED
 from .kernels.cuda.launch import Queue, own_queue
 from .loops import elementwise_choice
-from .parameters import carrier_of, check_dtype
-from .problem import Facts, facts
+from .parameters import FLOAT64, carrier_of, check_dtype
+from .problem import Facts, facts, facts_from
 from .quantizer import Quantizer
 from .rounding import Overflow
 
@@ -57,17 +59,25 @@ def not_on_device(what: str) -> NotImplementedError:
     """The refusal of what has no CUDA kernel yet: what it is, what there is, and the remedy."""
     return NotImplementedError(
         f"{what} does not run on CUDA yet; there are quantizers of signed float, fixed-point, posit and log formats, and"
-        " products of float accumulators whose sums are sequential or chunked; move the operands with .cpu()"
+        " products of float accumulators: in sequence, chunked, pairwise or compensated; move the operands with .cpu()"
     )
 
 
 def facts_on(x: Any, label: str, queue: Queue) -> Facts:
-    """`problem.facts` of a contiguous float array on the device.
+    """`problem.facts` of a contiguous float array on the device: four numbers are read back, and waited for.
 
-    By a host copy, which is right and slow: a scan kernel on the device (the CPU's is `kernels.gemm.scan`) goes here.
     Errors: ValueError naming the first element that is not finite.
     """
-    return facts(launch.get(x, queue), label)
+    with launch.on(queue):
+        bits = launch.array(x)
+        carrier = carrier_of(np.dtype(bits.dtype))
+        flat = bits.reshape(bits.size).view(carrier.unsigned)
+        found = launch.put(np.array(host_scan.scan(np.zeros(0, carrier.unsigned)), carrier.unsigned))
+        blocks = launch.blocks_for(-(-bits.size // device_scan.THREADS), queue)
+        kernel = device_scan.make_scan(int(carrier is FLOAT64))
+        kernel[blocks, device_scan.THREADS, queue.stream](flat, found)
+    known = facts_from(launch.get(found, queue), carrier)
+    return facts(launch.get(x, queue), label) if known is None else known
 
 
 def quantize_on(

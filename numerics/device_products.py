@@ -16,6 +16,7 @@ from .formats import FixedFormat
 from .kernels import gemm
 from .kernels.cuda import gemm as device_gemm
 from .kernels.cuda import launch
+from .kernels.cuda import orders as device_orders
 from .kernels.cuda.launch import Queue
 from .parameters import Carrier
 from .planning import Plan, plans
@@ -82,8 +83,10 @@ def _parts(accumulator: Accumulator) -> tuple[Any, ...]:
 
 def _check_offered(accumulator: Accumulator) -> None:
     for part in (accumulator, accumulator.combining):
-        if part.order != "sequential":
+        if part.order == "exact":
             raise not_on_device(f"order {part.order!r}")
+        if part.order != "sequential" and accumulator.chunk is not None:
+            raise not_on_device(f"order {part.order!r} with chunks")
         if isinstance(part.format, FixedFormat):
             raise not_on_device(f"an accumulator in {part.format}")
 
@@ -104,9 +107,9 @@ class _Piece(NamedTuple):
     rows: slice
 
 
-def _pieces(batches: int, rows: int) -> Iterator[_Piece]:
-    """The output cut into what a grid reaches."""
-    most = MOST_TILES * device_gemm.TILE
+def _pieces(batches: int, rows: int, tile: int) -> Iterator[_Piece]:
+    """The output cut into what a grid of tiles reaches."""
+    most = MOST_TILES * tile
     if rows <= most:
         for start in range(0, batches, MOST_TILES):
             yield _Piece(slice(start, min(start + MOST_TILES, batches)), slice(0, rows))
@@ -121,22 +124,32 @@ def multiply_stacks(a: Any, b: Any, total: Any, problem: Problem, accumulator: A
     plan = plan_on(problem, accumulator)
     _, height, width = problem.shape
     rows = _rows_on(queue.device, accumulator, plan.carrier)
-    chunk = min(accumulator.chunk or problem.depth, problem.depth)
-    for piece in _pieces(*problem.shape[:2]):
+    in_sequence = accumulator.order == "sequential"
+    tile = device_gemm.TILE if in_sequence else device_orders.SIDE
+    side = device_gemm.SIDE if in_sequence else device_orders.SIDE
+    for piece in _pieces(*problem.shape[:2], tile):
         start = (piece.batches.start * height + piece.rows.start) * width
         out = total[piece.batches, piece.rows]
         outputs = slice(start, start + int(np.prod(out.shape)))
         left = a[piece.batches if a.shape[0] > 1 else slice(0, 1), piece.rows]
         right = b[piece.batches] if b.shape[0] > 1 else b
         source, words, numbers = _words(problem, accumulator, outputs, width)
-        kernel = device_gemm.make_chain(
-            plan.mode, plan.product_mode, plan.outer_mode, int(plan.normalise), source, int(_is_double(plan.carrier))
-        )
-        tile = device_gemm.TILE
+        kernel, options = _kernel(plan, accumulator, problem.depth, source)
         grid = -(-width // tile), -(-out.shape[1] // tile), out.shape[0]
-        block = device_gemm.SIDE, device_gemm.SIDE
         given = launch.put(words) if source == gemm.GIVEN else _unused(queue.device)
-        launch.launch(kernel, grid, block, queue, left, right, out, rows, chunk, given, numbers)
+        launch.launch(kernel, grid, (side, side), queue, left, right, out, rows, *options, given, numbers)
+
+
+def _kernel(plan: Plan, accumulator: Accumulator, depth: int, source: int) -> tuple[Any, tuple[Any, ...]]:
+    """(the kernel of an order, what it takes between the rows and the words)."""
+    double = int(_is_double(plan.carrier))
+    if accumulator.order == "sequential":
+        modes = plan.mode, plan.product_mode, plan.outer_mode, int(plan.normalise)
+        return device_gemm.make_chain(*modes, source, double), (min(accumulator.chunk or depth, depth),)
+    constants = plan.mode, plan.product_mode, int(plan.normalise), source, double
+    if accumulator.order == "kahan":
+        return device_orders.make_kahan(*constants), ()
+    return device_orders.make_tree(*constants), (accumulator.block or 0, False)
 
 
 def _is_double(carrier: Carrier) -> bool:
@@ -153,7 +166,7 @@ def _words(
     if drawn.given is not None:
         return gemm.GIVEN, np.ascontiguousarray(drawn.given[outputs]), (np.uint64(0),) * 6
     first = (drawn.first + outputs.start * drawn.span) % (1 << 64)
-    singly = accumulator.product is not None and accumulator.product.stochastic
+    singly = accumulator.order != "sequential" or (accumulator.product is not None and accumulator.product.stochastic)
     blocks = not singly and begin_blocks(accumulator.random_bits, {drawn.span, first})
     numbers = drawn.seed, drawn.stream, drawn.span, first, width, 1
     source = device_gemm.BLOCKS if blocks else device_gemm.SINGLY

@@ -1,12 +1,13 @@
 """One product as the kernels take it: operands as stacks of matrices, and where its random words come from."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .kernels.scan import scan
-from .parameters import carrier_of
+from .parameters import Carrier, carrier_of
 from .words import random_words
 
 
@@ -23,15 +24,23 @@ class Facts(NamedTuple):
 def facts(x: NDArray[Any], label: str) -> Facts:
     """Facts of a float array of any layout. Errors: ValueError naming the first element that is not finite."""
     carrier = carrier_of(x.dtype)
-    seen, most, last, minus = (int(v) for v in scan(x.ravel(order="K").view(carrier.unsigned)))
-    trailing = carrier.precision - 1
-    if most >= carrier.bits(float("inf")):
+    known = facts_from(scan(x.ravel(order="K").view(carrier.unsigned)), carrier)
+    if known is None:
         where = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
         position = f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
         raise ValueError(
             f"{label}{position} is {x[where]}: products are exact for finite operands only;"
             " replace it first (quantizing with SATURATE clamps infinities, a NaN stays)"
         )
+    return known
+
+
+def facts_from(found: Iterable[Any], carrier: Carrier) -> Facts | None:
+    """Facts by what `kernels.scan` found; None if an element is not finite."""
+    seen, most, last, minus = (int(v) for v in found)
+    trailing = carrier.precision - 1
+    if most >= carrier.bits(float("inf")):
+        return None
     if not most:  # all zeros
         return Facts(1, 0, 0, 0.0, bool(minus))
     significand = seen | 1 << trailing

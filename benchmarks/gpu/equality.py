@@ -77,6 +77,11 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         (Accumulator(catalog.E5M2, R.SR, random_bits=12), catalog.E4M3),
         (Accumulator(catalog.E5M2, R.SR, random_bits=8, chunk=16), catalog.E4M3),
         (Accumulator(half, product=Quantizer(catalog.E5M2, R.SR, random_bits=8)), catalog.E4M3),
+        (Accumulator(half, order="pairwise"), half),
+        (Accumulator(half, R.RTN, product=to_narrow, order="pairwise", block=5), catalog.E4M3),
+        (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="pairwise"), catalog.E4M3),
+        (Accumulator(half, order="kahan"), half),
+        (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="kahan"), catalog.E4M3),
     ]
     cases = fixed[:1] if tiny else [*fixed, *(_accumulator(rng) for _ in range(DRAWN))]
     for number, (accumulator, operands) in enumerate(cases):

@@ -117,7 +117,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int, double:
             level += 1
         step = first + leaves - 1
         word = sum_word(words[output, step] if given else U32(0), element, step, numbers, how)
-        start = total[n, i, j] if add_total else kind(neutral)
+        start = kind(total[n, i, j]) if add_total else kind(neutral)
         if i0 + ty < height and j0 + tx < width:
             total[n, i, j] = add(start, current, word, how)
 
@@ -150,7 +150,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int, double
         i, j = min(i0 + ty, height - 1), min(j0 + tx, width - 1)
         output = (n * height + i) * width + j
         element = element_of(numbers, n, i, j, height, width)
-        whole, rest = total[n, i, j], kind(0)
+        whole, rest = kind(total[n, i, j]), kind(0)  # the result may be narrower than the carrier
         for k0 in range(0, depth, DEPTH):
             cuda.syncthreads()
             for e in range(thread, DEPTH * SIDE, THREADS):

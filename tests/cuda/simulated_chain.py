@@ -7,7 +7,7 @@ from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, matmul
 from numerics.kernels import gemm as cpu
 from numerics.kernels.cuda import gemm
 from numerics.kernels.cuda._jit import SIMULATED
-from numerics.stepping import _rows
+from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
 from tests.cuda.products import drawn, members, problem_of, stepping_plans
 
@@ -34,7 +34,7 @@ def launch(a, b, c, accumulator, plan, source, *, seed=0, stream=0, words=NO_WOR
     kernel = gemm.make_chain(*modes, int(plan.normalise), source, int(dtype == np.float64))
     grid = -(-columns // gemm.TILE), -(-rows // gemm.TILE), batches
     chunk = min(accumulator.chunk or depth, depth)
-    kernel[grid, (gemm.SIDE, gemm.SIDE)](a, b, total, _rows(accumulator, plan.carrier), chunk, words, numbers)
+    kernel[grid, (gemm.SIDE, gemm.SIDE)](a, b, total, rows_of(accumulator, plan.carrier), chunk, words, numbers)
     return total
 
 

@@ -7,7 +7,7 @@ from numerics import Accumulator, Quantizer, Rounding, catalog, matmul
 from numerics.kernels import gemm as cpu
 from numerics.kernels.cuda import gemm, orders
 from numerics.kernels.cuda._jit import SIMULATED
-from numerics.stepping import _rows
+from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
 from tests.cuda.products import members, problem_of, stepping_plans
 
@@ -28,7 +28,7 @@ def launch(a, b, c, accumulator, plan, source, *, seed=0, stream=0, words=NO_WOR
     numbers = tuple(np.uint64(n) for n in (seed, stream, accumulator.roundings(depth), 0, columns, 1))
     constants = plan.mode, plan.product_mode, int(plan.normalise), source, int(dtype == np.float64)
     how = (-(-columns // orders.SIDE), -(-rows // orders.SIDE), batches), (orders.SIDE, orders.SIDE)
-    arguments = a.astype(dtype), b.astype(dtype), total, _rows(accumulator, plan.carrier)
+    arguments = a.astype(dtype), b.astype(dtype), total, rows_of(accumulator, plan.carrier)
     if accumulator.order == "pairwise":
         kernel = orders.make_tree(*constants)
         kernel[how](*arguments, accumulator.block or 0, c is not None, words, numbers)

@@ -78,6 +78,7 @@ def cases() -> dict[str, Callable[[], object]]:
     stochastic = Accumulator(catalog.E5M2, Rounding.SR, random_bits=12, chunk=4)
     ieee = Accumulator(catalog.BINARY16, overflow=Overflow.ERROR)
     large = np.full((2, 2), 65504.0, np.float32)
+    sr_tree = Accumulator(catalog.E5M2, Rounding.SR, order="pairwise", random_bits=12)
     words = random_words(WIDE.size, 12, seed=9).reshape(WIDE.shape)
     return {
         "values": lambda: rounded(Quantizer(catalog.E4M3), WIDE),
@@ -95,6 +96,9 @@ def cases() -> dict[str, Callable[[], object]]:
         "SR in chunks": lambda: multiplied(A, B, stochastic, seed=3, stream=2**64 - 1),
         "SR in pieces by batch": lambda: in_pieces(A, B, stochastic, 1, seed=3),
         "SR in pieces by row": lambda: in_pieces(A.reshape(6, 9), B, stochastic, 1, seed=3),
+        "tree": lambda: multiplied(A, B, Accumulator(catalog.E5M2, order="pairwise", block=2)),
+        "Kahan": lambda: multiplied(A, B, Accumulator(catalog.E5M2, order="kahan")),
+        "tree by words": lambda: multiplied(A, B, sr_tree, seed=5),
         "non-finite": lambda: refused(lambda: multiplied_alone(odd[:, :9], B, Accumulator(catalog.BINARY16))),
         "sums that overflow": lambda: refused(lambda: multiplied_alone(large, np.ones((2, 2), np.float32), ieee)),
     }

@@ -34,6 +34,9 @@ EQUAL = (
     "SR in chunks",
     "SR in pieces by batch",
     "SR in pieces by row",
+    "tree",
+    "Kahan",
+    "tree by words",
 )
 REFUSED = {
     "NaN": "ValueError: NaN at element 25: s8.4 has no NaN",
@@ -80,10 +83,11 @@ def test_formats_that_have_no_kernel_are_refused(name):
 @pytest.mark.parametrize(
     ("accumulator", "what"),
     [
-        (Accumulator(FloatFormat(5, 10), order="pairwise"), "order 'pairwise'"),
+        (Accumulator(FloatFormat(5, 10), order="pairwise", chunk=4), "order 'pairwise' with chunks"),
+        (Accumulator(FloatFormat(5, 10), order="exact"), "order 'exact'"),
         (
             Accumulator(FloatFormat(5, 10), chunk=4, outer=Accumulator(FloatFormat(5, 10), order="kahan")),
-            "order 'kahan'",
+            "order 'kahan' with chunks",
         ),
         (Accumulator(FixedFormat(16)), "an accumulator in s16.0"),
     ],
