@@ -19,6 +19,7 @@ pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
 fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
+matrix_unit = pytest.importorskip("numerics.kernels.cuda.matrix_unit")
 orders = pytest.importorskip("numerics.kernels.cuda.orders")
 scan = pytest.importorskip("numerics.kernels.cuda.scan")
 
@@ -65,6 +66,13 @@ def on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
     return kernel, types.void(stack, stack, stack, grids, rows, types.int64, words, numbers, firsts)
 
 
+def unit(unroll, groups, nearest, apart, bounded):
+    floats, integers = float32[:, :, ::1], types.int32[:, :, ::1]
+    facts = types.UniTuple(types.int64, 6)
+    signature = types.void(floats, integers, floats, integers, floats, facts, float64, types.int64, types.int64)
+    return matrix_unit.make_fast(unroll, groups, nearest, apart, bounded), signature
+
+
 def sr(fmt, bits):
     return Quantizer(fmt, Rounding.SR, random_bits=bits)
 
@@ -102,6 +110,12 @@ NARROW = {
 WIDE = {
     "binary16 of float64": lambda: elements(Quantizer(catalog.BINARY16), carrier=FLOAT64),
     "chain of float64": lambda: chain(modes.RTZ, NONE, NONE, gemm.DETERMINISTIC, 1),
+}
+# The sum of a block is rounded in float64, once for 8 or 16 products.
+WIDE |= {
+    "unit of 16, toward zero": lambda: unit(8, 2, 0, 0, 1),
+    "unit of 8, to nearest, that may overflow": lambda: unit(8, 1, 1, 0, 0),
+    "unit of 4, c behind the block": lambda: unit(4, 1, 0, 1, 1),
 }
 KERNELS = {**NARROW, **WIDE}
 
