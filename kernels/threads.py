@@ -6,7 +6,7 @@ child starts with a fresh pool. The same machine code serves both paths, so no r
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 _pool: ThreadPoolExecutor | None = None
@@ -63,7 +63,23 @@ def run(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
     pool = _pool  # another thread may replace it meanwhile; this call keeps its own
     if pool is None:
         pool = _pool = ThreadPoolExecutor(_count, thread_name_prefix="numerics")
-    return list(pool.map(part, edges[:-1], edges[1:]))
+    results: list[Any] = [None] * pieces
+    left = iter(range(pieces))  # shared: the GIL gives each piece to one thread
+
+    def work() -> None:
+        for piece in left:
+            results[piece] = part(edges[piece], edges[piece + 1])
+
+    # The caller works too: waking a sleeping thread can take longer than a piece.
+    others = [pool.submit(work) for _ in range(min(_count, pieces) - 1)]
+    try:
+        work()
+    finally:
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)  # they write to the caller's arrays
+    for other in begun:
+        other.result()
+    return results
 
 
 def run_flags(part: Callable[[int, int], int], total: int, grain: int) -> int:

@@ -71,6 +71,29 @@ def test_the_same_bits_for_any_number():
     assert results[0] == results[1] == results[2]
 
 
+def test_a_part_that_fails_is_told_after_all_have_stopped():
+    set_num_threads(3)
+    caller, running, lock = threading.get_ident(), [0], threading.Lock()
+    for fails_in_caller in (True, False):
+        met = threading.Event()
+
+        def part(start, stop, fails_in_caller=fails_in_caller, met=met):
+            with lock:
+                running[0] += 1
+            try:
+                if (threading.get_ident() == caller) == fails_in_caller:
+                    met.set()
+                    raise ArithmeticError(f"piece {start}")
+                met.wait(10)
+            finally:
+                with lock:
+                    running[0] -= 1
+
+        with pytest.raises(ArithmeticError, match="piece"):
+            threads.run(part, 12, 1)
+        assert running == [0]
+
+
 def test_pieces_cover_everything_once_and_in_order():
     for count in (1, 2, 5):
         set_num_threads(count)
