@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test compare bench gpu-check clean
+.PHONY: help test compare bench gpu-check gpu-train clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ bench: $(STAMP) ## Run the benchmarks; ARGS goes to pytest
 # No installing: on a machine with a card the interpreter that has torch and numba-cuda is enough, PYTHON names it.
 gpu-check: ## On a machine with a card: equality, speed, a report; VECTORS=dir for recorded vectors too
 	$(PYTHON) -m benchmarks.gpu $(if $(VECTORS),--vectors $(VECTORS)) $(ARGS)
+
+gpu-train: ## On a machine with a card: train a GPT natively, in FP8 and with 12-bit accumulators, a report
+	$(PYTHON) -m benchmarks.gpu.train $(ARGS)
 
 clean: ## Remove caches and build products; .venv and runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 try:
-    from numerics.device import Queue, quantize_on, queue_of
+    from numerics.device import Queue, quantize_on, queue_of, waits
     from numerics.device_products import matmul_on
 except ImportError as missing:
     raise ImportError(
@@ -23,13 +23,15 @@ except ImportError as missing:
         " 'emul[cuda13]', as your driver is; or move the operands with .cpu()"
     ) from missing
 
-from numerics import Accumulator, Quantizer
+from numerics import Accumulator, MatrixUnit, Quantizer
 
 _TYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64, np.dtype(np.int32): torch.int32}
 
 
 def quantize(x: Tensor, quantizer: Quantizer, *, seed: int, stream: int, offset: int) -> Tensor:
     """`emul::quantize` of a CUDA tensor that is not empty, on torch's current stream of its device."""
+    if waits(quantizer, np.dtype(str(x.dtype).removeprefix("torch."))):
+        _check_capture(f"emul.quantize to {quantizer.fmt}")
     with _memory("emul.quantize", x.numel() * x.element_size(), x.device):
         source = x.detach().contiguous()
         out = torch.empty_like(source, memory_format=torch.contiguous_format)
@@ -38,19 +40,24 @@ def quantize(x: Tensor, quantizer: Quantizer, *, seed: int, stream: int, offset:
     return out
 
 
-def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int, stream: int) -> Tensor:
+def matmul(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, *, seed: int, stream: int) -> Tensor:
     """`emul::matmul` of CUDA tensors on one device, nothing empty, on torch's current stream of it."""
+    _check_capture("emul.matmul")
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
     asked = batch.numel() * a.shape[-2] * b.shape[-1] * a.element_size()
     with _memory("emul.matmul", asked, a.device):
         left, right = _stacked(a.detach(), batch), _stacked(b.detach(), batch)
-        drawn = {"seed": seed, "stream": stream} if accumulator.stochastic else {}
+        stochastic = isinstance(accumulator, Accumulator) and accumulator.stochastic
+        drawn: dict[str, Any] = {"seed": seed, "stream": stream} if stochastic else {}
         result: Tensor = matmul_on(left, right, accumulator, **drawn, queue=queue(a.device))
     return result
 
 
 def _stacked(x: Tensor, batch: torch.Size) -> Tensor:
-    """x, its batch dimensions those of the result or all one, contiguous; copied only where it is not so already."""
+    """x, its batch dimensions those of the result or all one, contiguous; copied only where it is not so already.
+
+    Kernels take any strides; but a copy is read once for all, and panels of a turned matrix are read by every tile.
+    """
     if x.shape[:-2].numel() not in (1, batch.numel()):
         x = x.expand(*batch, *x.shape[-2:])
     return x.contiguous()
@@ -62,6 +69,16 @@ def queue(device: torch.device) -> Queue:
         raise RuntimeError("this torch is built for ROCm, and numba-cuda is not: move the operands with .cpu()")
     number = torch.cuda.current_device() if device.index is None else device.index
     return queue_of(number, torch.cuda.current_stream(number).cuda_stream, partial(_zeros, number))
+
+
+def _check_capture(what: str) -> None:
+    """Refuse, while a CUDA graph is captured, what reads numbers back from the device."""
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if started and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            f"{what} inside a CUDA graph: it waits for what the device found in its operands, which a capture cannot;"
+            " leave it out of the graph"
+        )
 
 
 def _zeros(number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:

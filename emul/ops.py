@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from numerics import Accumulator, Quantizer, spec
+from numerics import Accumulator, MatrixUnit, Quantizer, spec
 from numerics import matmul as numpy_matmul
 from numerics.formats.naming import made_from, named
 
@@ -47,20 +47,22 @@ def quantize(
     return result
 
 
-def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int | None = None, stream: int = 0) -> Tensor:
+def matmul(
+    a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, *, seed: int | None = None, stream: int = 0
+) -> Tensor:
     """a @ b, every step rounded as the accumulator says; its gradient is that of the exact product.
 
     a [..., M, K], b [..., K, N]: float32 or float64, both the same, on the CPU or on one CUDA device, any strides, taken
     as given (quantize first); batch dimensions broadcast. The result [..., M, N] is contiguous. Both devices give the
     same bits. The gradient is the identity straight-through estimator: torch's own products of the incoming gradient
     with a and b.
-    seed, stream: as in `numerics.matmul`; a stochastic accumulator needs a seed.
+    seed, stream: as in `numerics.matmul`; a stochastic accumulator needs a seed, a matrix unit has no use for one.
     Errors: TypeError for other or different dtypes; ValueError for another device, or two of them, shapes that do not
-    match, a missing seed, and what `numerics.matmul` refuses; on CUDA besides NotImplementedError for accumulators that
-    are not sums of floats, sequential or in chunks, RuntimeError without a driver or on a device older than Volta,
+    match, a missing seed, and what `numerics.matmul` refuses, units with scales among it; on CUDA besides
+    NotImplementedError for what has no kernel there, RuntimeError without a driver or on a device older than Volta,
     torch.OutOfMemoryError.
     """
-    if not isinstance(accumulator, Accumulator):
+    if not isinstance(accumulator, Accumulator | MatrixUnit):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     check_operand(a, "a")
     check_operand(b, "b")
@@ -74,7 +76,7 @@ def matmul(a: Tensor, b: Tensor, accumulator: Accumulator, *, seed: int | None =
             f"a {list(a.shape)} and b {list(b.shape)} do not match: a's last dimension is {a.shape[-1]},"
             f" b's last but one {b.shape[-2]}"
         )
-    if accumulator.stochastic and seed is None:
+    if isinstance(accumulator, Accumulator) and accumulator.stochastic and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, an integer in [0, 2**64)")
     result: Tensor = torch.ops.emul.matmul(
         a, b, spec.dumps(accumulator), _signed("seed", seed or 0), _signed("stream", stream)
@@ -124,13 +126,11 @@ def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
-    values = numpy_matmul(
-        a.detach().numpy(),
-        b.detach().numpy(),
-        spec.loads(accumulator),
-        seed=_unsigned(seed),
-        stream=_unsigned(stream),
+    record = spec.loads(accumulator)
+    keys: dict[str, Any] = (
+        {} if isinstance(record, MatrixUnit) else {"seed": _unsigned(seed), "stream": _unsigned(stream)}
     )
+    values = numpy_matmul(a.detach().numpy(), b.detach().numpy(), record, **keys)
     return torch.from_numpy(np.ascontiguousarray(values))
 
 

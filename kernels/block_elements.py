@@ -48,21 +48,29 @@ def _make_maximum(U, SIGN, EXPONENT):
         """Whether magnitude bits are those of a finite number."""
         return bits < INF
 
+    def finite_magnitude(value, counts_infinity):
+        """(magnitude bits, 0 of what is not finite; whether it is a NaN); see COUNTS_INFINITY."""
+        a = U(to_bits(value) & MAGNITUDE)
+        nan = a > INF
+        a = U(INF - ONE) if a == INF and counts_infinity else a
+        return (a if a < INF else ZERO), nan
+
+    finite_magnitude = core(finite_magnitude)
+
     def finite_maximum(x, begin, end, counts_infinity):
         """(largest finite magnitude bits of x[begin:end], whether there is a NaN); see COUNTS_INFINITY."""
         top, nan = ZERO, False
         for i in range(begin, end):
-            a = U(to_bits(x[i]) & MAGNITUDE)
-            nan = nan or a > INF
-            a = U(INF - ONE) if a == INF and counts_infinity else a
-            top = max(top, a if a < INF else ZERO)
+            a, own = finite_magnitude(x[i], counts_infinity)
+            nan = nan or own
+            top = max(top, a)
         return top, nan
 
-    return core(magnitude), core(is_finite), core(finite_maximum)
+    return core(magnitude), core(is_finite), finite_magnitude, core(finite_maximum)
 
 
-_magnitude32, _is_finite32, _finite_maximum32 = _make_maximum(U32, 0x80000000, 0x7F800000)
-_magnitude64, _is_finite64, _finite_maximum64 = _make_maximum(U64, 1 << 63, 0x7FF << 52)
+_magnitude32, _is_finite32, _finite_magnitude32, _finite_maximum32 = _make_maximum(U32, 0x80000000, 0x7F800000)
+_magnitude64, _is_finite64, _finite_magnitude64, _finite_maximum64 = _make_maximum(U64, 1 << 63, 0x7FF << 52)
 
 
 def magnitude(value):
@@ -83,6 +91,18 @@ def is_finite(bits):
 @overload(is_finite, jit_options=SCALAR)
 def _is_finite(bits):
     return (lambda bits: _is_finite32(bits)) if bits == types.uint32 else (lambda bits: _is_finite64(bits))
+
+
+def finite_magnitude(value, counts_infinity):
+    """(magnitude bits, 0 of what is not finite; whether it is a NaN); counts_infinity: as in `finite_maximum`."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(finite_magnitude, jit_options=SCALAR)
+def _finite_magnitude(value, counts_infinity):
+    if value == types.float32:
+        return lambda value, counts_infinity: _finite_magnitude32(value, counts_infinity)
+    return lambda value, counts_infinity: _finite_magnitude64(value, counts_infinity)
 
 
 def finite_maximum(x, begin, end, counts_infinity):

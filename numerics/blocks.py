@@ -172,9 +172,13 @@ def _words(job: Blockwise, plan: Layout, shape: tuple[int, ...], length: int, dr
     return elementwise.GIVEN, moved, seed, stream, offset
 
 
+def errors_of(fmt: BlockFormat, overflow: Overflow) -> int:
+    """What a loop has to look out for: a sum of SAW_ constants."""
+    return (0 if fmt.has_nan else modes.SAW_NAN) | (modes.SAW_OVERFLOW if overflow is Overflow.ERROR else 0)
+
+
 def _errors(job: Blockwise) -> int:
-    """What the loop has to look out for: a sum of SAW_ constants."""
-    return (0 if job.fmt.has_nan else modes.SAW_NAN) | (modes.SAW_OVERFLOW if job.overflow is Overflow.ERROR else 0)
+    return errors_of(job.fmt, job.overflow)
 
 
 def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ def decode_into(fmt: ElementFormat, codes: NDArray[Any], out: NDArray[Any]) -> N
         return
     if codes.dtype.itemsize * 8 > fmt.bits and codes.size and int(codes.max()) >> fmt.bits:
         fmt.decode(codes)  # raises the sentence about the first code out of range
-    table = _value_table(fmt, out.dtype.name)
+    table = value_table(fmt, out.dtype.name)
     flat_in = np.ascontiguousarray(codes).reshape(-1)
     flat_out = out.reshape(-1) if out.flags.c_contiguous else np.empty(codes.size, out.dtype)
     threads.run(lambda i, j: elementwise.look_up(flat_in, table, flat_out, i, j), codes.size, GRAIN)
@@ -32,7 +32,8 @@ def decode_into(fmt: ElementFormat, codes: NDArray[Any], out: NDArray[Any]) -> N
 
 
 @lru_cache(maxsize=256)
-def _value_table(fmt: ElementFormat, dtype: str) -> NDArray[Any]:
+def value_table(fmt: ElementFormat, dtype: str) -> NDArray[Any]:
+    """The values of all codes of a format of few bits."""
     table: NDArray[Any] = np.asarray(fmt.decode(np.arange(1 << fmt.bits, dtype=np.uint64)), dtype=dtype)
     table.setflags(write=False)
     return table

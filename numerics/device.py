@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import BlockFormat, ElementFormat
+from .blocks import errors_of
+from .decoding import WIDEST_TABLE, value_table
+from .device_arrays import flat_of, has_negative, host_of, stack_of, without_negatives
+from .device_blocks import quantize_blocks_on
+from .formats import BlockFormat, ElementFormat, ScaleRule
 from .kernels import elementwise, modes
 from .kernels import scan as host_scan
 from .kernels.cuda import elementwise as device_elementwise
@@ -24,10 +28,21 @@ from .problem import Facts, facts, facts_from
 from .quantizer import Quantizer
 from .rounding import Overflow
 
-__all__ = ["Queue", "check_device", "facts_on", "own_queue", "quantize_on", "queue_of"]
+__all__ = [
+    "Queue",
+    "check_device",
+    "decode_on",
+    "encode_blocks_on",
+    "facts_on",
+    "own_queue",
+    "quantize_on",
+    "queue_of",
+    "waits",
+]
 
 OLDEST = (7, 0)  # compute capability, Volta
 THREADS = 32 if SIMULATED else device_elementwise.THREADS  # of a block that draws no words
+_NOT_DRAWN = elementwise.DETERMINISTIC, np.zeros(0, np.uint32)
 
 
 def queue_of(device: int, stream: int, zeros: Any) -> Queue:
@@ -58,26 +73,33 @@ def check_device(device: int) -> None:
 def not_on_device(what: str) -> NotImplementedError:
     """The refusal of what has no CUDA kernel yet: what it is, what there is, and the remedy."""
     return NotImplementedError(
-        f"{what} does not run on CUDA yet; there are quantizers of signed float, fixed-point, posit and log formats, and"
-        " products of float accumulators: in sequence, chunked, pairwise or compensated; move the operands with .cpu()"
+        f"{what} does not run on CUDA yet; there are quantizers of every format, and"
+        " products of float and fixed-point accumulators: in sequence, chunked, pairwise or compensated, and of matrix units"
+        " that cut aligned products; move the operands with .cpu()"
     )
 
 
 def facts_on(x: Any, label: str, queue: Queue) -> Facts:
-    """`problem.facts` of a contiguous float array on the device: four numbers are read back, and waited for.
+    """`problem.facts` of a float array on the device, of any strides: four numbers are read back, and waited for.
 
     Errors: ValueError naming the first element that is not finite.
     """
     with launch.on(queue):
-        bits = launch.array(x)
-        carrier = carrier_of(np.dtype(bits.dtype))
-        flat = bits.reshape(bits.size).view(carrier.unsigned)
-        found = launch.put(np.array(host_scan.scan(np.zeros(0, carrier.unsigned)), carrier.unsigned))
-        blocks = launch.blocks_for(-(-bits.size // device_scan.THREADS), queue)
-        kernel = device_scan.make_scan(int(carrier is FLOAT64))
-        kernel[blocks, device_scan.THREADS, queue.stream](flat, found)
-    known = facts_from(launch.get(found, queue), carrier)
-    return facts(launch.get(x, queue), label) if known is None else known
+        given = launch.array(x)
+        stack = stack_of(given, label)
+        known = finite_facts(stack, queue)
+        return facts(host_of(stack, tuple(given.shape), queue), label) if known is None else known
+
+
+def finite_facts(stack: Any, queue: Queue) -> Facts | None:
+    """The facts of x [B, M, N], None where an element is not finite."""
+    flat = flat_of(stack, queue)
+    carrier = carrier_of(np.dtype(stack.dtype))
+    found = launch.put(np.array(host_scan.scan(np.zeros(0, carrier.unsigned)), carrier.unsigned))
+    blocks = launch.blocks_for(-(-stack.size // device_scan.THREADS), queue)
+    kernel = device_scan.make_scan(int(carrier is FLOAT64))
+    kernel[blocks, device_scan.THREADS, queue.stream](flat.view(carrier.unsigned), found)
+    return facts_from(launch.get(found, queue), carrier)
 
 
 def quantize_on(
@@ -94,26 +116,115 @@ def quantize_on(
     """`Quantizer.quantize` (float out) or `encode` (unsigned out) on the device, the same bits.
 
     x: contiguous float32 or float64 [...], not empty; out: contiguous, same shape, of x's dtype or the format's codes;
-    x itself or disjoint from it. words: a host array, checked as there. The device is waited for only where the format
-    and the overflow rule can make an error, and an error leaves `out` written.
-    Errors: those of `Quantizer.quantize` and `encode`; NotImplementedError for block and unsigned formats.
+    x itself or disjoint from it. words: a host array, checked as there. Codes of a block format: `encode_blocks_on`. The
+    device is waited for only where the format and the overflow rule can make an error, where a format is unsigned, and
+    for the largest element where the whole array has a scale; an error leaves `out` written.
+    Errors: those of `Quantizer.quantize` and `encode`.
     """
-    fmt = quantizer.fmt
-    if isinstance(fmt, BlockFormat):
-        raise not_on_device(f"the block format {fmt}")
-    if not fmt.signed:
-        raise not_on_device(f"the unsigned format {fmt}")
+    call = {"seed": seed, "stream": stream, "offset": offset, "words": words}
     with launch.on(queue):
         source, result = launch.array(x), launch.array(out)
-        check_dtype(source.dtype)
         encodes = np.dtype(result.dtype).kind == "u"
-        # The shape and dtype are all that these checks look at.
-        stand_in: Any = np.broadcast_to(source.dtype.type(0), source.shape)
-        quantizer._input(stand_in, codes=encodes)
-        drawn = quantizer._draw(stand_in, seed, stream, offset, words)
-        met = _rounded(quantizer, fmt, source.reshape(source.size), result.reshape(source.size), drawn, queue)
+        drawn = _checked(quantizer, source, encodes, call)
+        given = _with_signs(quantizer, source, encodes, call, queue)
+        if isinstance(quantizer.fmt, BlockFormat):
+            if encodes:
+                raise TypeError(f"codes of {quantizer.fmt} in one array: encode_blocks_on writes elements and scales")
+            _, met = quantize_blocks_on(quantizer, given, result, None, drawn, queue)
+        else:
+            flat = given.reshape(source.size), result.reshape(source.size)
+            met = _rounded(quantizer, quantizer.fmt, *flat, drawn, queue)
         if met:
-            _refuse(quantizer, launch.get(x, queue), encodes, met, seed, stream, offset, words)
+            _refuse(quantizer, launch.get(x, queue), encodes, met, call)
+
+
+def encode_blocks_on(
+    quantizer: Quantizer,
+    x: Any,
+    elements: Any,
+    scales: Any,
+    *,
+    seed: int | None = None,
+    stream: int = 0,
+    offset: int = 0,
+    words: Any = None,
+    queue: Queue,
+) -> float:
+    """`Quantizer.encode` of a block format on the device: codes of elements and scales; returns the tensor scale.
+
+    elements, scales: contiguous unsigned arrays as the BlockCodes of `encode` has them. Otherwise as `quantize_on`.
+    """
+    fmt = quantizer.fmt
+    if not isinstance(fmt, BlockFormat):
+        raise TypeError(f"{fmt} is no block format: quantize_on writes its codes")
+    call = {"seed": seed, "stream": stream, "offset": offset, "words": words}
+    with launch.on(queue):
+        source, result, kept = launch.array(x), launch.array(elements), launch.array(scales)
+        drawn = _checked(quantizer, source, True, call)
+        given = _with_signs(quantizer, source, True, call, queue)
+        kind = np.dtype(np.float32) if fmt.rule is ScaleRule.RATIO else source.dtype
+        values = launch.array(queue.zeros(tuple(int(n) for n in kept.shape), kind))
+        tensor, met = quantize_blocks_on(quantizer, given, result, values, drawn, queue)
+        if met:
+            _refuse(quantizer, launch.get(x, queue), True, met, call)
+        flat = values.reshape(values.size), kept.reshape(values.size)
+        _rounded(Quantizer(fmt.scale), fmt.scale, *flat, _NOT_DRAWN, queue)
+        return tensor
+
+
+def waits(quantizer: Quantizer, dtype: np.dtype[Any], *, encodes: bool = False) -> bool:
+    """Whether `quantize_on` of arrays of this type waits for the device, and so cannot be part of a CUDA graph."""
+    fmt = quantizer.fmt
+    if not fmt.signed:
+        return True
+    if isinstance(fmt, BlockFormat):
+        return fmt.tensor_scale or bool(errors_of(fmt, quantizer.overflow))
+    options = quantizer.rounding, quantizer.overflow, quantizer.random_bits, carrier_of(dtype), encodes
+    return bool(elementwise_choice(fmt, *options).errors)
+
+
+def decode_on(quantizer: Quantizer, codes: Any, out: Any, *, queue: Queue) -> None:
+    """`Quantizer.decode` on the device: contiguous unsigned codes [...] to float32 or float64 out [...], exact.
+
+    Errors: those of `Quantizer.decode`; NotImplementedError for block formats, and for codes of more than 16 bits.
+    """
+    fmt = quantizer.fmt
+    if isinstance(fmt, BlockFormat) or fmt.bits > WIDEST_TABLE:
+        raise not_on_device(f"decoding {fmt}")
+    with launch.on(queue):
+        source, result = launch.array(codes), launch.array(out)
+        quantizer.decode(np.zeros(1, source.dtype), dtype=result.dtype)  # refuses what no code has a value in
+        flags = queue.zeros((1,), np.dtype(np.int32))
+        table = _table_on(queue.device, fmt, np.dtype(result.dtype).name)
+        blocks = launch.blocks_for(-(-source.size // THREADS), queue)
+        flat = source.reshape(source.size), table, result.reshape(source.size), launch.array(flags)
+        launch.launch(device_elementwise.make_look_up(), (blocks,), (THREADS,), queue, *flat)
+        beyond = source.dtype.itemsize * 8 > fmt.bits and int(launch.get(flags, queue)[0])
+        if beyond:
+            quantizer.decode(launch.get(codes, queue), dtype=result.dtype)
+
+
+@lru_cache(maxsize=256)
+def _table_on(device: int, fmt: ElementFormat, dtype: str) -> Any:
+    return launch.put(np.array(value_table(fmt, dtype)))
+
+
+def _checked(quantizer: Quantizer, source: Any, encodes: bool, call: dict[str, Any]) -> tuple[Any, ...]:
+    """Where random words come from, after what shape and dtype have to be refused for."""
+    check_dtype(source.dtype)
+    # The shape and dtype are all that these checks look at.
+    stand_in: Any = np.broadcast_to(source.dtype.type(0), source.shape)
+    quantizer._input(stand_in, codes=encodes)
+    return quantizer._draw(stand_in, call["seed"], call["stream"], call["offset"], call["words"])
+
+
+def _with_signs(quantizer: Quantizer, x: Any, encodes: bool, call: dict[str, Any], queue: Queue) -> Any:
+    """x, for an unsigned format a copy with NaN for negatives; where it has none either, the CPU's sentence."""
+    if quantizer.fmt.signed or not has_negative(x.reshape(x.size), queue):
+        return x
+    if not quantizer.fmt.has_nan:
+        _refuse(quantizer, launch.get(x, queue), encodes, modes.SAW_NEGATIVE, call)
+    return without_negatives(x.reshape(x.size), queue).reshape(x.shape)
 
 
 def _rounded(quantizer: Quantizer, fmt: ElementFormat, x: Any, out: Any, drawn: tuple[Any, ...], queue: Queue) -> int:
@@ -152,21 +263,11 @@ def _row_on(device: int, *choice: Any) -> Any:
     return launch.put(elementwise_choice(*choice).row)
 
 
-def _refuse(
-    quantizer: Quantizer,
-    x: NDArray[Any],
-    encodes: bool,
-    met: int,
-    seed: int | None,
-    stream: int,
-    offset: int,
-    words: Any,
-) -> None:
+def _refuse(quantizer: Quantizer, x: NDArray[Any], encodes: bool, met: int, call: dict[str, Any]) -> None:
     """Raise for the first element that is an error: the CPU says which. An overflow that wraps is none."""
     if quantizer.overflow is Overflow.WRAP and met == modes.SAW_OVERFLOW and not np.isinf(x).any():
         return
-    call = quantizer.encode if encodes else quantizer.quantize
-    call(x, seed=seed, stream=stream, offset=offset, words=words)
+    (quantizer.encode if encodes else quantizer.quantize)(x, **call)
     raise RuntimeError(
         f"the device met an error (flags {met}) where the CPU meets none: please report {quantizer} and the device"
     )

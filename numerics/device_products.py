@@ -3,77 +3,133 @@
 Imported, like `device`, only when an array on a device is at hand.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .device import facts_on, not_on_device
+from .device_arrays import AS_IT_IS, copied, host_of, scaled, stack_of
+from .device_fixed import fixed_on
+from .device_stepping import multiply_stacks, plan_on, problem_of
+from .device_units import check_unit, unit_matmul_on
+from .fixed_chunks import needs_integers
 from .formats import FixedFormat
-from .kernels import gemm
-from .kernels.cuda import gemm as device_gemm
 from .kernels.cuda import launch
-from .kernels.cuda import orders as device_orders
 from .kernels.cuda.launch import Queue
-from .parameters import Carrier
-from .planning import Plan, plans
-from .problem import Facts, Problem, Words
-from .products import check_output, check_result, source_of_words
+from .matrix_unit import MatrixUnit
+from .operands import result_shape
+from .problem import Facts, Problem
+from .products import check_output, check_result, matmul, source_of_words
 from .rounding import Overflow
-from .stepping import begin_blocks, rows_of
 
 __all__ = ["matmul_on", "multiply_stacks", "plan_on", "problem_of"]
-
-MOST_TILES = 65535  # of a grid, down and across batches
-_NO_WORDS = np.zeros((1, 1), np.uint32)
 
 
 def matmul_on(
     a: Any,
     b: Any,
-    accumulator: Accumulator,
+    accumulator: Accumulator | MatrixUnit,
     *,
+    c: Any = None,
     seed: int | None = None,
     stream: int = 0,
     words: Any = None,
+    events: bool = False,
     queue: Queue,
 ) -> Any:
     """`numerics.matmul` of arrays on a device, the same bits: a new array of the queue, [..., M, N].
 
-    a [..., M, K], b [..., K, N]: contiguous, float32 or float64, nothing empty; the batch dimensions of each are the
-    result's, or all one. words: a host array, checked as there. The device is waited for: exactness is decided from
-    the operands' bits.
-    Errors: those of `numerics.matmul`; NotImplementedError for accumulators that have no CUDA kernel.
+    a [..., M, K], b [..., K, N]: float32 or float64, nothing empty, any strides, their batch dimensions one after the
+    other in memory; those of each are the result's, or all one. c, likewise: of the result's shape, or one batch of it.
+    words: a host array, checked as there. The device is waited for: exactness is decided from the operands' bits.
+    Errors: those of `numerics.matmul`; ValueError for other strides; NotImplementedError for accumulators, and with
+    events=True, that have no CUDA kernel.
     """
-    _check_offered(accumulator)
+    if events:
+        raise not_on_device("counting events")
+    if isinstance(accumulator, MatrixUnit):
+        check_unit(accumulator, seed is not None or words is not None)
+    else:
+        _check_offered(accumulator)
     with launch.on(queue):
-        left, right = launch.array(a), launch.array(b)
-        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-        shape, depth = (*batch, left.shape[-2], right.shape[-1]), int(left.shape[-1])
-        dtype = np.result_type(left.dtype, right.dtype)
-        check_output(dtype, accumulator)
-        drawn = source_of_words(accumulator, shape, depth, seed, stream, words)
-        total = queue.zeros(shape, dtype)
-        problem = problem_of(left, right, (facts_on(left, "a", queue), facts_on(right, "b", queue)), drawn)
-        left, right = left.reshape(problem.a.shape), right.reshape(problem.b.shape)
-        multiply_stacks(left, right, launch.array(total).reshape(problem.shape), problem, accumulator, queue)
+        given = _Given(launch.array(a), launch.array(b), None if c is None else launch.array(c), queue)
+        if isinstance(accumulator, MatrixUnit):
+            return unit_matmul_on(given, accumulator, given.refuser(accumulator, {}))
+        check_output(given.dtype, accumulator)
+        drawn = source_of_words(accumulator, given.shape, given.depth, seed, stream, words)
+        refuse = given.refuser(accumulator, {"seed": seed, "stream": stream, "words": words})
+        stacks = given.stacks()
+        known = given.facts()
+        problem = problem_of(*stacks[:2], known[:2], drawn, known[2])
+        total = _run(*stacks, problem, accumulator, given.dtype, queue, refuse)
+        result = queue.zeros(given.shape, given.dtype)
+        scaled(total, stack_of(launch.array(result), "the result"), 0, AS_IT_IS, queue)
         if any(part.overflow in (Overflow.ERROR, Overflow.IEEE) for part in _parts(accumulator)):
-            check_result(launch.get(total, queue), accumulator)  # nothing else can become infinite or NaN
-    return total
+            check_result(launch.get(result, queue), accumulator)  # nothing else can become infinite or NaN
+    return result
 
 
-def plan_on(problem: Problem, accumulator: Accumulator) -> Plan:
-    """The first exact plan that a kernel on the device has: BLAS there adds in an order of its own.
+class _Given(NamedTuple):
+    """What the caller gave, on the device."""
 
-    Errors: NotImplementedError where BLAS is the only plan; ValueError as `planning.plans`.
-    """
-    for plan in plans(problem, accumulator):
-        if plan.kernel not in ("sgemm", "dgemm"):
-            return plan
-    raise not_on_device(f"an accumulator in {accumulator.format} with these operands, which only BLAS adds exactly,")
+    a: Any
+    b: Any
+    c: Any
+    queue: Queue
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result."""
+        return tuple(int(n) for n in result_shape(self.a, self.b))
+
+    @property
+    def depth(self) -> int:
+        """K, the number of products of an output."""
+        return int(self.a.shape[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the result."""
+        found: np.dtype[Any] = np.result_type(self.a.dtype, self.b.dtype)
+        return found
+
+    def stacks(self) -> tuple[Any, Any, Any]:
+        """The operands [1 or B, ., .], and c or None."""
+        batches = int(np.prod(self.shape[:-2], dtype=np.int64))
+        found: list[Any] = []
+        for x, label in ((self.a, "a"), (self.b, "b"), (self.c, "c")):
+            stack = None if x is None else stack_of(x, label)
+            if stack is not None and stack.shape[0] not in (1, batches):
+                raise ValueError(
+                    f"{label} of shape {x.shape} for a result {self.shape}: on a device its batch dimensions are the"
+                    " result's, or all one; expand it"
+                )
+            found.append(stack)
+        if self.c is not None and tuple(found[2].shape[1:]) != self.shape[-2:]:
+            raise ValueError(f"c of shape {self.c.shape} for a result {self.shape}: give all rows and columns")
+        return found[0], found[1], found[2]
+
+    def facts(self) -> tuple[Facts, Facts, Facts | None]:
+        """What decides exactness; a few numbers are waited for."""
+        a, b = facts_on(self.a, "a", self.queue), facts_on(self.b, "b", self.queue)
+        return a, b, None if self.c is None else facts_on(self.c, "c", self.queue)
+
+    def refuser(self, accumulator: Any, keys: dict[str, Any]) -> Callable[[], NoReturn]:
+        """What raises the error that the device met: the CPU says which, and of what element."""
+
+        def refuse() -> NoReturn:
+            a, b, c = (
+                None if x is None else host_of(stack_of(x, ""), tuple(x.shape), self.queue)
+                for x in (self.a, self.b, self.c)
+            )
+            matmul(a, b, accumulator, c=c, **keys)
+            raise RuntimeError(
+                f"the device met an error where the CPU meets none: please report {accumulator} and the device"
+            )
+
+        return refuse
 
 
 def _parts(accumulator: Accumulator) -> tuple[Any, ...]:
@@ -85,100 +141,83 @@ def _check_offered(accumulator: Accumulator) -> None:
     for part in (accumulator, accumulator.combining):
         if part.order == "exact":
             raise not_on_device(f"order {part.order!r}")
-        if part.order != "sequential" and accumulator.chunk is not None:
-            raise not_on_device(f"order {part.order!r} with chunks")
-        if isinstance(part.format, FixedFormat):
-            raise not_on_device(f"an accumulator in {part.format}")
+    if needs_integers(accumulator) and accumulator.chunk is not None:
+        raise not_on_device(f"sums of chunks in {accumulator.format}, which float64 does not hold,")
 
 
-def problem_of(a: Any, b: Any, known: tuple[Facts, Facts], words: Words | None) -> Problem:
-    """The problem as planning sees it: the shapes of stacks of matrices and the facts, without the values."""
-    stands: list[Any] = []
-    for x in (a, b):
-        batch = int(np.prod(x.shape[:-2], dtype=np.int64))
-        stands.append(np.broadcast_to(np.dtype(x.dtype).type(0), (batch, *x.shape[-2:])))
-    return Problem(stands[0], stands[1], None, (*known, None), words)
+def _in_pieces(accumulator: Accumulator) -> bool:
+    """Whether chunks are computed one by one: the chain kernel does those of float chains combined by a float chain."""
+    parts = accumulator, accumulator.combining
+    others = (part.order != "sequential" or isinstance(part.format, FixedFormat) for part in parts)
+    return accumulator.chunk is not None and any(others)
 
 
-class _Piece(NamedTuple):
-    """Batches and rows of the output that one launch computes: all rows, or of one batch."""
-
-    batches: slice
-    rows: slice
-
-
-def _pieces(batches: int, rows: int, tile: int) -> Iterator[_Piece]:
-    """The output cut into what a grid of tiles reaches."""
-    most = MOST_TILES * tile
-    if rows <= most:
-        for start in range(0, batches, MOST_TILES):
-            yield _Piece(slice(start, min(start + MOST_TILES, batches)), slice(0, rows))
-        return
-    for batch in range(batches):
-        for start in range(0, rows, most):
-            yield _Piece(slice(batch, batch + 1), slice(start, min(start + most, rows)))
-
-
-def multiply_stacks(a: Any, b: Any, total: Any, problem: Problem, accumulator: Accumulator, queue: Queue) -> None:
-    """total [B, M, N] += a [1 or B, M, K] @ b [1 or B, K, N], total being zeros."""
-    plan = plan_on(problem, accumulator)
-    _, height, width = problem.shape
-    rows = _rows_on(queue.device, accumulator, plan.carrier)
-    in_sequence = accumulator.order == "sequential"
-    tile = device_gemm.TILE if in_sequence else device_orders.SIDE
-    side = device_gemm.SIDE if in_sequence else device_orders.SIDE
-    for piece in _pieces(*problem.shape[:2], tile):
-        start = (piece.batches.start * height + piece.rows.start) * width
-        out = total[piece.batches, piece.rows]
-        outputs = slice(start, start + int(np.prod(out.shape)))
-        left = a[piece.batches if a.shape[0] > 1 else slice(0, 1), piece.rows]
-        right = b[piece.batches] if b.shape[0] > 1 else b
-        source, words, numbers = _words(problem, accumulator, outputs, width)
-        kernel, options = _kernel(plan, accumulator, problem.depth, source)
-        grid = -(-width // tile), -(-out.shape[1] // tile), out.shape[0]
-        given = launch.put(words) if source == gemm.GIVEN else _unused(queue.device)
-        launch.launch(kernel, grid, (side, side), queue, left, right, out, rows, *options, given, numbers)
+def _run(
+    a: Any,
+    b: Any,
+    c: Any,
+    problem: Problem,
+    accumulator: Accumulator,
+    dtype: np.dtype[Any],
+    queue: Queue,
+    refuse: Callable[[], NoReturn],
+) -> Any:
+    """c + a @ b as values [B, M, N], contiguous; dtype: a type that holds them."""
+    if _in_pieces(accumulator):
+        return _combine(a, b, c, problem, accumulator, queue, refuse)
+    if isinstance(accumulator.format, FixedFormat):
+        return fixed_on(a, b, c, problem, accumulator, queue, refuse)
+    if c is None:
+        total = launch.array(queue.zeros(problem.shape, dtype))
+    else:  # which may be wider than the result
+        total = copied(c, queue, dtype=plan_on(problem, accumulator).carrier.dtype, batches=problem.shape[0])
+    multiply_stacks(a, b, total, problem, accumulator, queue)
+    return total
 
 
-def _kernel(plan: Plan, accumulator: Accumulator, depth: int, source: int) -> tuple[Any, tuple[Any, ...]]:
-    """(the kernel of an order, what it takes between the rows and the words)."""
-    double = int(_is_double(plan.carrier))
-    if accumulator.order == "sequential":
-        modes = plan.mode, plan.product_mode, plan.outer_mode, int(plan.normalise)
-        return device_gemm.make_chain(*modes, source, double), (min(accumulator.chunk or depth, depth),)
-    constants = plan.mode, plan.product_mode, int(plan.normalise), source, double
-    if accumulator.order == "kahan":
-        return device_orders.make_kahan(*constants), ()
-    return device_orders.make_tree(*constants), (accumulator.block or 0, False)
+def _chunks(a: Any, b: Any, problem: Problem, accumulator: Accumulator) -> Iterator[tuple[Any, Any, Problem]]:
+    assert accumulator.chunk is not None
+    first = 0 if problem.words is None else problem.words.first
+    for start in range(0, problem.depth, accumulator.chunk):
+        stop = min(start + accumulator.chunk, problem.depth)
+        words = None if problem.words is None else problem.words._replace(first=first)
+        left, right = a[:, :, start:stop], b[:, start:stop]
+        yield left, right, problem_of(left, right, problem.facts[:2], words)
+        first += accumulator.inner.roundings(stop - start)
 
 
-def _is_double(carrier: Carrier) -> bool:
-    return carrier.dtype == np.float64
-
-
-def _words(
-    problem: Problem, accumulator: Accumulator, outputs: slice, width: int
-) -> tuple[int, NDArray[np.uint32], tuple[np.uint64, ...]]:
-    """(where words come from, those given, the numbers of `gemm.Words`) for a launch that computes these outputs."""
-    drawn = problem.words
-    if not accumulator.stochastic or drawn is None:
-        return gemm.DETERMINISTIC, _NO_WORDS, (np.uint64(0),) * 6
-    if drawn.given is not None:
-        return gemm.GIVEN, np.ascontiguousarray(drawn.given[outputs]), (np.uint64(0),) * 6
-    first = (drawn.first + outputs.start * drawn.span) % (1 << 64)
-    singly = accumulator.order != "sequential" or (accumulator.product is not None and accumulator.product.stochastic)
-    blocks = not singly and begin_blocks(accumulator.random_bits, {drawn.span, first})
-    numbers = drawn.seed, drawn.stream, drawn.span, first, width, 1
-    source = device_gemm.BLOCKS if blocks else device_gemm.SINGLY
-    return source, _NO_WORDS, tuple(np.uint64(n) for n in numbers)
-
-
-@lru_cache(maxsize=1024)
-def _rows_on(device: int, accumulator: Accumulator, carrier: Carrier) -> Any:
-    """`stepping.rows_of`, on the device, which is the current one."""
-    return launch.put(rows_of(accumulator, carrier))
-
-
-@lru_cache(maxsize=64)
-def _unused(device: int) -> Any:
-    return launch.put(_NO_WORDS)
+def _combine(
+    a: Any,
+    b: Any,
+    c: Any,
+    problem: Problem,
+    accumulator: Accumulator,
+    queue: Queue,
+    refuse: Callable[[], NoReturn],
+) -> Any:
+    """Chunks by the inner accumulator, then the sum of their sums times one by the outer: as `execution.run`."""
+    inner, outer, wide = accumulator.inner, accumulator.combining, np.dtype(np.float64)
+    batches, rows, columns = problem.shape
+    assert accumulator.chunk is not None
+    count = -(-problem.depth // accumulator.chunk)
+    together = launch.array(queue.zeros((batches * rows, count, columns), wide))
+    for number, (left, right, part) in enumerate(_chunks(a, b, problem, accumulator)):
+        sums = _run(left, right, None, part, inner, wide, queue, refuse)
+        step = int(together.strides[0])
+        place = launch.seen(together[:, number], (batches, rows, columns), (step * rows, step, together.strides[2]))
+        scaled(sums, place, 0, AS_IT_IS, queue)
+    try:
+        known = facts_on(together, "sums of chunks", queue)
+    except ValueError:
+        refuse()
+    ones = np.ones((1, 1, count))
+    words = problem.words
+    if words is not None:
+        inside = accumulator.roundings(problem.depth) - outer.roundings(count)
+        words = words._replace(first=words.first + inside)
+    start = None
+    if c is not None:
+        start = copied(c, queue, batches=batches).reshape(batches * rows, 1, columns)
+    whole = problem_of(ones, together, (Facts(1, 0, 0, 1.0), known), words, problem.facts[2])
+    result = _run(launch.put(ones), together, start, whole, outer, wide, queue, refuse)
+    return result.reshape(batches, rows, columns)

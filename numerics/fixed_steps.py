@@ -102,7 +102,8 @@ def steps_of(accumulator: Accumulator, depth: int) -> list[Roundings]:
 # --- lanes
 
 
-def _grid_row(part: Accumulator | Quantizer, fmt: Any, ratio: int, dtype: Any) -> NDArray[Any]:
+def grid_row(part: Accumulator | Quantizer, fmt: Any, ratio: int, dtype: Any) -> NDArray[Any]:
+    """The row of a grid and its limits; ratio: its step in steps of the sums' grid, as an exponent of two."""
     grid = grid_format(fmt)
     row = np.zeros(9, np.float64)
     row[fixed_gemm.LOWEST], row[fixed_gemm.HIGHEST] = grid.lowest_integer, grid.largest_code
@@ -118,7 +119,8 @@ def _lane_mode(part: Accumulator | Quantizer | None, rounds: bool) -> int:
     return modes.SR if part.rounding.stochastic else int(part.rounding)
 
 
-def _lane_rule(part: Accumulator | Quantizer | None) -> int:
+def lane_rule(part: Accumulator | Quantizer | None) -> int:
+    """The overflow rule of lanes, which clamp what is reported."""
     return fixed_gemm.WRAPS if part is not None and part.overflow is Overflow.WRAP else fixed_gemm.CLAMPS
 
 
@@ -185,14 +187,14 @@ def stepped_product(
     a = one_batch(a, b)
     shared = total.reshape(1, -1, columns) if b.shape[0] == 1 else total
     product = accumulator.product
-    row = _grid_row(accumulator, accumulator.format, 0, dtype)
-    product_row = row if product is None else _grid_row(product, product.fmt, point - sizes.grid, dtype)
+    row = grid_row(accumulator, accumulator.format, 0, dtype)
+    product_row = row if product is None else grid_row(product, product.fmt, point - sizes.grid, dtype)
     make = fixed_gemm.make_tree if accumulator.order == "pairwise" else fixed_gemm.make_chain
     kernel = make(
         _lane_mode(accumulator, not sizes.on_grid),
-        _lane_rule(accumulator),
+        lane_rule(accumulator),
         _lane_mode(product, sizes.rounds_products),
-        _lane_rule(product if sizes.rounds_products else None),
+        lane_rule(product if sizes.rounds_products else None),
         int(odd),
         watch,
     )

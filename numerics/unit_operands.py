@@ -96,7 +96,7 @@ def take_apart(
         raise ValueError(f"{label} has values that binary32 lacks: a unit that truncates its operands takes binary32")
     values = stack(narrow, batch)
     if unit.tf32_trunc:
-        unit_decode.truncate(values.reshape(-1), fmt.mantissa_bits, fmt.emin)
+        unit_decode.truncate(values.reshape(-1).view(np.uint32), fmt.mantissa_bits, fmt.emin)
     flush(values, unit, fmt)
     exponents = np.empty(values.shape, np.int32)
     largest = int(np.float32(fmt.max).view(np.uint32))

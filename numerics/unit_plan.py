@@ -57,6 +57,16 @@ def plan_fast(
     A result is a multiple of 2**(M - F) of its block, so that its exponent, which the next block meets, is at least
     that of the lowest product or of c, less F. c: float64 [B, M, N].
     """
+    magnitudes = np.abs(c[c != 0])
+    if not magnitudes.size:
+        return plan_vectors(unit, a, b, 0.0, None, ranges)
+    return plan_vectors(unit, a, b, float(magnitudes.max()), int(np.frexp(magnitudes.min())[1]) - 1, ranges)
+
+
+def plan_vectors(
+    unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low: int | None, ranges: tuple[tuple[int, int], ...]
+) -> Fast | None:
+    """`plan_fast` by what it asks of c: its largest magnitude, and an exponent that none is below; None of zeros."""
     bits, length = unit.F or 0, unit.L if unit.groups == "one" else unit.L // 2
     unroll = 8 if length % 8 == 0 else 4
     apart, toward_zero = unit.c_place == "separate_add", unit.rounding is Rounding.RTZ
@@ -67,14 +77,12 @@ def plan_fast(
     narrow = sum(fmt.precision for fmt in unit.inputs) <= 24
     if not (plain and fits and ends and added and narrow and unit.c_place != "late" and a.finite and b.finite):
         return None
-    magnitudes = np.abs(c[c != 0])
-    largest = float(magnitudes.max()) if magnitudes.size else 0.0
     if not largest < np.inf:
         return None
     low, high = a.lowest + b.lowest, a.highest + b.highest
     if low > high:  # an operand of nothing but zeros
         low = high = 0
-    c_low = int(np.frexp(magnitudes.min())[1]) - 1 if magnitudes.size else low
+    c_low = low if c_low is None else c_low
     limit = 128 if unit.product_limit is None else unit.product_limit
     exact = high + 2 <= min(limit, 128) and low >= sum(fmt.mantissa_bits for fmt in unit.inputs) - 149
     if not (exact and min(low - bits, c_low) >= bits - 127):

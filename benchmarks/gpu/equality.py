@@ -9,19 +9,23 @@ import numpy as np
 from benchmarks.gpu.place import Place
 from numerics import (
     Accumulator,
+    BlockFormat,
     FixedFormat,
     FloatFormat,
     LogFormat,
+    MatrixUnit,
     NanEncoding,
     Overflow,
     PositFormat,
     Quantizer,
     Rounding,
+    ScaleRule,
     Subnormals,
     catalog,
     matmul,
+    parse_format,
 )
-from numerics.device import quantize_on
+from numerics.device import decode_on, encode_blocks_on, quantize_on
 from numerics.device_products import matmul_on
 
 R = Rounding
@@ -47,6 +51,8 @@ def elementwise(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         Quantizer(FixedFormat(8, 4)),
         Quantizer(FixedFormat(12, 3), R.RTN, Overflow.WRAP),
         Quantizer(FixedFormat(8, 4), R.SR, random_bits=8),
+        Quantizer(FloatFormat(4, 3, signed=False)),
+        Quantizer(catalog.E8M0),
         Quantizer(PositFormat(16)),
         Quantizer(LogFormat(4, 3)),
         Quantizer(LogFormat(4, 3), R.SR, random_bits=16),
@@ -58,6 +64,48 @@ def elementwise(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
                 size = 40 if tiny else int(rng.integers(1, 1 << 18))
                 name = f"{quantizer} {np.dtype(dtype).name} {'codes' if encodes else 'values'} [{size}]"
                 yield name, partial(_rounded, place, quantizer, dtype, encodes, size, seed + number)
+    if tiny:  # the simulator would compile the rest for minutes
+        return
+    for number, quantizer in enumerate(_blockwise()):
+        shape = tuple(int(n) for n in rng.integers(30, 300, 2))
+        yield f"{quantizer} {shape}", partial(_in_blocks, place, quantizer, shape, seed + number)
+    for fmt in (catalog.E4M3, catalog.E2M1, catalog.BINARY16, PositFormat(16)):
+        yield f"decode {fmt}", partial(_decoded, place, Quantizer(fmt))
+
+
+def _blockwise() -> list[Quantizer]:
+    """Block formats of every kind: of scales, elements, roundings; along each axis."""
+    names = "mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e2m3", "mxfp6_e3m2", "mxfp4_e2m1", "mxint8", "nvfp4"
+    found = [Quantizer(parse_format(name), axis=axis) for name in names for axis in (-1, 0)]
+    found += [Quantizer(parse_format(name), R.SR, random_bits=bits) for name in names[3:] for bits in (8, 20)]
+    fours = (BlockFormat(catalog.E2M1, catalog.E8M0, 4, rule=rule) for rule in ScaleRule)
+    return found + [Quantizer(fmt, R.RTZ) for fmt in fours]
+
+
+def _in_blocks(place: Place, quantizer: Quantizer, shape: tuple[int, ...], seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    x = drawn_floats(rng, int(np.prod(shape)), np.float32).reshape(shape)
+    keys = {"seed": 2**63 + seed, "stream": seed, "offset": 5} if quantizer.stochastic else {}
+    codes = quantizer.encode(x, **keys)
+    elements, scales = (place.zeros(part.shape, part.dtype.type) for part in (codes.elements, codes.scales))
+    there, out = place.upload(x), place.zeros(shape, np.float32)
+    tensor = encode_blocks_on(quantizer, there, elements, scales, queue=place.queue, **keys)
+    quantize_on(quantizer, there, out, queue=place.queue, **keys)
+    require_same(place.download(elements), codes.elements)
+    require_same(place.download(scales), codes.scales)
+    require_same(place.download(out), quantizer.quantize(x, **keys))
+    if tensor != codes.tensor_scale:
+        raise DifferentError(f"tensor scale {tensor} for {codes.tensor_scale}")
+    return {"elements": 2 * x.size}
+
+
+def _decoded(place: Place, quantizer: Quantizer) -> dict[str, Any]:
+    bits = quantizer.fmt.bits
+    codes = np.arange(1 << bits, dtype=np.uint8 if bits <= 8 else np.uint16)
+    out = place.zeros(codes.shape, np.float64)
+    decode_on(quantizer, place.upload(codes), out, queue=place.queue)
+    require_same(place.download(out), quantizer.decode(codes))
+    return {"elements": codes.size}
 
 
 def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
@@ -83,6 +131,19 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         (Accumulator(half, order="kahan"), half),
         (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="kahan"), catalog.E4M3),
     ]
+    grid, to_grid = FixedFormat(12, 4), Quantizer(FixedFormat(10, 6), R.RTZ, Overflow.WRAP)
+    fixed += [
+        (Accumulator(grid), catalog.E4M3),
+        (Accumulator(grid, R.RTZ, Overflow.WRAP, product=to_grid), catalog.E4M3),
+        (Accumulator(grid, R.SR, random_bits=8, chunk=16), catalog.E4M3),
+        (Accumulator(grid, R.RNE, Overflow.ERROR), catalog.E4M3),
+        (Accumulator(FixedFormat(32)), FixedFormat(8)),
+        (Accumulator(grid, order="pairwise", product=to_grid), catalog.E4M3),
+        (Accumulator(half, order="pairwise", chunk=20, outer=Accumulator(catalog.BINARY32, order="kahan")), half),
+    ]
+    units = "v100.f16.f32", "a100.f16.f16", "a100.tf32.f32", "h100.f16.f32", "h100.e4m3.f32", "h100.wgmma.e5m2.f32"
+    found = [catalog.MATRIX_UNITS[name] for name in units]
+    fixed += [(unit, unit.inputs[0]) for unit in found if unit.inputs[0] == unit.inputs[1]]
     cases = fixed[:1] if tiny else [*fixed, *(_accumulator(rng) for _ in range(DRAWN))]
     for number, (accumulator, operands) in enumerate(cases):
         most = (3, 3, 9, 5) if tiny else (4, 150, 300, 150)
@@ -164,14 +225,15 @@ def _rounded(place: Place, quantizer: Quantizer, dtype: type, encodes: bool, siz
 
 
 def _multiplied(
-    place: Place, accumulator: Accumulator, operands: FloatFormat, shape: tuple[int, ...], seed: int
+    place: Place, accumulator: Accumulator | MatrixUnit, operands: Any, shape: tuple[int, ...], seed: int
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     batch, rows, depth, columns = shape
     to_operands = Quantizer(operands)
     a = to_operands.quantize(rng.normal(size=(batch, rows, depth)).astype(np.float32))
     b = to_operands.quantize(rng.normal(size=(depth, columns)).astype(np.float32))
-    keys = {"seed": 2**63 + seed, "stream": seed} if accumulator.stochastic else {}
+    stochastic = isinstance(accumulator, Accumulator) and accumulator.stochastic
+    keys = {"seed": 2**63 + seed, "stream": seed} if stochastic else {}
     return _compared(
         lambda: matmul(a, b, accumulator, **keys),
         lambda: place.download(matmul_on(place.upload(a), place.upload(b), accumulator, queue=place.queue, **keys)),

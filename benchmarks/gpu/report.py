@@ -79,15 +79,23 @@ def _at(line: Line) -> str:
     return f" (at {line['at']})" if "at" in line else ""
 
 
-def write(report: dict[str, Any], folder: Path) -> tuple[Path, Path]:
-    """Both files, named by the device: first beside their places, then moved there.
+def stem(device: str) -> str:
+    """A device's name as a part of file names."""
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
-    Errors: OSError where they cannot be written; neither is there then, and none that was there before is gone.
+
+def write(report: dict[str, Any], folder: Path) -> tuple[Path, ...]:
+    """Both files of a report, named by the device. Errors: OSError as `write_files`."""
+    name = f"gpu-{stem(report['description'].get('device', 'no device'))}"
+    return write_files({f"{name}.json": json.dumps(report, indent=1) + "\n", f"{name}.md": markdown(report)}, folder)
+
+
+def write_files(texts: dict[str, str], folder: Path) -> tuple[Path, ...]:
+    """All files, by their names: first beside their places, then moved there.
+
+    Errors: OSError where they cannot be written; none of them is there then, and none that was there before is gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    device = report["description"].get("device", "no device")
-    stem = "gpu-" + re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
-    texts = {f"{stem}.json": json.dumps(report, indent=1) + "\n", f"{stem}.md": markdown(report)}
     partial = {folder / f".{name}.{os.getpid()}": text for name, text in texts.items()}
     if taken := [name for name in texts if (folder / name).is_dir()]:
         raise OSError(f"{folder / taken[0]} is a folder: give another place for the report")
@@ -99,5 +107,4 @@ def write(report: dict[str, Any], folder: Path) -> tuple[Path, Path]:
     finally:
         for path in partial:
             path.unlink(missing_ok=True)
-    first, second = (folder / name for name in texts)
-    return first, second
+    return tuple(folder / name for name in texts)

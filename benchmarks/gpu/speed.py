@@ -9,7 +9,18 @@ from numba import cuda
 
 from benchmarks.gpu.equality import Case, require_same
 from benchmarks.gpu.place import Place
-from numerics import Accumulator, FloatFormat, Quantizer, Rounding, catalog, matmul
+from numerics import (
+    Accumulator,
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    MatrixUnit,
+    Quantizer,
+    Rounding,
+    catalog,
+    matmul,
+    parse_format,
+)
 from numerics.device import facts_on, quantize_on
 from numerics.device_products import matmul_on, multiply_stacks, plan_on, problem_of
 from numerics.kernels.cuda import launch
@@ -29,6 +40,10 @@ ELEMENTWISE = {
     "quantize E5M2 SR, 32 random bits": (Quantizer(catalog.E5M2, R.SR), False, 0.70),
     "quantize E5M2 SR, 12 random bits": (Quantizer(catalog.E5M2, R.SR, random_bits=12), False, 0.70),
     "quantize E5M2 SR, 8 random bits": (Quantizer(catalog.E5M2, R.SR, random_bits=8), False, 0.70),
+    "quantize mxfp8_e4m3 RNE": (Quantizer(parse_format("mxfp8_e4m3")), False, 0.70),
+    "quantize mxfp4_e2m1 RNE": (Quantizer(parse_format("mxfp4_e2m1")), False, 0.70),
+    "quantize mxint8 RNE": (Quantizer(parse_format("mxint8")), False, 0.70),
+    "quantize nvfp4 RNE": (Quantizer(parse_format("nvfp4")), False, None),
 }
 # name -> (accumulator, format of the operands, TMAC/s that issue 5 asks for)
 HALF = catalog.BINARY16
@@ -47,6 +62,10 @@ PRODUCTS = {
         1.2,
     ),
     "SR, 12 random bits": (Accumulator(HALF, R.SR, random_bits=12), catalog.E4M3, 0.8),
+    "matrix unit, k = 16": (catalog.MATRIX_UNITS["h100.f16.f32"], HALF, 2.0),
+    "pairwise": (Accumulator(HALF, order="pairwise"), catalog.E4M3, None),
+    "Kahan": (Accumulator(HALF, order="kahan"), catalog.E4M3, None),
+    "fixed point of 16 bits": (Accumulator(FixedFormat(16, 6)), catalog.E4M3, None),
     "binary32, its own step": (Accumulator(catalog.BINARY32), HALF, None),
     "float64 carrier, p = 40": (Accumulator(FloatFormat(11, 39)), HALF, None),
 }
@@ -117,7 +136,7 @@ def _elementwise(
     ceilings: dict[str, float],
     quantizer: Quantizer,
     encodes: bool,
-    target: float,
+    target: float | None,
     seed: int,
     tiny: bool,
 ) -> dict[str, Any]:
@@ -126,6 +145,9 @@ def _elementwise(
     keys = {"seed": seed} if quantizer.stochastic else {}
     few = x[: 1 << 16]
     wanted = (quantizer.encode if encodes else quantizer.quantize)(few, **keys)
+    if isinstance(quantizer.fmt, BlockFormat) and quantizer.fmt.tensor_scale:
+        few = x  # all of it decides the scale
+        wanted = quantizer.quantize(few)
     there, out = place.upload(x), place.zeros(x.shape, wanted.dtype.type)
 
     def call() -> None:
@@ -140,20 +162,26 @@ def _elementwise(
 
 
 def _product(
-    place: Place, accumulator: Accumulator, operands: FloatFormat, target: float | None, seed: int, tiny: bool
+    place: Place,
+    accumulator: Accumulator | MatrixUnit,
+    operands: FloatFormat,
+    target: float | None,
+    seed: int,
+    tiny: bool,
 ) -> dict[str, Any]:
     rng, side = np.random.default_rng(seed), 8 if tiny else SIDE
     to_operands = Quantizer(operands)
     a, b = (to_operands.quantize(rng.normal(size=(side, side)).astype(np.float32)) for _ in range(2))
-    keys = {"seed": seed} if accumulator.stochastic else {}
+    keys = {"seed": seed} if isinstance(accumulator, Accumulator) and accumulator.stochastic else {}
     left, right = place.upload(a), place.upload(b)
     whole = matmul_on(left, right, accumulator, queue=place.queue, **keys)
     require_same(place.download(whole[:2]), matmul(a[:2], b, accumulator, **keys))
+    called = place.seconds(lambda: matmul_on(left, right, accumulator, queue=place.queue, **keys), 2)
+    if isinstance(accumulator, MatrixUnit) or isinstance(accumulator.format, FixedFormat):
+        note = "the whole call, operands taken apart or scaled and looked through"
+        return {"figure": side**3 / called / 1e12, "unit": "TMAC/s", "target": target, "note": note}
     kernel, plan = _kernel_alone(place, left, right, whole, accumulator, keys)
-    seconds, called = (
-        place.seconds(kernel, 6),
-        place.seconds(lambda: matmul_on(left, right, accumulator, queue=place.queue, **keys), 2),
-    )
+    seconds = place.seconds(kernel, 6)
     return {
         "figure": side**3 / seconds / 1e12,
         "unit": "TMAC/s",

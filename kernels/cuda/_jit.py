@@ -47,6 +47,11 @@ def device(function: F) -> F:
     return cast(F, called)
 
 
+def moves(function: F) -> F:
+    """A part of kernels' bodies that has a name: it moves data and counts, and is inlined. It says nothing of `cuda`."""
+    return function if SIMULATED else cast(F, cuda.jit(device=True, forceinline=True)(function))
+
+
 def _typed(value: Any, kind: Any) -> Any:
     if isinstance(kind, types.BaseTuple):
         parts = [_typed(v, k) for v, k in zip(value, kind.types, strict=True)]

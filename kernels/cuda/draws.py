@@ -10,7 +10,7 @@ from ..gemm import DETERMINISTIC, GIVEN, place_of, unit_bits_of
 from ..modes import RANDOM_MASK, RANDOM_SHIFT
 from ..philox import philox32
 from ..primitives import shift_left
-from ._jit import device
+from ._jit import device, moves
 
 U32, U64 = np.uint32, np.uint64
 SEED, STREAM, SPAN, FIRST, DOWN, ALONG = range(6)  # of the numbers that a kernel is given
@@ -69,12 +69,12 @@ lifted = device(_lifted)  # (word that is given, facts): the word, aligned to th
 
 @cache
 def make_word(source: int) -> Any:
-    """(word that is given, first element of the output, step, numbers, facts) -> the word, aligned to the top, or 0.
+    """(words that are given, an output's number, element of its first rounding, step, numbers, facts) -> a word or 0.
 
-    For kernels of which a thread has one output.
+    Words are aligned to the top. For kernels of which a thread has one output.
     """
     if source == DETERMINISTIC:
-        return device(lambda given, first, step, numbers, facts: U32(0))
+        return moves(lambda words, output, first, step, numbers, facts: U32(0))
     if source == GIVEN:
-        return device(lambda given, first, step, numbers, facts: _lifted(given, facts))
-    return device(lambda given, first, step, numbers, facts: _word_at(U64(first + U64(step)), numbers, facts))
+        return moves(lambda words, output, first, step, numbers, facts: lifted(words[output, step], facts))
+    return moves(lambda words, output, first, step, numbers, facts: word_at(plus(first, step), numbers, facts))

@@ -130,9 +130,13 @@ def make_stochastic(mode: int, normalise: int, source: int, check: int) -> Any:
 def make_look_up() -> Any:
     """The kernel that decodes by a table."""
 
-    def look_up(codes, table, out):
-        """out[i] = table[codes[i]]; contiguous [n], codes unsigned and below the length of the table."""
+    def look_up(codes, table, out, flags):
+        """out[i] = table[codes[i]]; contiguous [n], codes unsigned; flags[0] = 1 if one is no place in the table."""
         for i in range(cuda.grid(1), codes.size, cuda.gridsize(1)):
-            out[i] = table[codes[i]]
+            code = codes[i]
+            if code < table.size:
+                out[i] = table[code]
+            else:
+                flags[0] = 1
 
     return kernel(look_up)

@@ -10,18 +10,17 @@ import numpy as np
 from numba import cuda
 
 from ..fixed_gemm import ODD, RATIO, REPORTS, limited, to_grid, unpack_grid
-from ..gemm import DETERMINISTIC, GIVEN
+from ..gemm import DETERMINISTIC
 from ..modes import NO_ROUNDING, RANDOM_SHIFT, SR, SR_C
 from ..primitives import fma, from_bits, shift_left, shift_right, to_bits
 from ..sums import fused_bits, stochastic, sum_bits
-from ._jit import SIMULATED, device, kernel
-from .draws import element_of, make_word
+from ._jit import device, kernel, moves
+from .draws import make_word
+from .orders import Steps, tree_of
 from .steps import facts_of
+from .tiles import DEPTH, SIDE, load_panels, output_of
 
 U32 = np.uint32
-SIDE = 2 if SIMULATED else 16  # threads, and outputs, along each side of a block
-THREADS = SIDE * SIDE
-DEPTH = 4 if SIMULATED else 16  # products of a panel
 THRESHOLD_BITS = 23, 32  # random bits whose threshold float32, or float64, holds
 
 grid_of = device(lambda row: unpack_grid(row))
@@ -102,7 +101,6 @@ def make_chain(mode: int, rule: int, product_mode: int, product_rule: int, odd: 
     of_products = source if stochastic(product_mode) else DETERMINISTIC
     sum_word, product_word = make_word(of_sums), make_word(of_products)
     threshold_of, product_threshold_of = make_threshold(mode, double), make_threshold(product_mode, double)
-    given, products_given = of_sums == GIVEN, of_products == GIVEN
     reports, products_report = rule == REPORTS, product_rule == REPORTS and not exact
 
     def chain(a, b, total, grids, rows, stride, words, numbers, firsts):
@@ -120,35 +118,23 @@ def make_chain(mode: int, rule: int, product_mode: int, product_rule: int, odd: 
         right = cuda.shared.array((DEPTH, SIDE), kind)
         tx, ty, n = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.z
         height, width, depth = total.shape[1], total.shape[2], a.shape[2]
-        na, nb = (n if a.shape[0] > 1 else 0), (n if b.shape[0] > 1 else 0)
         i0, j0 = cuda.blockIdx.y * SIDE, cuda.blockIdx.x * SIDE
-        thread = ty * SIDE + tx
-        i, j = min(i0 + ty, height - 1), min(j0 + tx, width - 1)
-        output = (n * height + i) * width + j
-        element = element_of(numbers, n, i, j, height, width)
+        i, j, output, element = output_of(total, numbers, n, i0 + ty, j0 + tx)
         value, first = total[n, i, j], -1
         for k0 in range(0, depth, DEPTH):
             cuda.syncthreads()
-            for e in range(thread, DEPTH * SIDE, THREADS):
-                k, i1 = e % DEPTH, e // DEPTH
-                inside = k0 + k < depth and i0 + i1 < height
-                left[k, i1] = a[na, i0 + i1, k0 + k] if inside else kind(0)
-                k, j1 = e // SIDE, e % SIDE
-                inside = k0 + k < depth and j0 + j1 < width
-                right[k, j1] = b[nb, k0 + k, j0 + j1] if inside else kind(0)
+            load_panels(left, right, a, b, n, (i0, j0, k0), depth, ty * SIDE + tx, kind(0), kind(0))
             cuda.syncthreads()
             for k in range(min(DEPTH, depth - k0)):
                 factor, y = left[k, ty], right[k, tx]
                 step = stride * (k0 + k)
                 if not exact:
-                    word = product_word(
-                        words[output, step] if products_given else U32(0), element, step, numbers, how_products
-                    )
+                    word = product_word(words, output, element, step, numbers, how_products)
                     y, over = multiply(factor, y, product_threshold_of(word, how_products), product_grid)
                     if products_report and over and first < 0:
                         first = step
                 step += stride - 1
-                word = sum_word(words[output, step] if given else U32(0), element, step, numbers, how)
+                word = sum_word(words, output, element, step, numbers, how)
                 value, over = step_of(value, factor, y, threshold_of(word, how), grid)
                 if reports and over and first < 0:
                     first = step
@@ -158,3 +144,48 @@ def make_chain(mode: int, rule: int, product_mode: int, product_rule: int, odd: 
                 firsts[n, i, j] = first
 
     return kernel(chain)
+
+
+@cache
+def make_tree(
+    mode: int, rule: int, product_mode: int, product_rule: int, odd: int, source: int, double: int, numbered: int
+) -> Any:
+    """The pairwise order for the constants of `make_chain`: the kernel of `orders.tree_of`, total in grid steps.
+
+    Its rows: (row of the grid, row of uint32) of sums, and of products. numbered: each product has a number of its own,
+    rounded or not.
+    """
+    exact = product_mode == NO_ROUNDING
+    multiply = make_multiply(product_mode, product_rule)
+    fused, add = make_step(mode, rule, odd, 1), make_step(mode, rule, odd, 0)
+    threshold_of, product_threshold_of = make_threshold(mode, double), make_threshold(product_mode, double)
+    reports, products_report = rule == REPORTS, product_rule == REPORTS and not exact
+
+    def sum_fused(x, factor, y, word, how):
+        value, over = fused(x, factor, y, threshold_of(word, how[1]), how[0])
+        return value, over and reports
+
+    def sum_of(x, y, word, how):
+        value, over = add(x, y, y, threshold_of(word, how[1]), how[0])
+        return value, over and reports
+
+    def product_of(factor, y, word, how):
+        if exact:
+            return factor * y, False
+        value, over = multiply(factor, y, product_threshold_of(word, how[1]), how[0])
+        return value, over and products_report
+
+    steps = Steps(
+        moves(lambda rows: (grid_of(rows[0]), facts_of(rows[1]))),
+        moves(lambda how: how[1]),
+        moves(sum_fused),
+        moves(sum_of),
+        moves(product_of),
+        make_word(source if stochastic(mode) else DETERMINISTIC),
+        make_word(source if stochastic(product_mode) else DETERMINISTIC),
+        exact,
+        bool(numbered),
+        reports or products_report,
+        0.0,
+    )
+    return tree_of(steps, double)

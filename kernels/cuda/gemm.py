@@ -16,13 +16,11 @@ from ..sums import stochastic
 from ._jit import SIMULATED, kernel
 from .draws import begins, block, element_of, lifted, picked, place, plus, word_at
 from .steps import facts_of, make_add, make_fused, make_multiply
+from .tiles import DEPTH, SIDE, THREADS, load_panels
 
 U32 = np.uint32
-SIDE = 2 if SIMULATED else 16  # threads along each side of a block
 EACH = 2 if SIMULATED else 4  # rows and columns of a thread
-THREADS = SIDE * SIDE
 TILE = SIDE * EACH  # outputs along each side of a block's tile
-DEPTH = 4 if SIMULATED else 16  # products of a panel
 OUTPUTS = EACH * EACH
 WORDS = 4 * OUTPUTS
 # Where words come from, besides DETERMINISTIC and GIVEN: blocks that each output's steps begin together, or each word by
@@ -32,7 +30,10 @@ BLOCKS, SINGLY = DRAWN, DRAWN + 1
 
 @cache
 def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, source: int, double: int) -> Any:
-    """The kernel for the constants of `..gemm.make_chain`; double: whether the carrier is float64."""
+    """The kernel for the constants of `..gemm.make_chain`; double: whether the carrier is float64.
+
+    Errors: ValueError for BLOCKS with products that are rounded stochastically.
+    """
     kind = np.float64 if double else np.float32
     exact, unbroken = product_mode == NO_ROUNDING, outer_mode == NO_ROUNDING
     steps = 1 if exact else 2
@@ -41,6 +42,8 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
     of_sums = source if stochastic(mode) else DETERMINISTIC
     of_products = source if not exact and stochastic(product_mode) else DETERMINISTIC
     of_outer = source if not unbroken and stochastic(outer_mode) else DETERMINISTIC
+    if of_products == BLOCKS:
+        raise ValueError("BLOCKS with a stochastic product: blocks are drawn for sums alone, so take SINGLY")
     by_blocks, drawn_outer = of_sums == BLOCKS, of_outer not in (DETERMINISTIC, GIVEN)
     # Words that are drawn singly wait in shared memory: with so much code in between, the loops over a thread's outputs
     # would not be unrolled, and its accumulators would not be registers.
@@ -65,7 +68,6 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
         held = cuda.shared.array(slots, np.uint32)
         tx, ty, n = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.z
         height, width, depth = total.shape[1], total.shape[2], a.shape[2]
-        na, nb = (n if a.shape[0] > 1 else 0), (n if b.shape[0] > 1 else 0)
         i0, j0 = cuda.blockIdx.y * TILE, cuda.blockIdx.x * TILE
         thread = ty * SIDE + tx
         for r in range(EACH):
@@ -78,14 +80,7 @@ def make_chain(mode: int, product_mode: int, outer_mode: int, normalise: int, so
         outer_step = steps * depth
         for k0 in range(0, depth, DEPTH):
             cuda.syncthreads()
-            for e in range(thread, DEPTH * TILE, THREADS):
-                # Of a, threads go along k, of b along the columns: as the arrays lie in memory.
-                k, i = e % DEPTH, e // DEPTH
-                inside = k0 + k < depth and i0 + i < height
-                left[k, i] = a[na, i0 + i, k0 + k] if inside else kind(0)
-                k, j = e // TILE, e % TILE
-                inside = k0 + k < depth and j0 + j < width
-                right[k, j] = b[nb, k0 + k, j0 + j] if inside else kind(0)
+            load_panels(left, right, a, b, n, (i0, j0, k0), depth, thread, kind(0), kind(0))
             cuda.syncthreads()
             for k in range(min(DEPTH, depth - k0)):
                 step = steps * (k0 + k)

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,18 @@ def blocks_for(pieces: int, queue: Queue) -> int:
 
 def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], queue: Queue, *arguments: Any) -> None:
     """Put a kernel on the queue; blocks beyond its work are added to a small grid."""
+    if SIMULATED:  # which takes an array of any strides only as one that is on its device
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        arguments = tuple(FakeCUDAArray(x) if isinstance(x, np.ndarray) else x for x in arguments)
     across, *others = grid
     rest = int(np.prod(others, dtype=np.int64))
     kernel[(max(across, -(-FEWEST // rest)), *others), block, queue.stream](*arguments)
+
+
+def seen(x: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """The memory of x in another shape, strides in bytes: the caller keeps inside of it."""
+    if isinstance(x, np.ndarray):
+        return np.lib.stride_tricks.as_strided(x, shape, strides)
+    interface = {**x.__cuda_array_interface__, "shape": shape, "strides": strides}
+    return cuda.as_cuda_array(SimpleNamespace(held=x, __cuda_array_interface__=interface), sync=False)

@@ -13,9 +13,9 @@ from numba import cuda
 from ..unit_decode import ABSENT
 from ..unit_fast import block_value, cut_term, exponent_of, larger, nearest_sum, scale_of
 from ._jit import SIMULATED, device, kernel
+from .tiles import SIDE, load_panels
 
 F32, F64, I32, U64 = np.float32, np.float64, np.int32, np.uint64
-SIDE = 2 if SIMULATED else 16  # threads along each side of a block
 EACH = 2 if SIMULATED else 4  # rows and columns of a thread
 TILE = SIDE * EACH
 OUTPUTS = EACH * EACH
@@ -64,7 +64,6 @@ def make_fast(unroll: int, groups: int, nearest: int, apart: int, bounded: int) 
         exact, scales = cuda.local.array(OUTPUTS, F64), cuda.local.array(OUTPUTS, F32)
         tx, ty, n = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.z
         height, width = total.shape[1], total.shape[2]
-        na, nb = (n if a.shape[0] > 1 else 0), (n if b.shape[0] > 1 else 0)
         i0, j0 = cuda.blockIdx.y * TILE, cuda.blockIdx.x * TILE
         thread, mask = ty * SIDE + tx, kept_bits(precision)
         for r in range(EACH):
@@ -75,15 +74,8 @@ def make_fast(unroll: int, groups: int, nearest: int, apart: int, bounded: int) 
                 c[r * EACH + s] = F32(0) if apart else value
         for k in range(k0, k1, depth):
             cuda.syncthreads()
-            for e in range(thread, depth * TILE, SIDE * SIDE):
-                u, i = e % depth, e // depth
-                inside = k + u < k1 and i0 + i < height
-                left[u, i] = a[na, i0 + i, k + u] if inside else F32(0)
-                of_left[u, i] = ea[na, i0 + i, k + u] if inside else I32(ABSENT)
-                u, j = e // TILE, e % TILE
-                inside = k + u < k1 and j0 + j < width
-                right[u, j] = b[nb, k + u, j0 + j] if inside else F32(0)
-                of_right[u, j] = eb[nb, k + u, j0 + j] if inside else I32(ABSENT)
+            load_panels(left, right, a, b, n, (i0, j0, k), k1, thread, F32(0), F32(0))
+            load_panels(of_left, of_right, ea, eb, n, (i0, j0, k), k1, thread, I32(ABSENT), I32(ABSENT))
             cuda.syncthreads()
             for o in range(OUTPUTS):
                 tops[o] = start_of(c[o], c_emin, floor)

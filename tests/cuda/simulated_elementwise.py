@@ -140,5 +140,9 @@ def test_decoding_by_a_table():
     codes = np.random.default_rng(0).integers(0, 256, 300).astype(np.uint8)
     table = E4M3.decode(np.arange(256, dtype=np.uint8))
     out = np.zeros(codes.size, table.dtype)
-    elementwise.make_look_up()[2, 32](codes, table, out)
+    flags = np.zeros(1, np.uint32)
+    elementwise.make_look_up()[2, 32](codes, table, out, flags)
     assert_same(out, Quantizer(E4M3).decode(codes))
+    assert not flags[0]
+    elementwise.make_look_up()[2, 32](codes, table[:255], out, flags)
+    assert flags[0] == (codes == 255).any() == 1

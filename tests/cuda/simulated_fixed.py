@@ -6,7 +6,7 @@ import pytest
 from numerics import Accumulator, FixedFormat, Overflow, Quantizer, Rounding
 from numerics.fixed_routes import routes
 from numerics.fixed_sizes import product_point, shifts, sizes_of
-from numerics.fixed_steps import _grid_row, merged_words, rule_of, scaled, stepped_product
+from numerics.fixed_steps import grid_row, merged_words, rule_of, scaled, stepped_product
 from numerics.kernels import fixed_gemm, modes
 from numerics.kernels import gemm as cpu
 from numerics.kernels.cuda import fixed, gemm
@@ -41,9 +41,9 @@ def launch(problem, accumulator, carrier, odd, given=False):
     total = np.zeros(problem.shape, dtype)
     if problem.c is not None:
         total[...] = scaled(problem.c, -sizes.grid, dtype)
-    grid = _grid_row(accumulator, accumulator.format, 0, dtype)
+    grid = grid_row(accumulator, accumulator.format, 0, dtype)
     parts = [accumulator, accumulator if product is None else product]
-    grids = grid, grid if product is None else _grid_row(product, product.fmt, point - sizes.grid, dtype)
+    grids = grid, grid if product is None else grid_row(product, product.fmt, point - sizes.grid, dtype)
     rows = []
     for part in parts:
         row = np.zeros(modes.ROW_LENGTH, np.uint32)
@@ -59,13 +59,18 @@ def launch(problem, accumulator, carrier, odd, given=False):
     if product is not None:
         products = int(product.rounding), rule_of(product.overflow)
     sums = int(accumulator.rounding), rule_of(accumulator.overflow)
-    kernel = fixed.make_chain(*sums, *products, int(odd), source, int(carrier is FLOAT64))
+    constants = *sums, *products, int(odd), source, int(carrier is FLOAT64)
     batches, height, width = problem.shape
     firsts = np.full(total.shape, -1, np.int32)
     how = (-(-width // fixed.SIDE), -(-height // fixed.SIDE), batches), (fixed.SIDE, fixed.SIDE)
     keys = tuple(np.uint64(n) for n in numbers)
     stride = 1 if product is None else 2
-    kernel[how](a, b, total, grids, tuple(rows), stride, words, keys, firsts)
+    if accumulator.order == "pairwise":
+        pairs = tuple(zip(grids, rows, strict=True))
+        options = accumulator.block or 0, problem.c is not None
+        fixed.make_tree(*constants, stride - 1)[how](a, b, total, pairs, *options, words, keys, firsts)
+    else:
+        fixed.make_chain(*constants)[how](a, b, total, grids, tuple(rows), stride, words, keys, firsts)
     return total.astype(np.int64), firsts
 
 
@@ -108,3 +113,12 @@ def test_reports():
 def test_random_words(mode, bits, given):
     product = Quantizer(PRODUCT, R.SR, SATURATE, 5) if bits == 3 else None
     check(Accumulator(SUM, mode, SATURATE, product=product, random_bits=bits), batches=(2, 1), given=given)
+
+
+def test_trees():
+    firsts = check(Accumulator(SUM, R.RNE, ERROR, order="pairwise"), (4, 60, 4))
+    assert (firsts >= 0).any() and (firsts < 0).any()
+    product = Quantizer(PRODUCT, R.RTZ, ERROR)
+    check(Accumulator(SUM, R.RNE, ERROR, product=product, order="pairwise", block=2), (3, 7, 3), addend=True)
+    sr = Accumulator(SUM, R.SR, product=Quantizer(PRODUCT, R.RTZ), order="pairwise", random_bits=3)
+    check(sr, (2, 6, 3), batches=(2, 1))

@@ -13,6 +13,7 @@ from tests.cuda.products import members, problem_of, stepping_plans
 
 assert SIMULATED
 NO_WORDS = np.zeros((0, 0), np.uint32)
+NO_FIRSTS = np.zeros((1, 1, 1), np.int32)
 PRODUCT = Quantizer(catalog.E5M2)
 SR_PRODUCT = Quantizer(catalog.E5M2, Rounding.SR, random_bits=8)
 SEEDED = {"seed": 3 + (1 << 40), "stream": 9 + (1 << 35)}
@@ -31,7 +32,7 @@ def launch(a, b, c, accumulator, plan, source, *, seed=0, stream=0, words=NO_WOR
     arguments = a.astype(dtype), b.astype(dtype), total, rows_of(accumulator, plan.carrier)
     if accumulator.order == "pairwise":
         kernel = orders.make_tree(*constants)
-        kernel[how](*arguments, accumulator.block or 0, c is not None, words, numbers)
+        kernel[how](*arguments, accumulator.block or 0, c is not None, words, numbers, NO_FIRSTS)
     else:
         orders.make_kahan(*constants)[how](*arguments, words, numbers)
     return total

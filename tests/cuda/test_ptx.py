@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from numba import float32, float64, types, uint8, uint32, uint64
 
-from numerics import FixedFormat, LogFormat, Overflow, PositFormat, Quantizer, Rounding, catalog
+from numerics import (
+    FixedFormat,
+    LogFormat,
+    Overflow,
+    PositFormat,
+    Quantizer,
+    Rounding,
+    ScaleRule,
+    catalog,
+    parse_format,
+)
+from numerics.block_rows import compiled_row
 from numerics.kernels import elementwise as cpu
 from numerics.kernels import modes
 from numerics.kernels.fixed_gemm import CLAMPS, REPORTS, WRAPS
@@ -17,6 +28,8 @@ from tests.cuda import ptx
 
 pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
+blocks = pytest.importorskip("numerics.kernels.cuda.blocks")
+convert = pytest.importorskip("numerics.kernels.cuda.convert")
 fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
 matrix_unit = pytest.importorskip("numerics.kernels.cuda.matrix_unit")
@@ -54,7 +67,8 @@ def ordered(make, mode, product=NONE, source=gemm.DETERMINISTIC):
     stack = float32[:, :, ::1]
     options = (types.int64, types.boolean) if make is orders.make_tree else ()
     words, numbers = uint32[:, ::1], types.UniTuple(uint64, 6)
-    signature = types.void(stack, stack, stack, types.UniTuple(LINE, 3), *options, words, numbers)
+    firsts = (types.int32[:, :, ::1],) if make is orders.make_tree else ()
+    signature = types.void(stack, stack, stack, types.UniTuple(LINE, 3), *options, words, numbers, *firsts)
     return make(mode, product, 0, source, 0), signature
 
 
@@ -66,11 +80,38 @@ def on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
     return kernel, types.void(stack, stack, stack, grids, rows, types.int64, words, numbers, firsts)
 
 
+def tree_on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
+    stack, pair = float32[:, :, ::1], types.Tuple((float32[::1], LINE))
+    options, words, numbers = (types.int64, types.boolean), uint32[:, ::1], types.UniTuple(uint64, 6)
+    kernel = fixed.make_tree(*modes_and_rules, odd, source, 0, 1)
+    return kernel, types.void(
+        stack, stack, stack, types.UniTuple(pair, 2), *options, words, numbers, types.int32[:, :, ::1]
+    )
+
+
 def unit(unroll, groups, nearest, apart, bounded):
     floats, integers = float32[:, :, ::1], types.int32[:, :, ::1]
     facts = types.UniTuple(types.int64, 6)
     signature = types.void(floats, integers, floats, integers, floats, facts, float64, types.int64, types.int64)
     return matrix_unit.make_fast(unroll, groups, nearest, apart, bounded), signature
+
+
+def in_blocks(name, mode=Rounding.RNE, codes=0, source=cpu.DETERMINISTIC, bits=None):
+    fmt = parse_format(name)
+    row = compiled_row(fmt, mode, Overflow.SATURATE, bits, FLOAT32)
+    ratio = int(fmt.rule is ScaleRule.RATIO)
+    constants = ratio, int(mode), row.form, row.scale_form, source, row.integers, row.saturates, 0, codes, 0
+    out = (uint8 if codes else float32)[:, :, :]
+    rows, triple = types.Tuple((LINE, LINE, types.int64[::1])), types.UniTuple(uint64, 3)
+    steps = types.UniTuple(types.int64, 3)
+    arguments = float32[:, :, :], out, float32[:, :, :], rows, float32, float32, types.int64, LINE, triple, steps, LINE
+    return blocks.make_blocks(*constants), types.void(*arguments)
+
+
+def apart(truncates, flushes):
+    facts, line = types.UniTuple(types.int64, 4), types.int64[::1]
+    results = float32[:, :, ::1], types.int32[:, :, ::1], LINE, types.int32[::1]
+    return convert.make_apart(truncates, flushes), types.void(float32[:, :, :], line, types.int64, facts, *results)
 
 
 def sr(fmt, bits):
@@ -88,6 +129,7 @@ NARROW = {
     "fixed codes": lambda: elements(Quantizer(FixedFormat(8, 4)), True),
     "posit codes": lambda: elements(Quantizer(PositFormat(8)), True),
     "log": lambda: elements(Quantizer(LogFormat(4, 3))),
+    "nvfp4": lambda: in_blocks("nvfp4"),
     "scan": lambda: (scan.make_scan(0), types.void(LINE, LINE)),
     "chain fused": lambda: chain(SIGNED),
     "chain at once": lambda: chain(SIGNED + modes.ONCE),
@@ -105,6 +147,8 @@ NARROW = {
     "kahan singly": lambda: ordered(orders.make_kahan, UNIFORM, NONE, gemm.SINGLY),
     "grid fused": lambda: on_grid(modes.RNE, CLAMPS, NONE, CLAMPS),
     "grid odd": lambda: on_grid(modes.RNA, WRAPS, modes.RTN, REPORTS, odd=1),
+    "grid tree": lambda: tree_on_grid(modes.RNE, REPORTS, modes.RTZ, REPORTS),
+    "grid tree singly": lambda: tree_on_grid(SR, WRAPS, NONE, CLAMPS, odd=0, source=gemm.SINGLY),
     "grid singly": lambda: on_grid(SR, CLAMPS, modes.SR_C, WRAPS, source=gemm.SINGLY),
 }
 WIDE = {
@@ -113,6 +157,11 @@ WIDE = {
 }
 # The sum of a block is rounded in float64, once for 8 or 16 products.
 WIDE |= {
+    "scaled": lambda: (convert.make_scaled(0), types.void(float64[:, :, :], float32[:, :, :], *[float64] * 3)),
+    "mxfp8": lambda: in_blocks("mxfp8_e4m3"),
+    "mxint8 codes": lambda: in_blocks("mxint8", codes=1),
+    "mxfp4 SR": lambda: in_blocks("mxfp4_e2m1", Rounding.SR, 1, cpu.DRAWN_4, 8),
+    "operand of a unit": lambda: apart(1, convert.POSITIVE),
     "unit of 16, toward zero": lambda: unit(8, 2, 0, 0, 1),
     "unit of 8, to nearest, that may overflow": lambda: unit(8, 1, 1, 0, 0),
     "unit of 4, c behind the block": lambda: unit(4, 1, 0, 1, 1),
@@ -152,3 +201,9 @@ def test_the_inspection_sees_what_it_is_for(monkeypatch):
     assert ptx.unrounded(strict) == ["mul.f32"] and len(ptx.rounded(strict)) == 2
     # Of code of ours, whose floats nothing may fuse, the compiler is asked otherwise; here it fused.
     assert any(name.startswith("fma") for name, _ in ptx.instructions(code))
+
+
+def test_blocks_of_words_are_for_sums_alone():
+    with pytest.raises(ValueError, match=r"BLOCKS with a stochastic product: .* take SINGLY"):
+        gemm.make_chain(modes.RNE, SR, NONE, 0, gemm.BLOCKS, 0)
+    gemm.make_chain(SR, modes.RNE, NONE, 0, gemm.BLOCKS, 0)

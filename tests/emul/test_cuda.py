@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import emul
-from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
+from numerics import Accumulator, FixedFormat, Overflow, Quantizer, Rounding, catalog, parse_format
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 E4M3 = Quantizer(catalog.E4M3)
@@ -29,10 +29,15 @@ def test_quantize(quantizer, dtype):
     assert torch.equal(bits(found), bits(emul.quantize(x, quantizer, **keys)))
 
 
-@pytest.mark.parametrize("accumulator", [SUMS, DRAWN])
+UNIT = catalog.MATRIX_UNITS["h100.e4m3.f32"]
+GRID = Accumulator(FixedFormat(16, 6), Rounding.SR, random_bits=8)
+TREE = Accumulator(FixedFormat(16, 6), order="pairwise", chunk=16)
+
+
+@pytest.mark.parametrize("accumulator", [SUMS, DRAWN, UNIT, GRID, TREE])
 def test_matmul(accumulator):
     a, b = emul.quantize(torch.randn(2, 1, 65, 77), E4M3), emul.quantize(torch.randn(3, 91, 77), E4M3).mT
-    keys = {"seed": 5} if accumulator.stochastic else {}
+    keys = {"seed": 5} if accumulator in (DRAWN, GRID) else {}
     found = emul.matmul(a.cuda(), b.cuda(), accumulator, **keys)
     assert torch.equal(bits(found), bits(emul.matmul(a, b, accumulator, **keys)))
 
@@ -93,3 +98,26 @@ def test_a_comparison_runs_and_runs_again_with_the_same_bytes():
 def test_empty_tensors():
     assert emul.quantize(torch.empty(0, 3, device="cuda"), E4M3).shape == (0, 3)
     assert not emul.matmul(torch.empty(2, 0, device="cuda"), torch.empty(0, 3, device="cuda"), SUMS).any()
+
+
+@pytest.mark.parametrize("quantizer", [E4M3, SR, Quantizer(parse_format("mxfp8_e4m3"))])
+def test_quantizers_inside_a_cuda_graph(quantizer):
+    x, keys = torch.randn(1 << 12, device="cuda"), {"seed": 5} if quantizer.stochastic else {}
+    emul.quantize(x, quantizer, **keys)  # compiled, and its tables on the device
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = emul.quantize(x, quantizer, **keys)
+    x.copy_(torch.randn(1 << 12))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(bits(found), bits(emul.quantize(x.cpu(), quantizer, **keys)))
+
+
+def test_products_are_refused_inside_a_cuda_graph():
+    x = torch.eye(4, device="cuda")
+    with (
+        pytest.raises(RuntimeError, match=r"emul\.matmul inside a CUDA graph"),
+        torch.cuda.graph(torch.cuda.CUDAGraph()),
+    ):
+        emul.matmul(x, x, SUMS)

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import emul
 from emul import ops, recipes
-from numerics import Accumulator, Quantizer, catalog
+from numerics import Accumulator, Quantizer, catalog, parse_format
 
 ROOT = Path(__file__).resolve().parents[2]
 E4M3 = Quantizer(catalog.E4M3)
@@ -119,3 +119,15 @@ def test_a_cpu_only_call_never_loads_the_cuda_side(tmp_path):
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_reads_numbers_back_is_refused_inside_a_cuda_graph(monkeypatch):
+    from emul import device
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    x = torch.ones(2, 2)
+    with pytest.raises(RuntimeError, match=r"emul\.matmul inside a CUDA graph: it waits .*; leave it out of the graph"):
+        device.matmul(x, x, SUMS, seed=0, stream=0)
+    with pytest.raises(RuntimeError, match=r"emul\.quantize to nvfp4 in blocks of 16 inside a CUDA graph"):
+        device.quantize(x, Quantizer(parse_format("nvfp4")), seed=0, stream=0, offset=0)

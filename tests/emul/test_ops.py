@@ -265,3 +265,15 @@ def test_every_device_has_a_kernel_that_refuses(name, key):
 def test_vmap_is_refused():
     with pytest.raises(NotImplementedError, match="no vmap: give the batch as a dimension"):
         torch.vmap(lambda x: emul.quantize(x, E4M3))(X)
+
+
+def test_matrix_units():
+    unit = catalog.MATRIX_UNITS["h100.e4m3.f32"]
+    a, b = (emul.quantize(torch.randn(shape), Quantizer(catalog.E4M3)) for shape in ((2, 3, 40), (40, 5)))
+    wanted = matmul(a.numpy(), b.numpy(), unit)
+    assert emul.matmul(a, b, unit).numpy().tobytes() == wanted.tobytes()
+    weight = b.clone().requires_grad_()
+    emul.matmul(a, weight, unit).sum().backward()
+    torch.testing.assert_close(weight.grad, a.sum((0, 1))[:, None].expand(40, 5))
+    with pytest.raises(ValueError, match="multiplies blocks of 32 by scales"):
+        emul.matmul(a, b, catalog.MATRIX_UNITS["b200.tcgen05.mxf8_e4m3.f32"])

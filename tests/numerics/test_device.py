@@ -13,9 +13,13 @@ from numerics import (
     Accumulator,
     FixedFormat,
     FloatFormat,
+    Overflow,
     Quantizer,
+    Rounding,
+    catalog,
     device,
     device_products,
+    device_stepping,
     parse_format,
 )
 from numerics.kernels.cuda import launch
@@ -28,6 +32,11 @@ EQUAL = (
     "drawn, and an offset",
     "words given",
     "an error that was not met",
+    "NVFP4, NaN and infinity",
+    "codes of blocks of four, rows",
+    "unsigned",
+    "decoded",
+    "nothing is read back",
     "one chain",
     "one chain, float64",
     "chunks",
@@ -37,12 +46,29 @@ EQUAL = (
     "tree",
     "Kahan",
     "tree by words",
+    "c of another type, strided operands",
+    "words of chunks of trees",
+    "fixed point, c",
+    "fixed-point chunks",
+    "fixed point without rounding",
+    "an overflow in fixed point",
+    "an overflow of a product",
+    "an overflow in a tree",
+    "a negative operand",
+    "matrix unit, c",
+    "matrix unit, groups",
+    "matrix unit, operands cut",
+    "what a unit lacks",
 )
 REFUSED = {
     "NaN": "ValueError: NaN at element 25: s8.4 has no NaN",
     "overflow": "OverflowError: {} at element {} is beyond 448.0",
+    "unsigned without NaN": "ValueError: {} at element {}: u8.4 is unsigned and has no NaN",
+    "a code that is none": "ValueError: {} at element {}16",
     "an infinity that would wrap": "OverflowError: inf at element 47 cannot wrap",
     "non-finite": "ValueError: a[1, 4] is nan: products are exact for finite operands only",
+    "infinity in a unit": "NotImplementedError: a100.f16.f16{} at element {} with these operands, which have no vector form",
+    "batches that do not fit": "ValueError: a of shape (2, 1, 3, 9) for a result (2, 3, 3, 2): on a device",
     "sums that overflow": "OverflowError: the accumulation of output (0, 0) overflows binary16",
 }
 HALF = Accumulator(FloatFormat(5, 10))
@@ -74,27 +100,40 @@ def test_every_case_is_looked_at(found):
     assert found.keys() == {*EQUAL, *REFUSED}
 
 
-@pytest.mark.parametrize("name", ["mxfp8_e4m3", "nvfp4", "e8m0"])
-def test_formats_that_have_no_kernel_are_refused(name):
-    with pytest.raises(NotImplementedError, match=r"format .* does not run on CUDA yet; there are .*\.cpu\(\)"):
-        device.quantize_on(Quantizer(parse_format(name)), X, X, queue=launch.Queue(0, 0, np.zeros))
+@pytest.mark.parametrize("name", ["mxfp8_e4m3", "nvfp4", "binary32"])
+def test_codes_that_have_no_table_are_refused(name):
+    with pytest.raises(NotImplementedError, match=r"decoding .* does not run on CUDA yet; there are .*\.cpu\(\)"):
+        device.decode_on(Quantizer(parse_format(name)), X, X, queue=launch.Queue(0, 0, np.zeros))
 
 
 @pytest.mark.parametrize(
     ("accumulator", "what"),
     [
-        (Accumulator(FloatFormat(5, 10), order="pairwise", chunk=4), "order 'pairwise' with chunks"),
         (Accumulator(FloatFormat(5, 10), order="exact"), "order 'exact'"),
-        (
-            Accumulator(FloatFormat(5, 10), chunk=4, outer=Accumulator(FloatFormat(5, 10), order="kahan")),
-            "order 'kahan' with chunks",
-        ),
-        (Accumulator(FixedFormat(16)), "an accumulator in s16.0"),
+        (Accumulator(FixedFormat(60), chunk=4), "sums of chunks in s60.0, which float64 does not hold,"),
+        (catalog.MATRIX_UNITS["mi210.f16.f32"], "the matrix unit .*, which rounds at every step,"),
+        (catalog.MATRIX_UNITS["mi100.exact.f16.f32"], "the matrix unit .*, which adds exactly,"),
+        (catalog.MATRIX_UNITS["b200.tcgen05.nvf4.f32"], "the matrix unit .*, which multiplies blocks by scales,"),
     ],
 )
 def test_accumulators_that_have_no_kernel_are_refused(accumulator, what):
     with pytest.raises(NotImplementedError, match=rf"{what} does not run on CUDA yet; .*\.cpu\(\)"):
         device_products.matmul_on(X, X, accumulator, queue=launch.Queue(0, 0, np.zeros))
+
+
+def test_events_have_no_kernel():
+    with pytest.raises(NotImplementedError, match=r"counting events does not run on CUDA yet"):
+        device_products.matmul_on(X, X, HALF, events=True, queue=launch.Queue(0, 0, np.zeros))
+
+
+@pytest.mark.parametrize(("block", "depth"), [(None, 1 << 20), (3, (3 << 20) - 2)])
+def test_trees_that_are_too_large_are_refused(block, depth):
+    tree = Accumulator(FloatFormat(5, 10), order="pairwise", block=block)
+    device_stepping.check_leaves(tree, depth - 2)
+    with pytest.raises(
+        NotImplementedError, match=r"a pairwise tree of 1048576 leaves: on CUDA there are fewer than 2\*\*20"
+    ):
+        device_stepping.check_leaves(tree, depth)
 
 
 @pytest.fixture
@@ -121,10 +160,27 @@ def test_a_device_that_is_too_old(monkeypatch):
     device.check_device(3)
 
 
+@pytest.mark.parametrize(
+    ("quantizer", "wanted"),
+    [
+        (Quantizer(catalog.E4M3), False),
+        (Quantizer(catalog.E5M2, Rounding.SR, random_bits=8), False),
+        (Quantizer(parse_format("mxfp8_e4m3")), False),
+        (Quantizer(parse_format("nvfp4")), True),
+        (Quantizer(catalog.E4M3, overflow=Overflow.ERROR), True),
+        (Quantizer(FixedFormat(8)), True),  # which has no NaN
+        (Quantizer(FloatFormat(4, 3, signed=False)), True),
+    ],
+    ids=str,
+)
+def test_what_waits_for_the_device(quantizer, wanted):
+    assert device.waits(quantizer, np.dtype(np.float32)) is wanted
+
+
 def test_blas_is_never_the_plan_on_a_device():
     from numerics.problem import Problem, facts
 
     ones = np.ones((1, 2, 2), np.float32)
     problem = Problem(ones, ones, None, (facts(ones, "a"), facts(ones, "b"), None), None)
-    assert device_products.plans(problem, HALF)[0].kernel == "sgemm"
+    assert device_stepping.plans(problem, HALF)[0].kernel == "sgemm"
     assert device_products.plan_on(problem, HALF).kernel not in ("sgemm", "dgemm")

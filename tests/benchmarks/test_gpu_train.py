@@ -1,0 +1,73 @@
+"""The training on a card, as `--tiny` runs it on the CPU: rows, files, and what it says is native."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["native float32", "FP8", "12-bit accumulators"]
+STEPS = 6
+
+
+def train(folder, *arguments):
+    program = [sys.executable, "-m", "benchmarks.gpu.train", "--out", str(folder), *arguments]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    done = train(folder, "--tiny", "--steps", str(STEPS), "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_report(written):
+    names = sorted(path.name for path in written.iterdir())
+    stem = names[0].removesuffix(".json")
+    assert names == [f"{stem}.json", f"{stem}.md", f"{stem}.svg"] and stem.startswith("train-tiny-on-a-cpu")
+    report = json.loads((written / names[0]).read_text())
+    assert [row["name"] for row in report["rows"]] == NAMES
+    native, fp8, lba = ([run["losses"] for run in row["runs"]] for row in report["rows"])
+    assert all(len(losses) == STEPS for row in (native, fp8, lba) for losses in row)
+    assert all(abs(losses[0] - math.log(103)) < 0.2 for losses in (*native, *fp8, *lba))
+    assert native[0] != native[1] and native[0] != fp8[0] != lba[0] != native[0]
+    assert native[0][-1] < native[0][0]  # it learns
+    assert not any(run["diverged"] for row in report["rows"] for run in row["runs"])
+    assert len({run["weights"] for row in report["rows"] for run in row["runs"]}) == 6
+    assert report["all products, a few steps"]["losses"][0] == pytest.approx(lba[0][0], abs=1e-6)  # the same forward
+
+
+def test_the_table_says_what_is_native(written):
+    text = next(written.glob("*.md")).read_text()
+    assert text.count("\n| ") == 1 + 3 + 1
+    assert "attention: its two products are torch.matmul" in text and "Embedding" in text and "LayerNorm" in text
+    assert "| 12-bit accumulators in all three products, time only |" in text
+    assert next(written.glob("*.svg")).read_text().count("<polyline") == 6
+
+
+def test_where_a_file_has_no_place_none_is_written(written, tmp_path):
+    name = next(written.glob("*.svg")).name
+    (tmp_path / name).mkdir()
+    done = train(tmp_path, "--tiny", "--steps", "1", "--seeds", "1")
+    assert done.returncode == 1 and "nothing was written" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_without_a_card_it_says_so(tmp_path):
+    done = train(tmp_path)
+    assert done.returncode == 2 and "--tiny trains a small model on the CPU" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_large_model_is_large_enough():
+    code = "from benchmarks.gpu import gpt, train; print(train._parameters(gpt.LARGE, gpt.text()), train._options([]).steps)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    parameters, steps = map(int, done.stdout.split())
+    assert parameters >= 10_000_000 and steps >= 200
