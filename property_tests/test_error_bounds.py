@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from numerics import Accumulator, FixedFormat, FloatFormat, Quantizer, Rounding, theory
 from numerics.reference.products import accumulate
-from property_tests.strategies import MODES, STOCHASTIC, formats
+from numerics.properties.strategies import MODES, STOCHASTIC, formats
 
 KINDS = ("sequential", "chunk", "pairwise", "block", "kahan", "exact", "chunked_pairwise")
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Quantizer, Rounding, Subnormals
-from property_tests.strategies import CASE_NAMES, CASES, formats, randomness, values
+from numerics.properties.strategies import CASE_NAMES, CASES, formats, randomness, values
 
 
 def neighbours(magnitude, fmt):

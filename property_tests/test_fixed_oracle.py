@@ -16,7 +16,7 @@ from numerics.fixed_steps import steps_of
 from numerics.problem import Problem, Words, facts
 from numerics.reference.events import Tally
 from numerics.reference.products import Steps, accumulate_number
-from property_tests.strategies import MODES
+from numerics.properties.strategies import MODES
 
 RULES = (Overflow.SATURATE, Overflow.WRAP, Overflow.ERROR)
 

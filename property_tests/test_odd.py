@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numerics import NanEncoding, Overflow, Quantizer, Rounding
-from property_tests.strategies import CASE_NAMES, CASES, arrays_of_values, formats, randomness
+from numerics.properties.strategies import CASE_NAMES, CASES, arrays_of_values, formats, randomness
 
 MIRROR = {Rounding.RTP: Rounding.RTN, Rounding.RTN: Rounding.RTP}
 PAIRS = [(mode, dtype) for mode, dtype in CASES if not (mode is Rounding.RTP and dtype is np.float32)]

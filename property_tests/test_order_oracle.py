@@ -16,7 +16,7 @@ from property_tests.products import (
     problems,
     rules,
 )
-from property_tests.strategies import formats
+from numerics.properties.strategies import formats
 
 
 @pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTN], ids=lambda mode: mode.name)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numerics import Overflow, Quantizer, Subnormals, reference
-from property_tests.strategies import CASE_NAMES, CASES, arrays_of_values, formats, randomness
+from numerics.properties.strategies import CASE_NAMES, CASES, arrays_of_values, formats, randomness
 
 
 @pytest.mark.parametrize(("mode", "dtype"), CASES, ids=CASE_NAMES)

@@ -1,0 +1,77 @@
+"""Every check by its name: plain functions of a subject that return Evidence or raise ClaimError; no test runner needed."""
+
+from .block_checks import block_apart, block_decision
+from .draws_check import Component, draws, power_table, smallest_shift
+from .mask_checks import (
+    blocks_apart,
+    kept_values,
+    largest,
+    marginals,
+    mask_draws,
+    mask_unbiased,
+    mask_variance,
+    pattern,
+)
+from .moment_checks import bias, smp, unbiased, variance, variance_bound, word_order
+from .product_checks import (
+    error_bound,
+    product_member,
+    product_moments,
+    product_odd,
+    product_reproducible,
+    single,
+    steps,
+)
+from .rounding_checks import (
+    decision,
+    faithful,
+    fixed_points,
+    member,
+    monotone,
+    odd,
+    projection,
+    saturation,
+    specials,
+)
+from .wiring_checks import independent, reproducible
+
+__all__ = [
+    "Component",
+    "bias",
+    "block_apart",
+    "block_decision",
+    "blocks_apart",
+    "decision",
+    "draws",
+    "error_bound",
+    "faithful",
+    "fixed_points",
+    "independent",
+    "kept_values",
+    "largest",
+    "marginals",
+    "mask_draws",
+    "mask_unbiased",
+    "mask_variance",
+    "member",
+    "monotone",
+    "odd",
+    "pattern",
+    "power_table",
+    "product_member",
+    "product_moments",
+    "product_odd",
+    "product_reproducible",
+    "projection",
+    "reproducible",
+    "saturation",
+    "single",
+    "smallest_shift",
+    "smp",
+    "specials",
+    "steps",
+    "unbiased",
+    "variance",
+    "variance_bound",
+    "word_order",
+]

@@ -1,0 +1,141 @@
+"""Products where accumulators go wrong: long chains, ties, cancellation, overflow, underflow, stagnation, signed zeros."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats import FixedFormat, FloatFormat
+from ..quantizer import Quantizer
+from ..rounding import Overflow, Rounding
+from ..words import random_words
+from .accumulators import AccumulatorUnderTest
+
+DEPTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100)
+ROWS, COLUMNS = 2, 3
+
+
+class Problem(NamedTuple):
+    """Operands a [M, K], b [K, N], an addend [M, N] or None, and what they are there for."""
+
+    name: str
+    a: NDArray[Any]
+    b: NDArray[Any]
+    c: NDArray[Any] | None
+
+
+def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True) -> Iterator[Problem]:
+    """The telling problems, all of members of the operands' formats; deep: with long chains too."""
+    first, second = subject.operands
+    for k in (0, *DEPTHS) if deep else (0, *DEPTHS[:8]):
+        yield _drawn(subject, f"{k} products of one size", k, seed, 0)
+        if k > 1:
+            yield _drawn(subject, f"{k} products of many sizes", k, seed + 1, 6)
+    one_a, one_b = _near(subject, 0, 1.0), _near(subject, 1, 1.0)
+    big_a, big_b = _top(first), _top(second)
+    low_a, low_b = _bottom(first), _bottom(second)
+    for name, row, column in (
+        (
+            "a large product between small ones",
+            [one_a, big_a, one_a, -big_a, one_a],
+            [one_b, one_b, one_b, one_b, one_b],
+        ),
+        ("cancellation", [big_a, one_a, -big_a], [big_b, one_b, big_b]),
+        ("a small product first", [low_a, one_a, big_a], [low_b, one_b, big_b]),
+        ("a small product last", [big_a, one_a, low_a], [big_b, one_b, low_b]),
+        ("the largest products, one sign", [big_a] * 5, [big_b] * 5),
+        ("overflow and back", [big_a] * 3 + [-big_a] * 3, [big_b] * 6),
+        ("the smallest products", [low_a] * 5, [low_b] * 5),
+        ("half a step each", [one_a] + [low_a] * 8, [one_b] + [one_b] * 8),
+        ("zeros", [0.0, -0.0, 0.0] if _signed(first) else [0.0] * 3, [one_b] * 3),
+        ("minus zero alone", [-0.0 if _signed(first) else 0.0], [one_b]),
+    ):
+        yield _laid(subject, name, row, column)
+    if deep:
+        yield _laid(subject, "stagnation", [one_a] * 300, [one_b] * 300)
+        yield _ties(subject)
+
+
+def words_for(subject: AccumulatorUnderTest, problem: Problem, *, seed: int = 5) -> Iterator[Any]:
+    """Words to try a problem with: none for a deterministic subject; drawn, all zero and all ones for the others."""
+    s = subject.roundings(problem.a.shape[-1])
+    if not s:
+        yield None
+        return
+    shape = (problem.a.shape[-2], problem.b.shape[-1], s)
+    bits = word_bits(subject)
+    yield random_words(int(np.prod(shape)), bits, seed=seed).reshape(shape)
+    yield np.zeros(shape, np.uint32)
+    yield np.full(shape, (1 << bits) - 1, np.uint32)
+
+
+def word_bits(subject: AccumulatorUnderTest) -> int:
+    """The fewest random bits of its parts: words that all of them take."""
+    claim: Any = subject.claim
+    parts = [part for part in (claim, claim.product, claim.outer) if part is not None and part.rounding.stochastic]
+    return min(int(part.random_bits or 32) for part in parts)
+
+
+def _signed(fmt: FloatFormat | FixedFormat) -> bool:
+    return fmt.has_negative_zero
+
+
+def _members(fmt: FloatFormat | FixedFormat, x: Any, dtype: Any) -> NDArray[Any]:
+    rounded = Quantizer(fmt, Rounding.RNE, Overflow.SATURATE).quantize(np.asarray(x, np.float64))
+    return np.asarray(rounded).astype(dtype)
+
+
+def _near(subject: AccumulatorUnderTest, side: int, x: float) -> float:
+    fmt = subject.operands[side]
+    return float(_members(fmt, [min(x, fmt.max)], np.float64)[0]) or _bottom(fmt)
+
+
+def _top(fmt: FloatFormat | FixedFormat) -> float:
+    return float(min(fmt.max, 2.0**60))
+
+
+def _bottom(fmt: FloatFormat | FixedFormat) -> float:
+    return fmt.quantum if isinstance(fmt, FixedFormat) else float(max(fmt.smallest_subnormal, 2.0**-70))
+
+
+def _scale(subject: AccumulatorUnderTest, side: int) -> float:
+    fmt = subject.operands[side]
+    return max(1.0, fmt.max / 4) * fmt.quantum**0 if isinstance(fmt, FixedFormat) else 1.0
+
+
+def _addend(subject: AccumulatorUnderTest, x: Any) -> NDArray[Any] | None:
+    return _members(subject.output, x, subject.dtype) if subject.takes_c else None
+
+
+def _drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: int) -> Problem:
+    sides: list[NDArray[Any]] = []
+    for side, shape in ((0, (ROWS, k)), (1, (k, COLUMNS))):
+        fmt = subject.operands[side]
+        size = int(np.prod(shape))
+        drawn = random_words(3 * size, 32, seed=seed, stream=side * 256 + k).astype(np.int64).reshape(3, size)
+        uniform = drawn[0] / 2.0**31 - 1
+        sized = uniform * 2.0 ** (drawn[1] % (2 * spread + 1) - spread) if spread else uniform
+        peak = fmt.max / 2 if isinstance(fmt, FixedFormat) else 1.0
+        sides.append(_members(fmt, np.where(drawn[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
+    c = (random_words(ROWS * COLUMNS, 32, seed=seed, stream=999) / 2.0**31 - 1).reshape(ROWS, COLUMNS)
+    return Problem(name, sides[0], sides[1], _addend(subject, c if k % 2 == 0 else 0 * c))
+
+
+def _laid(subject: AccumulatorUnderTest, name: str, row: list[float], column: list[float]) -> Problem:
+    """One chain of products, and the same with its sign turned and from the other end."""
+    first, second = (_members(fmt, x, subject.dtype) for fmt, x in zip(subject.operands, (row, column), strict=True))
+    turned = -first if getattr(subject.operands[0], "signed", True) else first
+    return Problem(
+        name, np.stack([first, turned]), np.stack([second, second[::-1]], axis=1), _addend(subject, np.zeros((2, 2)))
+    )
+
+
+def _ties(subject: AccumulatorUnderTest) -> Problem:
+    """Sums half-way between two values of the output: 2**p and ones, p its precision."""
+    p = min(subject.output.precision, 40)
+    sides = []
+    for fmt in subject.operands:
+        power = min(2.0 ** (p // 2 + 1), 2.0 ** np.floor(np.log2(_top(fmt))))
+        sides.append([power, 1.0, power, -1.0, power, 3.0, power / 2, 1.0])
+    return _laid(subject, "ties", *sides)
