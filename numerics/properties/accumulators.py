@@ -16,6 +16,7 @@ from ..products import matmul
 from .evidence import ClaimError, literal
 
 OperandFormat = FloatFormat | FixedFormat
+Extra = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class AccumulatorUnderTest:
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
     tensor: Callable[[Any], Any] | None = field(default=None, repr=False)
     name: str = "fn"
+    deep: bool = True
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its operands have scales."""
+        return isinstance(self.claim, MatrixUnit) and self.claim.scale is not None
 
     @property
     def stochastic(self) -> bool:
@@ -44,13 +51,15 @@ class AccumulatorUnderTest:
         """How many words an output has, 0 of a deterministic one."""
         return self.claim.roundings(depth) if isinstance(self.claim, Accumulator) and self.stochastic else 0
 
-    def __call__(self, a: Any, b: Any, c: Any = None, words: Any = None) -> NDArray[Any]:
+    def __call__(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> NDArray[Any]:
         """a [..., M, K] times b [..., K, N], c [..., M, N] added if it takes one: [..., M, N] of dtype.
+
+        extra: the words of a stochastic one, or the two arrays of scales of a unit that has them.
 
         Errors: ClaimError where what comes back has another shape or dtype.
         """
         convert = self.tensor or (lambda array: array)
-        given = [x for x in (a, b, c if self.takes_c else None, words) if x is not None]
+        given = [x for x in (a, b, c if self.takes_c else None, *extra) if x is not None]
         result = np.asarray(self.fn(*map(convert, given)))
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
         if result.shape != shape or result.dtype != self.dtype:
@@ -58,23 +67,23 @@ class AccumulatorUnderTest:
                 "result",
                 f"{a.shape} times {b.shape} must give {self.dtype} {shape}",
                 seen=f"{result.dtype} {result.shape}",
-                reproduce=self.reproduce(a, b, c, words),
+                reproduce=self.reproduce(a, b, c, extra),
             )
         return result
 
-    def wanted(self, a: Any, b: Any, c: Any = None, words: Any = None) -> NDArray[Any]:
+    def wanted(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> NDArray[Any]:
         """The oracle's result, step by step in rationals."""
         if isinstance(self.claim, MatrixUnit):
-            result = reference.matrix_unit.unit_matmul(a, b, self.claim, c=c)
+            scales: dict[str, Any] = {"scale_a": extra[0], "scale_b": extra[1]} if self.scaled else {}
+            result = reference.matrix_unit.unit_matmul(a, b, self.claim, c=c, **scales)
         else:
-            result = reference.matmul(a, b, self.claim, c=c, words=words)
+            result = reference.matmul(a, b, self.claim, c=c, words=extra[0] if extra else None)
         return np.asarray(result, self.dtype)
 
-    def reproduce(self, a: Any, b: Any, c: Any = None, words: Any = None) -> str:
+    def reproduce(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> str:
         """One line of Python that makes the call again."""
         parts = [literal(x, self.dtype) for x in (a, b, c if self.takes_c else None) if x is not None]
-        if words is not None:
-            parts.append(literal(words, np.uint32))
+        parts += [literal(x, self.dtype if self.scaled else np.uint32) for x in extra]
         wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
         return f"{self.name}({', '.join(wrapped)})"
 
@@ -92,16 +101,18 @@ def as_accumulator(
     dtype: DTypeLike = np.float32,
     tensor: Callable[[Any], Any] | None = None,
     name: str = "",
+    deep: bool = True,
 ) -> AccumulatorUnderTest:
     """A product of matrices to be put to the proof, with the accumulator or matrix unit that it claims to be.
 
     fn(a [..., M, K], b [..., K, N]) -> [..., M, N], arrays of `dtype`; with takes_c, fn(a, b, c [..., M, N]), where c is
     added as the claim says; a stochastic claim has its words [..., M, N, S] as last argument, S = claim.roundings(K), by the
-    order that `Accumulator.roundings` states. fn may be an Accumulator or MatrixUnit of this package instead.
+    order that `Accumulator.roundings` states; a unit with scales has scale_a [..., M, blocks] and scale_b
+    [..., blocks, N] there. fn may be an Accumulator or MatrixUnit of this package instead.
 
     operands: the format, or the formats of a and b, whose members fn takes; None: a unit's inputs, small integers for a
     fixed-point accumulator, E5M2 for the others. tensor: makes what fn takes of an array, such as torch.from_numpy.
-    Errors: TypeError and ValueError for what cannot be tested, such as a unit with scales.
+    deep: chains of up to 300 products are tried, else of up to 9. Errors: TypeError for what is no such function or claim.
     """
     if isinstance(fn, Accumulator | MatrixUnit):
         claim, ours = fn, True
@@ -115,23 +126,21 @@ def as_accumulator(
         raise TypeError(f"claim {named(claim)}: give an Accumulator or a MatrixUnit")
     if not ours and not callable(fn):
         raise TypeError(f"{named(fn)} cannot be called: give a function of two matrices")
-    if isinstance(claim, MatrixUnit) and claim.scale is not None:
-        raise ValueError(
-            f"{claim} has scales, which are not tested here: compare with reference.matrix_unit.unit_matmul"
-        )
     pair = operands if isinstance(operands, tuple) else (operands, operands) if operands else _usual(claim)
     if not ours:
         assert callable(fn)
         called = name or getattr(fn, "__name__", "") or type(fn).__name__
-        return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, called)
+        return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, called, deep)
 
     def own(a: Any, b: Any, *rest: Any) -> Any:
         left = list(rest)
         c = left.pop(0) if takes_c else None
-        return matmul(a, b, claim, c=c, words=left.pop(0) if left else None)
+        if len(left) == 2:
+            return matmul(a, b, claim, c=c, scale_a=left[0], scale_b=left[1])
+        return matmul(a, b, claim, c=c, words=left[0] if left else None)
 
     return AccumulatorUnderTest(
-        own, claim, pair, takes_c, np.dtype(dtype), tensor, name or f"numerics.matmul with {claim}"
+        own, claim, pair, takes_c, np.dtype(dtype), tensor, name or f"numerics.matmul with {claim}", deep
     )
 
 

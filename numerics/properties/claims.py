@@ -141,9 +141,9 @@ def _bounded(a: AccumulatorUnderTest) -> str | None:
 def _all_words(a: AccumulatorUnderTest) -> str | None:
     if not a.stochastic:
         return "it rounds nothing at random"
-    if a.roundings(1) * word_bits(a) > 14:
+    if a.roundings(1) * word_bits(a) > product_checks.ENUMERATED:
         needed = f"{a.roundings(1)} roundings of {word_bits(a)} bits for one product"
-        return f"{needed}: all words are tried for at most 14 bits in all"
+        return f"{needed}: all words are tried for at most {product_checks.ENUMERATED} bits in all"
     return None
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .. import reference
 from .evidence import STATISTICAL, ClaimError, Evidence, shown
 from .law import Law, law_of, overflows
-from .points import members
+from .points import steps
 from .quantizers import QuantizerUnderTest
 from .rounding_checks import broken
 from .tails import binomial_pmf, bonferroni, fisher, simes, two_sided
@@ -58,16 +58,14 @@ class Component:
 
 @lru_cache(maxsize=64)
 def _tried(q: QuantizerUnderTest) -> Tried:
-    own = members(q.element, q.dtype)
-    last = len(own) - 2
-    middle = int(np.searchsorted(own, 1.0)) if own[0] < 1.0 < own[-1] else last // 2
-    steps = sorted(
-        {0, 1, min(2, last), max(0, middle - 1), min(middle, last), last // 3, last - 1, last} & set(range(last + 1))
-    )
+    low, high = steps(q.element, q.dtype)
+    last = len(low) - 1
+    middle = min(int(np.searchsorted(low, 1.0)), last)
+    chosen = sorted({0, min(1, last), min(2, last), max(0, middle - 1), middle, last // 3, max(0, last - 1), last})
     found = []
     for part in PARTS:
-        for step in steps:
-            x = Fraction(float(own[step])) + part * (Fraction(float(own[step + 1])) - Fraction(float(own[step])))
+        for below, above in zip(low[chosen].tolist(), high[chosen].tolist(), strict=True):
+            x = Fraction(below) + part * (Fraction(above) - Fraction(below))
             found += [float(x), -float(x)] if q.element.signed else [float(x)]
     with np.errstate(over="ignore", under="ignore"):
         xs = np.unique(np.array(found).astype(q.dtype))

@@ -55,6 +55,7 @@ class MaskUnderTest:
         Errors: ClaimError where what comes back is no such array.
         """
         array = np.asarray(x, self.dtype)
+        array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
         convert = self.tensor or (lambda value: value)
         given = (convert(array),) if words is None else (convert(array), convert(np.asarray(words, np.uint32)))
         result = np.asarray(self.fn(*given))

@@ -44,7 +44,7 @@ def count(q: QuantizerUnderTest, x: Any = None, claim: str = "bias") -> Counted:
     quantizer that takes no words.
     """
     if not q.takes_words:
-        raise ValueError(f"{q.name} takes no words: its moments cannot be enumerated; see checks.draws_are_unbiased")
+        raise ValueError(f"{q.name} takes no words: its moments cannot be enumerated; see checks.draws")
     r = int(q.random_bits or 32)
     xs = inputs(q, x)
     xs = xs[~overflows(q, xs)]
@@ -238,13 +238,14 @@ def word_order(q: QuantizerUnderTest, x: Any = None) -> Evidence:
     """A larger word never turns a magnitude down again: the words that go up are the largest k."""
     r = int(q.random_bits or 32)
     xs = inputs(q, x)
-    if x is None:
-        xs = xs[~overflows(q, xs)]
-        xs = xs[:: max(1, len(xs) // 64)]
+    xs = xs[~overflows(q, xs)]
+    xs = xs[:: max(1, len(xs) // 64)] if x is None else xs
     words = np.unique(np.concatenate([np.arange(min(1 << r, 1 << 10)), (1 << r) - 1 - np.arange(min(1 << r, 1 << 10))]))
     if r > 11:
         words = np.unique(np.concatenate([words, random_words(512, r, seed=r)]).astype(np.int64))
-    result = np.abs(q(np.repeat(xs, len(words)), np.tile(words, len(xs)).astype(np.uint32))).reshape(len(xs), -1)
+    result = np.abs(q(np.repeat(xs, len(words)), np.tile(words, len(xs)).astype(np.uint32))).reshape(
+        len(xs), len(words)
+    )
     down = result[:, 1:] < result[:, :-1]
     if down.any():
         i, j = np.unravel_index(int(np.argmax(down)), down.shape)
@@ -289,7 +290,7 @@ def smp(fn: Callable[..., Any], q: QuantizerUnderTest, samples: int = 2, x: Any 
         raise ValueError(
             f"{samples} samples of {r} bits: all their words are tried, give at most {ENUMERATED} bits in all"
         )
-    xs = points(q.element, q.dtype) if x is None else np.atleast_1d(np.asarray(x, q.dtype))
+    xs = points(q.element, q.dtype, q.limit) if x is None else np.atleast_1d(np.asarray(x, q.dtype))
     one = count(q, xs[:: max(1, len(xs) // 24)] if x is None else xs, "smp")
     tuples = np.stack(np.meshgrid(*[np.arange(1 << r, dtype=np.uint32)] * samples, indexing="ij")).reshape(samples, -1)
     for i, value in enumerate(one.x):

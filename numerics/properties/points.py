@@ -15,16 +15,32 @@ _SEED = 0x70726F7065727479
 
 
 def members(fmt: ElementFormat, dtype: Any = np.float64, limit: int = 1 << EVERY_CODE) -> NDArray[np.float64]:
-    """Nonnegative finite values of a format, ascending: all of them where they are at most `limit`, else the telling ones.
+    """Nonnegative finite values of a format, ascending: all of them if there are at most `limit`, else the telling ones.
 
     dtype: whose table of values a LogFormat has.
     """
-    last = fmt.largest_code
-    codes = np.arange(last + 1) if last < limit else _telling_codes(fmt, last, limit)
-    values: NDArray[np.float64] = np.unique(Quantizer(fmt).decode(codes.astype(np.uint64), dtype=dtype)).astype(
-        np.float64
-    )
+    values = np.unique(_decoded(fmt, dtype, _codes(fmt, limit)))
     return values[np.isfinite(values) & (values >= 0)]
+
+
+def steps(
+    fmt: ElementFormat, dtype: Any = np.float64, limit: int = 1 << EVERY_CODE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Neighbours (low, high) among the nonnegative finite values, ascending: those above the members."""
+    codes = _codes(fmt, limit)
+    codes = codes[codes < fmt.largest_code]
+    low, high = (_decoded(fmt, dtype, found) for found in (codes, codes + 1))
+    keep = np.isfinite(low) & np.isfinite(high) & (low >= 0) & (high > low)
+    return low[keep], high[keep]
+
+
+def _codes(fmt: ElementFormat, limit: int) -> NDArray[np.int64]:
+    last = fmt.largest_code
+    return np.arange(last + 1) if last < limit else _telling_codes(fmt, last, limit)
+
+
+def _decoded(fmt: ElementFormat, dtype: Any, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    return Quantizer(fmt).decode(codes.astype(np.uint64), dtype=dtype).astype(np.float64)
 
 
 def _telling_codes(fmt: ElementFormat, last: int, limit: int) -> NDArray[np.int64]:
@@ -61,27 +77,30 @@ def points(fmt: ElementFormat, dtype: Any = np.float32, limit: int = 2048) -> ND
     kind = np.dtype(dtype)
     values = members(fmt, kind, max(16, limit // 4))
     top, bottom = values[-1], values[values > 0][0]
-    low, high = values[:-1], values[1:]
+    low, high = steps(fmt, kind, max(16, limit // 4))
     step = high - low
     last_step = step[-1] if len(step) else top
+    with np.errstate(over="ignore"):
+        beyond = top + last_step * np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 64.0])
     between = [low + step * part for part in (0.5, 0.25, 0.75, 2.0**-9, 1 - 2.0**-9, 0.375)]
     edges = np.concatenate(
         [
             [0.0, top, bottom],
-            top + last_step * np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 64.0]),
+            beyond,
             bottom * np.array([0.25, 0.5, 0.75, 1.25, 1.5, 2.0**-20]),
             [float(np.finfo(kind).max), float(np.finfo(kind).smallest_subnormal), float(np.finfo(kind).tiny), 1.0],
         ]
     )
     first = _beside(edges, kind)
-    second = _beside(np.concatenate([values, between[0]]), kind)
     third = _beside(np.concatenate(between[1:]), kind, steps=0)
     drawn = random_words(256, 32, seed=_SEED, stream=1).reshape(2, -1)
     spread = np.log2(top) - np.log2(bottom) + 4
     exponents = np.log2(bottom) - 2 + spread * (drawn[0] / 2.0**32)
-    anywhere = np.exp2(np.clip(exponents, -1074, 1023)) * (1 + drawn[1] / 2.0**32)
+    anywhere = np.exp2(np.clip(exponents, -1074, 1022)) * (1 + drawn[1] / 2.0**32)
     room = max(0, limit // (2 if fmt.signed else 1) - len(first))
-    rest = np.concatenate([_thinned(second, (2 * room) // 3), _thinned(third, room // 6), anywhere[: room // 6]])
+    # Thinned before their neighbours are added, so that a tie keeps the floats beside it.
+    second = _beside(_thinned(np.unique(np.concatenate([values, between[0]])), (2 * room) // 9), kind)
+    rest = np.concatenate([second, _thinned(third, room // 6), anywhere[: room // 6]])
     chosen = np.concatenate([first, rest]).astype(kind)
     chosen = np.unique(chosen[np.isfinite(chosen)])
     signed = np.concatenate([-chosen[::-1], chosen]) if fmt.signed else chosen

@@ -11,29 +11,29 @@ from ..accumulator import Accumulator
 from ..formats import FixedFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .accumulators import AccumulatorUnderTest
+from .accumulators import AccumulatorUnderTest, Extra
 from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
-from .product_problems import Problem, problems, word_bits, words_for
+from .product_problems import Problem, extras, one_output, problems, word_bits
 from .rounding_checks import DIRECTED, same_bits
 
-ENUMERATED = 1 << 14  # tuples of words
+ENUMERATED = 14  # random bits of all roundings of an output up to which all tuples of words are tried
 
 
 def _each(subject: AccumulatorUnderTest, given: Problem | None, deep: bool = True) -> Any:
-    for problem in problems(subject, deep=deep) if given is None else [given]:
-        for words in words_for(subject, problem):
-            yield problem, words
+    for problem in problems(subject, deep=deep and subject.deep) if given is None else [given]:
+        for extra in extras(subject, problem):
+            yield problem, extra
 
 
 def _run(
-    subject: AccumulatorUnderTest, problem: Problem, words: Any
+    subject: AccumulatorUnderTest, problem: Problem, extra: Extra
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     """(what the function gives, what the oracle gives); None for an overflow that is refused."""
     try:
-        wanted = subject.wanted(problem.a, problem.b, problem.c, words)
+        wanted = subject.wanted(problem.a, problem.b, problem.c, extra)
     except (OverflowError, ValueError):
         return None, None
-    return subject(problem.a, problem.b, problem.c, words), wanted
+    return subject(problem.a, problem.b, problem.c, extra), wanted
 
 
 def broken_product(
@@ -41,7 +41,7 @@ def broken_product(
     statement: str,
     subject: AccumulatorUnderTest,
     problem: Problem,
-    words: Any,
+    extra: Extra,
     where: tuple[int, int],
     seen: Any,
     allowed: Any,
@@ -51,7 +51,7 @@ def broken_product(
     i, j = where
     row, column = problem.a[i : i + 1], problem.b[:, j : j + 1]
     c = None if problem.c is None else problem.c[i : i + 1, j : j + 1]
-    w = None if words is None else words[i : i + 1, j : j + 1]
+    own = one_output(subject, extra, i, j)
     terms = [float(x) * float(y) for x, y in zip(row[0], column[:, 0], strict=True)]
     told = ", ".join(f"{t!r}" for t in terms[:12]) + (f", ... ({len(terms)} in all)" if len(terms) > 12 else "")
     return ClaimError(
@@ -62,7 +62,7 @@ def broken_product(
         seen=seen,
         allowed=allowed,
         formula=formula,
-        reproduce=subject.reproduce(row, column, c, w),
+        reproduce=subject.reproduce(row, column, c, own),
     )
 
 
@@ -74,8 +74,8 @@ def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:
 def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Every output has the oracle's bits: each step's exact sum rounded once, in the declared order."""
     cases = 0
-    for given, words in _each(subject, problem):
-        found, wanted = _run(subject, given, words)
+    for given, extra in _each(subject, problem):
+        found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:
             continue
         wrong = ~same_bits(found, wanted)
@@ -86,7 +86,7 @@ def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evid
                 "not the sum that the declared steps give",
                 subject,
                 given,
-                words,
+                extra,
                 (i, j),
                 shown(found[i, j]),
                 shown(wanted[i, j]),
@@ -109,8 +109,8 @@ def single(subject: AccumulatorUnderTest) -> Evidence:
 def product_member(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Every output is a value of the output format."""
     cases, kind = 0, Quantizer(subject.output, Rounding.RTZ, Overflow.SATURATE)
-    for given, words in _each(subject, problem, deep=False):
-        found, wanted = _run(subject, given, words)
+    for given, extra in _each(subject, problem, deep=False):
+        found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:
             continue
         finite = np.isfinite(found)
@@ -123,7 +123,7 @@ def product_member(subject: AccumulatorUnderTest, problem: Problem | None = None
                 "an output is no value of the output format",
                 subject,
                 given,
-                words,
+                extra,
                 (i, j),
                 shown(found[i, j]),
                 f"values of {subject.output}",
@@ -138,8 +138,8 @@ def error_bound(subject: AccumulatorUnderTest, problem: Problem | None = None) -
     claim = subject.claim
     assert isinstance(claim, Accumulator)
     cases = 0
-    for given, words in _each(subject, problem):
-        found, wanted = _run(subject, given, words)
+    for given, extra in _each(subject, problem):
+        found, wanted = _run(subject, given, extra)
         if found is None or wanted is None or not _inside(subject, given):
             continue
         bound = theory.error_bound(claim, given.a.shape[-1], c=given.c is not None)
@@ -158,7 +158,7 @@ def error_bound(subject: AccumulatorUnderTest, problem: Problem | None = None) -
                     "the error exceeds its bound",
                     subject,
                     given,
-                    words,
+                    extra,
                     (i, j),
                     f"{shown(found[i, j])}, exact {float(exact)!r}",
                     f"an error of {allowed[i, j]:.6g}",
@@ -181,8 +181,8 @@ def _inside(subject: AccumulatorUnderTest, problem: Problem) -> bool:
 def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """(-a) b = -(a b), c turned too, under the same words: roundings that look at the magnitude alone."""
     cases = 0
-    for given, words in _each(subject, problem, deep=False):
-        found, wanted = _run(subject, given, words)
+    for given, extra in _each(subject, problem, deep=False):
+        found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:
             continue
         turned = Problem(
@@ -191,7 +191,7 @@ def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -
             given.b,
             None if given.c is None else -given.c,
         )
-        mirrored = subject(turned.a, turned.b, turned.c, words)
+        mirrored = subject(turned.a, turned.b, turned.c, extra)
         fmt = subject.output
         wrong = (mirrored != -found) & ~(np.isnan(mirrored) & np.isnan(found))
         if isinstance(fmt, FixedFormat):
@@ -203,7 +203,7 @@ def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -
                 "-a did not give minus the result",
                 subject,
                 turned,
-                words,
+                extra,
                 (i, j),
                 shown(mirrored[i, j]),
                 shown(-found[i, j]),
@@ -216,12 +216,12 @@ def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -
 def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Outputs do not see each other: alone, from other strides, or called again, the bits are the same."""
     cases = 0
-    for given, words in _each(subject, problem, deep=False):
-        found, wanted = _run(subject, given, words)
+    for given, extra in _each(subject, problem, deep=False):
+        found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:
             continue
         before = given.a.copy(), given.b.copy()
-        again = {"called again": subject(given.a, given.b, given.c, words)}
+        again = {"called again": subject(given.a, given.b, given.c, extra)}
         if not (same_bits(given.a, before[0]).all() and same_bits(given.b, before[1]).all()):
             raise ClaimError(
                 "product_reproducible",
@@ -236,9 +236,9 @@ def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None 
                 given.b[:, j : j + 1],
                 None if given.c is None else given.c[i : i + 1, j : j + 1],
             )
-            single_outputs[i, j] = subject(*part, None if words is None else words[i : i + 1, j : j + 1])[0, 0]
+            single_outputs[i, j] = subject(*part, one_output(subject, extra, i, j))[0, 0]
         again["one output at a time"] = single_outputs
-        again["from other strides"] = subject(np.asfortranarray(given.a), np.asfortranarray(given.b), given.c, words)
+        again["from other strides"] = subject(np.asfortranarray(given.a), np.asfortranarray(given.b), given.c, extra)
         for how, result in again.items():
             wrong = ~same_bits(result, found)
             if wrong.any():
@@ -248,7 +248,7 @@ def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None 
                     f"{how}, the bits differ",
                     subject,
                     given,
-                    words,
+                    extra,
                     (i, j),
                     shown(result[i, j]),
                     shown(found[i, j]),
@@ -262,15 +262,17 @@ def product_moments(subject: AccumulatorUnderTest) -> Evidence:
     """The mean over all tuples of words is the oracle's mean, as exact rationals: two products, every word."""
     bits = word_bits(subject)
     given = next(
-        p for p in problems(subject, deep=False) if p.a.shape[-1] == (2 if subject.roundings(2) * bits <= 14 else 1)
+        p
+        for p in problems(subject, deep=False)
+        if p.a.shape[-1] == (2 if subject.roundings(2) * bits <= ENUMERATED else 1)
     )
     s = subject.roundings(given.a.shape[-1])
-    if s * bits > 14:
-        raise ValueError(f"{s} roundings of {bits} bits: all words are tried for at most 14 bits in all")
+    if s * bits > ENUMERATED:
+        raise ValueError(f"{s} roundings of {bits} bits: all words are tried for at most {ENUMERATED} bits in all")
     tuples = np.stack(np.meshgrid(*[np.arange(1 << bits, dtype=np.uint32)] * s, indexing="ij"), axis=-1).reshape(-1, s)
     count = len(tuples)
     a, b = np.repeat(given.a[:1], count, axis=0), given.b[:, :1]
-    words = tuples.reshape(count, 1, s)
+    words = (tuples.reshape(count, 1, s),)
     found = subject(a, b, np.zeros((count, 1), subject.dtype) if subject.takes_c else None, words)
     start = np.zeros((count, 1), subject.dtype) if subject.takes_c else None
     wanted = subject.wanted(a, b, start, words)
@@ -282,7 +284,7 @@ def product_moments(subject: AccumulatorUnderTest) -> Evidence:
             "mean or variance over all words is another",
             subject,
             given,
-            None,
+            (),
             (0, 0),
             f"mean {float(means[0])!r}, mean square {float(squares[0])!r}",
             f"mean {float(means[1])!r}, mean square {float(squares[1])!r}",

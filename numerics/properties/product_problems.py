@@ -1,5 +1,6 @@
 """Products where accumulators go wrong: long chains, ties, cancellation, overflow, underflow, stagnation, signed zeros."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from ..formats import FixedFormat, FloatFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from ..words import random_words
-from .accumulators import AccumulatorUnderTest
+from .accumulators import AccumulatorUnderTest, Extra
 
 DEPTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100)
 ROWS, COLUMNS = 2, 3
@@ -57,17 +58,37 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
         yield _ties(subject)
 
 
-def words_for(subject: AccumulatorUnderTest, problem: Problem, *, seed: int = 5) -> Iterator[Any]:
-    """Words to try a problem with: none for a deterministic subject; drawn, all zero and all ones for the others."""
-    s = subject.roundings(problem.a.shape[-1])
-    if not s:
-        yield None
+def extras(subject: AccumulatorUnderTest, problem: Problem, *, seed: int = 5) -> Iterator[Extra]:
+    """What a problem is tried with besides: words drawn, all zero and all ones; scales, one or of many sizes; or nothing."""
+    rows, k, columns = problem.a.shape[-2], problem.a.shape[-1], problem.b.shape[-1]
+    if subject.scaled:
+        yield from _scales(subject, rows, k, columns)
         return
-    shape = (problem.a.shape[-2], problem.b.shape[-1], s)
-    bits = word_bits(subject)
-    yield random_words(int(np.prod(shape)), bits, seed=seed).reshape(shape)
-    yield np.zeros(shape, np.uint32)
-    yield np.full(shape, (1 << bits) - 1, np.uint32)
+    s = subject.roundings(k)
+    if not s:
+        yield ()
+        return
+    bits, shape = word_bits(subject), (rows, columns, s)
+    yield (random_words(math.prod(shape), bits, seed=seed).reshape(shape),)
+    yield (np.zeros(shape, np.uint32),)
+    yield (np.full(shape, (1 << bits) - 1, np.uint32),)
+
+
+def _scales(subject: AccumulatorUnderTest, rows: int, k: int, columns: int) -> Iterator[Extra]:
+    unit: Any = subject.claim
+    blocks = -(-k // unit.scale_block)
+    for spread in (0, 5):
+        drawn = random_words((rows + columns) * blocks, 32, seed=blocks, stream=spread).astype(np.int64)
+        exponents = np.clip(drawn % (2 * spread + 1) - spread, unit.scale.emin, unit.scale.emax)
+        values = (2.0**exponents).astype(subject.dtype)
+        yield values[: rows * blocks].reshape(rows, blocks), values[rows * blocks :].reshape(blocks, columns)
+
+
+def one_output(subject: AccumulatorUnderTest, extra: Extra, i: int, j: int) -> Extra:
+    """The words, or the scales, of one output."""
+    if subject.scaled:
+        return extra[0][i : i + 1], extra[1][:, j : j + 1]
+    return tuple(words[i : i + 1, j : j + 1] for words in extra)
 
 
 def word_bits(subject: AccumulatorUnderTest) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..formats import BlockFormat, ElementFormat, Format
 from ..formats.naming import named
-from ..parameters import carrier_of
+from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .evidence import ClaimError, literal
@@ -35,6 +35,7 @@ class QuantizerUnderTest:
     source: ElementFormat | None = None
     tensor: Callable[[Any], Any] | None = field(default=None, repr=False)
     name: str = "fn"
+    limit: int = 2048
 
     @property
     def stochastic(self) -> bool:
@@ -76,7 +77,8 @@ class QuantizerUnderTest:
         Errors: ClaimError where what comes back is not such an array.
         """
         array = np.asarray(x, self.dtype)
-        drawn = None if words is None else np.asarray(words, np.uint32)
+        array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
+        drawn = None if words is None else np.array(words, np.uint32)
         result = np.asarray(self.call(array, drawn))
         if self.codes:
             result = Quantizer(self.element).decode(result, dtype=self.dtype)
@@ -114,6 +116,7 @@ def as_quantizer(
     source: ElementFormat | None = None,
     tensor: Callable[[Any], Any] | None = None,
     name: str = "",
+    limit: int = 2048,
 ) -> QuantizerUnderTest:
     """A function to be put to the proof, with the format and the rounding that it claims.
 
@@ -125,13 +128,14 @@ def as_quantizer(
 
     codes: fn returns codepoints of fmt. source: fn takes codepoints of this format instead of values. tensor: makes
     what fn takes of an array, such as torch.from_numpy; what fn returns is made an array by np.asarray.
-    name: how a reproduction calls it. axis: along which the blocks of a BlockFormat lie.
+    name: how a reproduction calls it. axis: along which the blocks of a BlockFormat lie. limit: about how many points
+    are tried, 64 or more; fewer for a slow fn, such as a simulation of RTL.
     Errors: TypeError and ValueError for what contradicts itself, as in `Quantizer`.
     """
     if isinstance(fn, Quantizer):
         if fmt is not None and fmt != fn.fmt:
             raise ValueError(f"fmt = {fmt} beside a Quantizer of {fn.fmt}: leave fmt out")
-        return _of_ours(fn, dtype, name)
+        return _of_ours(fn, dtype, name, limit)
     if not callable(fn):
         raise TypeError(f"{named(fn)} cannot be called: give a function of an array, or a Quantizer")
     if fmt is None:
@@ -145,6 +149,9 @@ def as_quantizer(
         raise ValueError("random_bits = inf: words have 1 to 32 bits; sampler=True says that fn draws for itself")
     if codes and isinstance(fmt, BlockFormat):
         raise TypeError(f"codes = True with {fmt}: give a function that returns the values of its blocks")
+    if limit < 64:
+        raise ValueError(f"limit = {limit}: too few points for any claim; give at least 64")
+    check_dtype(np.dtype(dtype))
     carrier = carrier_of(np.dtype(dtype))
     parts = (fmt.element, fmt.scale) if isinstance(fmt, BlockFormat) else (fmt,)
     if not all(carrier.holds(part) for part in parts):
@@ -152,14 +159,14 @@ def as_quantizer(
     called = name or getattr(fn, "__name__", "") or type(fn).__name__
     bits = random_bits if random_bits == math.inf else None if random_bits is None else int(random_bits)
     subject = QuantizerUnderTest(
-        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, called
+        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, called, limit
     )
-    checked = None if not rounding.stochastic or bits == math.inf else bits
+    checked = None if bits == math.inf else bits
     Quantizer(fmt, rounding, overflow, None if checked is None else int(checked), axis=axis)  # refuses what cannot be
     return subject
 
 
-def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str) -> QuantizerUnderTest:
+def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str, limit: int) -> QuantizerUnderTest:
     def fn(x: Any, words: Any = None) -> Any:
         return quantizer.quantize(x, words=words)
 
@@ -173,4 +180,5 @@ def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str) -> QuantizerUnde
         axis=quantizer.axis,
         dtype=dtype,
         name=called,
+        limit=limit,
     )

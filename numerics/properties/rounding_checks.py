@@ -18,7 +18,7 @@ from ..rounding import Overflow, Rounding
 from ..words import random_words
 from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
 from .law import law_of, overflows
-from .points import EVERY_CODE, members, points
+from .points import members, points
 from .quantizers import QuantizerUnderTest
 
 DIRECTED = (Rounding.RTP, Rounding.RTN)
@@ -35,7 +35,7 @@ def words_to_try(random_bits: int) -> list[int]:
 def inputs(q: QuantizerUnderTest, x: Any) -> NDArray[Any]:
     """x as a flat array of the quantizer's dtype; None: the points; of a source format its members alone."""
     if x is None:
-        x = points(q.element, q.dtype)
+        x = points(q.element, q.dtype, q.limit)
         x = x[~overflows(q, x)] if q.overflow is Overflow.ERROR else x
     array = np.atleast_1d(np.asarray(x, q.dtype)).reshape(-1)
     if q.source is not None:
@@ -141,9 +141,9 @@ def _is_member(value: float, q: QuantizerUnderTest) -> bool:
 def fixed_points(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
     """A value of the format stays where it is, whatever the word."""
     fmt = q.element
-    all_codes = fmt.largest_code < 1 << EVERY_CODE
+    all_codes = fmt.largest_code < max(64, q.limit // 2)
     if x is None:
-        own = members(fmt, q.dtype).astype(q.dtype)
+        own = members(fmt, q.dtype, max(64, q.limit // 2)).astype(q.dtype)
         x = np.concatenate([-own[::-1], own]) if fmt.signed else own
         x = inputs(q, x)
     else:
@@ -322,7 +322,7 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
     """Beyond the largest value, and at infinity, the overflow rule decides; under Overflow.ERROR it raises."""
     fmt = q.element
     if x is None:
-        x = points(fmt, q.dtype)
+        x = points(fmt, q.dtype, q.limit)
         x = x[np.abs(x.astype(np.float64)) >= fmt.max / 2]
         x = np.concatenate([x, np.array([-np.inf, np.inf] if fmt.signed else [np.inf], q.dtype)])
     else:

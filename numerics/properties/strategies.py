@@ -129,11 +129,16 @@ def members(fmt: ElementFormat) -> SearchStrategy[float]:
     return codes.map(lambda code: reference.decode_code(code, fmt))
 
 
+#: One float to a side or none; drawn first, so that a case shrinks to a tie rather than to the float beside a member.
+_BESIDE = st.sampled_from([0, 0, 0, -1, 1])
+
+
 @st.composite
 def magnitudes(draw: DrawFn, fmt: ElementFormat) -> float:
     """A nonnegative float64: a member, a midpoint, a point between, the ends of the format, or anything near."""
     if not isinstance(fmt, FloatFormat):
         return draw(_magnitudes_between_codes(fmt))
+    ulps = draw(_BESIDE)
     value = draw(members(fmt))
     if fmt.subnormals is Subnormals.FULL_BINADE and draw(st.integers(0, 9)) == 0:
         value = math.ldexp(1.0, fmt.emin)
@@ -153,13 +158,13 @@ def magnitudes(draw: DrawFn, fmt: ElementFormat) -> float:
         value = fmt.max * (1 + draw(st.integers(0, 1 << 12)) / (1 << 11))
     elif kind == "any":
         value = draw(st.floats(0, 1, allow_subnormal=True)) * math.ldexp(1.0, draw(st.integers(-140, 120)))
-    ulps = draw(st.sampled_from([0, 0, 0, -1, 1]))
     return float(np.nextafter(value, math.inf if ulps > 0 else 0)) if ulps else value
 
 
 @st.composite
 def _magnitudes_between_codes(draw: DrawFn, fmt: ElementFormat) -> float:
     """The same by the codes, of families whose steps follow no simple rule."""
+    ulps = draw(_BESIDE)
     code = draw(st.one_of(st.integers(0, fmt.largest_code), st.sampled_from([0, 1, fmt.largest_code])))
     value = reference.decode_code(code, fmt)
     above = reference.decode_code(code + 1, fmt) if code < fmt.largest_code else 2 * value or 1.0
@@ -173,7 +178,6 @@ def _magnitudes_between_codes(draw: DrawFn, fmt: ElementFormat) -> float:
         value = fmt.max * (1 + draw(st.integers(0, 1 << 12)) / (1 << 11))
     elif kind == "any":
         value = draw(st.floats(0, 1, allow_subnormal=True)) * math.ldexp(1.0, draw(st.integers(-140, 120)))
-    ulps = draw(st.sampled_from([0, 0, 0, -1, 1]))
     return float(np.nextafter(value, math.inf if ulps > 0 else 0)) if ulps else value
 
 

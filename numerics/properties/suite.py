@@ -66,6 +66,7 @@ def _test(claim: Claim, subject: Subject) -> Callable[..., None]:
         if reason is not None:
             record_property(PROPERTY, {"claim": claim.name, "status": "skipped", "note": reason})
             raise SkipTest(f"{claim.name}: {reason}")
+        record_property(PROPERTY, {"claim": claim.name, "status": "broken"})  # unless it is shown below
         found = claim.check(subject)
         drawn = drawn_cases(claim, subject)
         if drawn is not None:
