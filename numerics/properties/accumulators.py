@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -63,12 +64,8 @@ class AccumulatorUnderTest:
         return result
 
     def wanted(self, a: Any, b: Any, c: Any = None, words: Any = None) -> NDArray[Any]:
-        """The oracle's result, step by step in rationals."""
-        if isinstance(self.claim, MatrixUnit):
-            result = reference.matrix_unit.unit_matmul(a, b, self.claim, c=c)
-        else:
-            result = reference.matmul(a, b, self.claim, c=c, words=words)
-        return np.asarray(result, self.dtype)
+        """The oracle's result, step by step in rationals; read-only, and kept, as several claims ask for the same."""
+        return _wanted(self.claim, self.dtype, *map(_frozen, (a, b, c, words)))
 
     def reproduce(self, a: Any, b: Any, c: Any = None, words: Any = None) -> str:
         """One line of Python that makes the call again."""
@@ -77,6 +74,32 @@ class AccumulatorUnderTest:
             parts.append(literal(words, np.uint32))
         wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
         return f"{self.name}({', '.join(wrapped)})"
+
+
+class _Frozen(NamedTuple):
+    """An array as a key."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    data: bytes
+
+    def array(self) -> NDArray[Any]:
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+
+def _frozen(x: Any) -> _Frozen | None:
+    return None if x is None else _Frozen(x.shape, x.dtype.str, x.tobytes())
+
+
+@lru_cache(maxsize=512)
+def _wanted(claim: Accumulator | MatrixUnit, dtype: np.dtype[Any], *given: _Frozen | None) -> NDArray[Any]:
+    a, b, c, words = (None if x is None else x.array() for x in given)
+    if isinstance(claim, MatrixUnit):
+        result = np.asarray(reference.matrix_unit.unit_matmul(a, b, claim, c=c), dtype)
+    else:
+        result = np.asarray(reference.matmul(a, b, claim, c=c, words=words), dtype)
+    result.flags.writeable = False
+    return result
 
 
 def _output(unit: MatrixUnit) -> FloatFormat | FixedFormat:
