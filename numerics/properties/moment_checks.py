@@ -44,7 +44,7 @@ def count(q: QuantizerUnderTest, x: Any = None, claim: str = "bias") -> Counted:
     quantizer that takes no words.
     """
     if not q.takes_words:
-        raise ValueError(f"{q.name} takes no words: its moments cannot be enumerated; see checks.draws_are_unbiased")
+        raise ValueError(f"{q.name} takes no words: its moments cannot be enumerated; see checks.draws")
     r = int(q.random_bits or 32)
     xs = inputs(q, x)
     xs = xs[~overflows(q, xs)]
