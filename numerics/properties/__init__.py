@@ -5,7 +5,6 @@
 hypothesis strategies. Hypothesis is loaded with the suites and strategies alone.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import checks
@@ -44,22 +43,19 @@ __all__ = [
     "verify",
 ]
 
-_LATER = {"strategies": "strategies", "profiles": "profiles"}
-_LATER |= dict.fromkeys(("quantizer_suite", "accumulator_suite", "mask_suite"), "suite")
-
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in ("quantizer_suite", "accumulator_suite", "mask_suite"):
         raise AttributeError(f"module 'numerics.properties' has no attribute {name!r}; public are {', '.join(__all__)}")
     try:
-        module = import_module(f"{__name__}.{_LATER[name]}")
+        from .suite import accumulator_suite, mask_suite, quantizer_suite
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
         raise ImportError(f"numerics.properties.{name} needs hypothesis: pip install hypothesis") from None
-    value: object = module if _LATER[name] == name else getattr(module, name)
-    globals()[name] = value
-    return value
+    suites = {"quantizer_suite": quantizer_suite, "accumulator_suite": accumulator_suite, "mask_suite": mask_suite}
+    globals().update(suites)
+    return suites[name]
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,7 +14,7 @@ from ..formats import FixedFormat, FloatFormat
 from ..formats.naming import named
 from ..matrix_unit import MatrixUnit
 from ..products import matmul
-from .evidence import ClaimError, literal
+from .evidence import ClaimError, call_function, literal
 
 OperandFormat = FloatFormat | FixedFormat
 Extra = tuple[NDArray[Any], ...]
@@ -60,7 +61,7 @@ class AccumulatorUnderTest:
         """
         convert = self.tensor or (lambda array: array)
         given = [x for x in (a, b, c if self.takes_c else None, *extra) if x is not None]
-        result = np.asarray(self.fn(*map(convert, given)))
+        result = np.asarray(call_function(self.fn, *map(convert, given)))
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
         if result.shape != shape or result.dtype != self.dtype:
             raise ClaimError(
@@ -72,13 +73,8 @@ class AccumulatorUnderTest:
         return result
 
     def wanted(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> NDArray[Any]:
-        """The oracle's result, step by step in rationals."""
-        if isinstance(self.claim, MatrixUnit):
-            scales: dict[str, Any] = {"scale_a": extra[0], "scale_b": extra[1]} if self.scaled else {}
-            result = reference.matrix_unit.unit_matmul(a, b, self.claim, c=c, **scales)
-        else:
-            result = reference.matmul(a, b, self.claim, c=c, words=extra[0] if extra else None)
-        return np.asarray(result, self.dtype)
+        """The oracle's result, step by step in rationals; read-only, and kept, as several claims ask for the same."""
+        return _wanted(self.claim, self.dtype, *map(_frozen, (a, b, c, *extra)))
 
     def reproduce(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> str:
         """One line of Python that makes the call again."""
@@ -86,6 +82,33 @@ class AccumulatorUnderTest:
         parts += [literal(x, self.dtype if self.scaled else np.uint32) for x in extra]
         wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
         return f"{self.name}({', '.join(wrapped)})"
+
+
+class _Frozen(NamedTuple):
+    """An array as a key."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    data: bytes
+
+    def array(self) -> NDArray[Any]:
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+
+def _frozen(x: Any) -> _Frozen | None:
+    return None if x is None else _Frozen(x.shape, x.dtype.str, x.tobytes())
+
+
+@lru_cache(maxsize=512)
+def _wanted(claim: Accumulator | MatrixUnit, dtype: np.dtype[Any], *given: _Frozen | None) -> NDArray[Any]:
+    a, b, c, *extra = (None if x is None else x.array() for x in given)
+    if isinstance(claim, MatrixUnit):
+        scales: dict[str, Any] = {"scale_a": extra[0], "scale_b": extra[1]} if extra else {}
+        result = np.asarray(reference.matrix_unit.unit_matmul(a, b, claim, c=c, **scales), dtype)
+    else:
+        result = np.asarray(reference.matmul(a, b, claim, c=c, words=extra[0] if extra else None), dtype)
+    result.flags.writeable = False
+    return result
 
 
 def _output(unit: MatrixUnit) -> FloatFormat | FixedFormat:

@@ -6,7 +6,16 @@ from typing import Any
 
 from ..matrix_unit import MatrixUnit
 from ..rounding import Overflow
-from . import block_checks, mask_checks, moment_checks, product_checks, rounding_checks, wiring_checks
+from . import (
+    block_checks,
+    mask_checks,
+    mask_draws_check,
+    moment_checks,
+    product_checks,
+    product_moments,
+    rounding_checks,
+    wiring_checks,
+)
 from .accumulators import AccumulatorUnderTest
 from .draws_check import draws
 from .evidence import Evidence
@@ -141,9 +150,9 @@ def _bounded(a: AccumulatorUnderTest) -> str | None:
 def _all_words(a: AccumulatorUnderTest) -> str | None:
     if not a.stochastic:
         return "it rounds nothing at random"
-    if a.roundings(1) * word_bits(a) > product_checks.ENUMERATED:
+    if a.roundings(1) * word_bits(a) > product_moments.ENUMERATED:
         needed = f"{a.roundings(1)} roundings of {word_bits(a)} bits for one product"
-        return f"{needed}: all words are tried for at most {product_checks.ENUMERATED} bits in all"
+        return f"{needed}: all words are tried for at most {product_moments.ENUMERATED} bits in all"
     return None
 
 
@@ -153,7 +162,7 @@ ACCUMULATOR_CLAIMS = (
     Claim(product_checks.product_member, _always),
     Claim(product_checks.error_bound, _bounded),
     Claim(product_checks.product_odd, product_checks.symmetric),
-    Claim(product_checks.product_moments, _all_words),
+    Claim(product_moments.product_moments, _all_words),
     Claim(product_checks.product_reproducible, _always),
 )
 
@@ -189,6 +198,6 @@ MASK_CLAIMS = (
     Claim(mask_checks.marginals, _mask_words),
     Claim(mask_checks.mask_unbiased, _mask_words),
     Claim(mask_checks.mask_variance, _mask_words),
-    Claim(mask_checks.mask_draws, _mask_draws),
+    Claim(mask_draws_check.mask_draws, _mask_draws),
     Claim(mask_checks.blocks_apart, _mask_samples),
 )

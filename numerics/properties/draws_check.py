@@ -4,16 +4,17 @@ What is looked at, at each of a few looks, on all draws so far:
 - support: a result that is neither neighbour is no matter of chance, and ends it;
 - points: the count of each point, an exact two-sided binomial test against k/2**r (ideal randomness: nu); the points
   take different draws, so their p-values are put together by Simes (one bad point) and by Fisher (a little everywhere);
-- pooled: the counts of all points of one probability and sign, a common bias adding up;
+- pooled: the counts of all points of one probability, of either sign and of one sign, a common bias adding up;
 - lanes: how often two elements of one call agree, at distances 1, 2, 4, ... in disjoint pairs of draws at one x: binomial,
   with probability p**2 + (1 - p)**2 if they are independent;
-- calls: the same for one element of two calls in a row.
-These five, and the looks, are put together by Bonferroni, which needs no independence. Sources: papers cited in `tails`.
+- calls: the same for one element of two calls in a row, and of two calls with one between.
+These six, and the looks, are put together by Bonferroni, which needs no independence. Sources: papers cited in `tails`.
+That the rate of false alarms is kept, and that bugs are found, is measured: `make mutants`.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from .law import Law, law_of, overflows
 from .points import steps
 from .quantizers import QuantizerUnderTest
 from .rounding_checks import broken
-from .tails import binomial_pmf, bonferroni, fisher, simes, two_sided
+from .tails import bonferroni, fisher, simes, two_sided
 
 ALPHA = 1e-9
 FIRST_LOOK = 1 << 11
@@ -35,16 +36,20 @@ GROWTH = 4
 REPEATS = 8
 LANES = 512
 DISTANCES = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)
-PARTS = tuple(Fraction(n, 16) for n in (8, 4, 12, 1, 15, 2, 6, 10, 14))
+# The last two are just under 2**-5 and 2**-8: what has up to that many random bits, or was rounded before, never goes up.
+PARTS = (*(Fraction(n, 16) for n in (8, 4, 12, 1, 15, 5, 11)), Fraction(31, 1 << 10), Fraction(63, 1 << 14))
+COMPONENTS = 6
+CALLS = ("in a row", "with one between")
 
 
 class Tried(NamedTuple):
-    """The points [m] in use: x, the probability that each goes up, the two results."""
+    """The points [m] in use: x, the probability that each goes up, the two results; where each probability is."""
 
     x: NDArray[Any]
     chance: tuple[Fraction, ...]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    kinds: dict[Fraction, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class Component:
     name: str
     p_value: float
     worst: str = ""
+
+
+def _telling(q: QuantizerUnderTest) -> Tried:
+    return _tried(replace(q, fn=_telling, tensor=None, name=""))  # the same for all functions of one claim
 
 
 @lru_cache(maxsize=64)
@@ -78,7 +87,11 @@ def tried_points(q: QuantizerUnderTest, x: NDArray[Any]) -> Tried:
     law = law_of(q, xs)
     keep = np.flatnonzero(law.low != law.high)
     chances = [chance_of(q, law, int(i)) for i in keep]
-    return Tried(xs[keep], tuple(chances), law.low[keep], law.high[keep])
+    places: dict[Fraction, list[int]] = {}
+    for place, chance in enumerate(chances):
+        places.setdefault(chance, []).append(place)
+    kinds = {chance: np.array(at, np.int64) for chance, at in places.items()}
+    return Tried(xs[keep], tuple(chances), law.low[keep], law.high[keep], kinds)
 
 
 def chance_of(q: QuantizerUnderTest, law: Law, i: int) -> Fraction:
@@ -97,17 +110,20 @@ def looks(budget: int) -> list[int]:
     return found
 
 
-def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget: int = 1 << 18) -> Evidence:
-    """What a quantizer draws for itself has the probabilities, and the independence, that it claims.
+class Look(NamedTuple):
+    """What is known after so many draws: the p-value of all tests and looks together, and what it is made of."""
 
-    alpha: the probability that a right quantizer is called wrong, all tests and looks taken together. budget: draws in
-    all; a plain bias ends it at the first looks, after 2,048 or 8,192. x: points to try; None: ties, quarters and
-    sixteenths of steps at both ends, around 1 and between, of both signs. What is found with how many draws:
-    `smallest_shift`. Errors: ClaimError; ValueError for a quantizer that takes words.
-    """
+    draws: int
+    number: int
+    p_value: float
+    components: list[Component]
+
+
+def looked(q: QuantizerUnderTest, x: Any = None, budget: int = 1 << 18) -> Iterator[Look]:
+    """The looks one after the other. Errors: ClaimError at a result that is neither neighbour; ValueError as in `draws`."""
     if not q.sampler:
         raise ValueError(f"{q.name} takes words: all its results can be enumerated, see checks.bias")
-    points = _tried(q) if x is None else tried_points(q, np.unique(np.atleast_1d(np.asarray(x, q.dtype))))
+    points = _telling(q) if x is None else tried_points(q, np.unique(np.atleast_1d(np.asarray(x, q.dtype))))
     if not len(points.x):
         raise ValueError("no x lies between two values of the format: there is nothing to draw")
     ends = looks(budget)
@@ -115,20 +131,46 @@ def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget:
     for number, end in enumerate(ends, 1):
         state.draw(end)
         components = state.components()
-        p_value = min(1.0, bonferroni([c.p_value for c in components]) * len(ends))
-        if p_value <= alpha:
-            worst = min(components, key=lambda c: c.p_value)
+        yield Look(
+            state.total, number, min(1.0, len(ends) * COMPONENTS * min(c.p_value for c in components)), components
+        )
+
+
+def p_value_of_draws(q: QuantizerUnderTest, x: Any = None, *, budget: int = 1 << 18) -> float:
+    """The smallest p-value of all looks, which `draws` compares with alpha; 0 where a result is neither neighbour.
+
+    For a right quantizer it is at most alpha with probability at most alpha, for every alpha.
+    """
+    try:
+        return min(look.p_value for look in looked(q, x, budget))
+    except ClaimError:
+        return 0.0
+
+
+def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget: int = 1 << 18) -> Evidence:
+    """What a quantizer draws for itself has the probabilities, and the independence, that it claims.
+
+    alpha: the probability that a right quantizer is called wrong, all tests and looks taken together. budget: draws in
+    all; a plain bias ends it at the first looks, after some 2,048 or 8,192. x: points to try; None: ties, quarters,
+    sixteenths and just under 2**-5 and 2**-8 of steps at both ends, around 1 and between, of both signs. What is found
+    with how many draws: `smallest_shift`. Errors: ClaimError; ValueError for a quantizer that takes words.
+    """
+    total = 0
+    for look in looked(q, x, budget):
+        total = look.draws
+        if look.p_value <= alpha:
+            worst = min(look.components, key=lambda c: c.p_value)
             raise ClaimError(
                 "draws",
                 f"what is drawn is not what is claimed ({q.fmt}, {q.rounding.name})",
                 found_by=worst.name,
                 seen=worst.worst,
-                bound=f"p-value {p_value:.3g} of all tests, the rate of false alarms is {alpha:g}",
+                bound=f"p-value {look.p_value:.3g} of all tests, the rate of false alarms is {alpha:g}",
                 formula=f"up with probability {_chance_text(q)}, draws independent",
-                after=f"{state.total} draws, look {number} of {len(ends)}",
-                reproduce=f"checks.draws(as_quantizer({q.name}, ...), budget={end}), with other counts in each run",
+                after=f"{look.draws} draws, look {look.number} of {len(looks(budget))}",
+                reproduce=f"checks.draws(as_quantizer({q.name}, ...), budget={budget}), with other counts in each run",
             )
-    return Evidence(STATISTICAL, state.total, f"false alarms: {alpha:g}")
+    return Evidence(STATISTICAL, total, f"false alarms: {alpha:g}")
 
 
 def _chance_text(q: QuantizerUnderTest) -> str:
@@ -143,20 +185,21 @@ class _State:
         self.ups = np.zeros(len(points.x), np.int64)
         self.each = 0
         self.tiled = np.repeat(points.x, REPEATS)
-        halves = [abs(c - Fraction(1, 2)) for c in points.chance]
-        self.lane = int(np.argmin([float(h) for h in halves]))
-        self.lane_chance = points.chance[self.lane]
+        self.lane_chance = min(points.kinds, key=lambda chance: abs(chance - Fraction(1, 2)))
+        self.lane = int(points.kinds[self.lane_chance][0])
         self.same = self.lane_chance**2 + (1 - self.lane_chance) ** 2
-        self.agreed = dict.fromkeys([*DISTANCES, "calls"], 0)
-        self.pairs = dict.fromkeys([*DISTANCES, "calls"], 0)
-        self.before: NDArray[np.bool_] | None = None
+        self.agreed = dict.fromkeys([*DISTANCES, *CALLS], 0)
+        self.pairs = dict.fromkeys([*DISTANCES, *CALLS], 0)
+        self.lane_calls = 0
+        self.before: NDArray[np.bool_] = np.zeros(0, bool)
 
     def draw(self, end: int) -> None:
         while self.total < end:
-            left = end - self.total
-            lanes = LANES if left >= 2 * LANES else max(2, left // 2)
-            if self.total % (2 * LANES) < LANES or not self._lanes(lanes):
-                self._points(max(1, min(LANES, left) // max(1, len(self.tiled))))
+            self._points(max(1, min(LANES, end - self.total) // len(self.tiled)))
+            # Two calls of lanes in a row, then one of points between: so calls are compared at distances 1 and 2.
+            for _ in range(2):
+                if self.total < end:
+                    self._lanes(max(2, min(LANES, end - self.total)))
 
     def _points(self, times: int) -> None:
         points = self.points
@@ -166,25 +209,26 @@ class _State:
         self.each += times * REPEATS
         self.total += up.size
 
-    def _lanes(self, lanes: int) -> bool:
+    def _lanes(self, lanes: int) -> None:
         i, points = self.lane, self.points
         result = self.q(np.full(lanes, points.x[i])).astype(np.float64)
         up = self._up(result, points.low[i], points.high[i], points.x[i])
         for distance in DISTANCES:
-            blocks = lanes // (2 * distance)
-            if blocks:
-                shaped = up[: blocks * 2 * distance].reshape(blocks, 2, distance)
-                self.agreed[distance] += int((shaped[:, 0] == shaped[:, 1]).sum())
-                self.pairs[distance] += blocks * distance
-        if self.before is None:
-            self.before = up
-        else:
+            start = distance * (self.lane_calls // 2 % 2)  # words may be shared from an odd lane on
+            blocks = (lanes - start) // (2 * distance)
+            if blocks > 0:
+                shaped = up[start : start + blocks * 2 * distance].reshape(blocks, 2, distance)
+                self._compare(distance, shaped[:, 0], shaped[:, 1])
+        if self.lane_calls:
             both = min(len(up), len(self.before))
-            self.agreed["calls"] += int((up[:both] == self.before[:both]).sum())
-            self.pairs["calls"] += both
-            self.before = None
+            self._compare(CALLS[1 - self.lane_calls % 2], up[:both], self.before[:both])
+        self.lane_calls += 1
+        self.before = up
         self.total += lanes
-        return True
+
+    def _compare(self, name: Any, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
+        self.agreed[name] += int((some == others).sum())
+        self.pairs[name] += some.size
 
     def _up(self, result: NDArray[np.float64], low: Any, high: Any, x: Any) -> NDArray[np.bool_]:
         up: NDArray[np.bool_] = result == high
@@ -205,20 +249,21 @@ class _State:
         return up
 
     def components(self) -> list[Component]:
-        found = [*self._each_point(), self._pooled()]
+        found = [*self._each_point(), self._pooled((None,), "any x"), self._pooled((False, True), "x of one sign")]
         pairs = {name: float(two_sided(n, self.same)[self.agreed[name]]) for name, n in self.pairs.items() if n}
-        lanes = {name: p for name, p in pairs.items() if name != "calls"}
-        if lanes:
-            worst = min(lanes, key=lambda name: lanes[name])
-            told = self._agreement(worst, f"elements at distance {worst}")
-            found.append(Component("lanes", bonferroni(list(lanes.values())), told))
-        if "calls" in pairs:
-            found.append(Component("calls", pairs["calls"], self._agreement("calls", "an element in two calls")))
+        for kind, names in (("lanes", DISTANCES), ("calls", CALLS)):
+            values = {name: pairs[name] for name in names if name in pairs}
+            if values:
+                worst = min(values, key=lambda name: values[name])
+                told = f"elements at distance {worst}" if kind == "lanes" else f"an element in two calls {worst}"
+                found.append(Component(kind, bonferroni(list(values.values())), self._agreement(worst, told)))
         return found
 
     def _each_point(self) -> list[Component]:
         points, n = self.points, self.each
-        values = [float(two_sided(n, c)[k]) for c, k in zip(points.chance, self.ups.tolist(), strict=True)]
+        values = np.empty(len(points.x))
+        for chance, at in self.points.kinds.items():
+            values[at] = two_sided(n, chance)[self.ups[at]]
         i = int(np.argmin(values))
         told = (
             f"at x = {shown(points.x[i])} {self.ups[i]} of {n} went to {float(points.high[i])!r},"
@@ -226,51 +271,21 @@ class _State:
         )
         return [Component("points, Simes", simes(values), told), Component("points, Fisher", fisher(values), told)]
 
-    def _pooled(self) -> Component:
-        groups: dict[tuple[Fraction, bool], tuple[int, int]] = {}
-        for x, chance, up in zip(self.points.x.tolist(), self.points.chance, self.ups.tolist(), strict=True):
-            n, k = groups.get((chance, x < 0), (0, 0))
-            groups[chance, x < 0] = n + self.each, k + up
-        values = {key: float(two_sided(n, key[0])[k]) for key, (n, k) in groups.items() if n}
-        if not values:
-            return Component("pooled", 1.0)
-        key = min(values, key=lambda found: values[found])
-        n, k = groups[key]
-        sign = "negative" if key[1] else "positive"
-        return Component(
-            "pooled",
-            simes(list(values.values())),
-            f"of {n} draws at {sign} x with probability {float(key[0]):g}, {k} went up, expected {float(key[0]) * n:.6g}",
+    def _pooled(self, signs: tuple[bool | None, ...], told: str) -> Component:
+        """The counts of all points of a probability, of both signs (None) or of each."""
+        found = []
+        for chance, at in self.points.kinds.items():
+            for sign in signs:
+                own = at if sign is None else at[(self.points.x[at] < 0) == sign]
+                if len(own):
+                    n, k = self.each * len(own), int(self.ups[own].sum())
+                    found.append((float(two_sided(n, chance)[k]), n, k, chance))
+        _, n, k, chance = min(found)
+        seen = (
+            f"of {n} draws at {told} with probability {float(chance):g}, {k} went up, expected {float(chance) * n:.6g}"
         )
+        return Component("pooled", simes([value for value, *_ in found]), seen)
 
     def _agreement(self, name: Any, what: str) -> str:
         n = self.pairs[name]
         return f"{what} agreed in {self.agreed[name]} of {n} pairs, expected {float(self.same) * n:.6g}"
-
-
-def smallest_shift(draws_in_all: int, *, alpha: float = ALPHA, power: float = 0.9, points: int = 16) -> float:
-    """The smallest shift of a probability of 1/2, the same at `points` points of one sign, found with this power.
-
-    By the exact binomial tail of the pooled count alone, at its share of alpha; other probabilities are easier. Half of
-    the draws go to the points, of which the default plan has 16 in 126 at 1/2.
-    """
-    share = Fraction(points, 144)
-    n = max(1, int(share * draws_in_all / 2))
-    level = alpha / (len(looks(draws_in_all)) * 5)  # five components, and Simes over the groups at its most strict
-    values = two_sided(n, Fraction(1, 2))
-    rejected = np.flatnonzero(values * 2 * len(PARTS) <= level)
-    above = rejected[rejected > n / 2]
-    if not len(above):
-        return 0.5
-    low, high = 0.0, 0.5
-    for _ in range(30):
-        middle = (low + high) / 2
-        found = float(binomial_pmf(n, Fraction(0.5 + middle))[above[0] :].sum())
-        low, high = (low, middle) if found >= power else (middle, high)
-    return high
-
-
-def power_table(alpha: float = ALPHA, power: float = 0.9) -> Iterator[tuple[int, float]]:
-    """(draws, smallest shift of a probability found with this power) for 2**11 to 2**23 draws."""
-    for exponent in range(11, 24, 2):
-        yield 1 << exponent, smallest_shift(1 << exponent, alpha=alpha, power=power)

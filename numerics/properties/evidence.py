@@ -1,6 +1,6 @@
 """What a check brings back: evidence for a claim, or the case that breaks it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,11 @@ class ClaimError(AssertionError):
         width = max(map(len, self.details), default=0)
         lines = [f"  {label.replace('_', ' '):<{width}}  {value}" for label, value in self.details.items()]
         super().__init__("\n".join([f"{claim}: {statement}", *lines]))
+
+
+def call_function(fn: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls the function under test: what is raised below this frame is its own error."""
+    return fn(*arguments)
 
 
 def shown(value: Any) -> str:

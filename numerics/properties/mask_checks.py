@@ -1,5 +1,6 @@
 """Checks of N:M masks: the pattern, what is kept and as what, and over all words the marginals, mean and variance."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -8,100 +9,75 @@ from numpy.typing import NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .draws_check import ALPHA
-from .evidence import EXACT, EXHAUSTIVE, STATISTICAL, ClaimError, Evidence, shown
-from .masks import MaskUnderTest, blocks
-from .tails import bonferroni, two_sided
+from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
+from .mask_cases import broken_mask, given_blocks, words_of
+from .mask_draws_check import mask_draws as mask_draws
+from .masks import MaskUnderTest
 
 ENUMERATED = 16
-DRAWS = 1 << 14
-
-
-def _blocks(subject: MaskUnderTest, x: Any) -> NDArray[Any]:
-    return blocks(subject.m, subject.dtype) if x is None else np.atleast_2d(np.asarray(x, subject.dtype))
-
-
-def _words(subject: MaskUnderTest, count: int, stream: int = 0) -> Any:
-    if not (subject.stochastic and subject.takes_words):
-        return None
-    return random_words(count, int(subject.random_bits or 32), seed=11, stream=stream)
-
-
-def broken_mask(
-    claim: str, statement: str, subject: MaskUnderTest, block: Any, word: Any, seen: Any, allowed: Any, formula: str
-) -> ClaimError:
-    """The counter-example: one block."""
-    details: dict[str, object] = {"block": ", ".join(shown(v) for v in block)}
-    if word is not None:
-        details["word"] = int(word)
-    if subject.stochastic:
-        details["probabilities"] = ", ".join(map(str, subject.probabilities(block)))
-    details |= {
-        "seen": seen,
-        "allowed": allowed,
-        "formula": formula,
-        "reproduce": subject.reproduce(block, None if word is None else [word]),
-    }
-    return ClaimError(claim, f"{statement} ({subject.n}:{subject.m} {subject.kind})", **details)
 
 
 def pattern(subject: MaskUnderTest, x: Any = None) -> Evidence:
-    """At most n of each m elements are nonzero, whatever the word, in a last short block too; zeros stay zeros."""
-    given = _blocks(subject, x)
-    cases = 0
-    for stream in range(4 if subject.stochastic else 1):
-        words = _words(subject, len(given), stream)
-        result = subject(given, None if words is None else words[:, None])
-        wrong = (
-            ((result != 0).sum(axis=1) > subject.n)
-            | ((given == 0) & (result != 0)).any(axis=1)
-            | ~np.isfinite(result).all(axis=1)
-        )
-        if wrong.any():
-            i = int(np.argmax(wrong))
-            raise broken_mask(
-                "pattern",
-                "more is kept than n of m, or a zero is",
-                subject,
-                given[i],
-                None if words is None else words[i],
-                result[i].tolist(),
-                f"at most {subject.n} nonzeros, finite",
-                "at most n of m nonzero",
-            )
-        cases += len(given)
-        flat = given.reshape(-1)[: 4 * subject.m - 1 - (subject.m > 2)]  # the last block is short
-        words = _words(subject, -(-len(flat) // subject.m), stream)
-        short = subject(flat, words)
-        padded = np.append(short, np.zeros(-len(flat) % subject.m)).reshape(-1, subject.m)
-        if ((padded != 0).sum(axis=1) > subject.n).any():
-            raise ClaimError(
-                "pattern",
-                "a last short block keeps more than n",
-                seen=short.tolist(),
-                reproduce=subject.reproduce(flat, words),
-            )
+    """Of each m elements n are nonzero, or all that were, whatever the word, in a last short block too; zeros stay zeros.
+
+    Never fewer: the probabilities add up to n, so a draw that keeps fewer must have another that keeps more.
+    """
+    given, m, cases = given_blocks(subject, x), subject.m, 0
+    for laid in _layouts(given, m):
+        rows = int(np.prod(laid.shape[:-1]))
+        for stream in range(-2, 4) if subject.stochastic else (0,):
+            count = -(-laid.shape[-1] // m)
+            words = words_of(subject, rows * count, stream)
+            result = subject(laid, None if words is None else words.reshape(*laid.shape[:-1], count))
+            short = ((0, 0), (0, -laid.shape[-1] % m))
+            blocks, kept = (np.pad(v.reshape(rows, -1), short).reshape(-1, m) for v in (laid, result))
+            fullest = np.minimum(subject.n, (blocks != 0).sum(axis=1))
+            wrong = ((kept != 0).sum(axis=1) != fullest) | ((blocks == 0) & (kept != 0)).any(axis=1)
+            wrong |= ~np.isfinite(kept).all(axis=1)
+            if wrong.any():
+                i = int(np.argmax(wrong))
+                raise broken_mask(
+                    "pattern",
+                    f"not n of m elements are kept, or a zero is: block {i} of {list(laid.shape)} elements",
+                    subject,
+                    blocks[i],
+                    None if words is None else words[i],
+                    kept[i].tolist(),
+                    f"{fullest[i]} nonzeros, finite",
+                    "n of m nonzero, or all that were",
+                )
+            cases += len(blocks)
     empty = subject(given.reshape(-1)[:0], None if not subject.takes_words else np.zeros(0, np.uint32))
     return Evidence(EXACT, cases + empty.size)
 
 
+def _layouts(given: NDArray[Any], m: int) -> Iterator[NDArray[Any]]:
+    """The blocks one in a row, two in a row of a matrix with a multiple of m rows, and in one row with a short last one."""
+    yield given
+    matrix = len(given) // (2 * m) * 2 * m
+    if matrix:
+        yield given[:matrix].reshape(-1, 2 * m)
+    for tail in range(1, m):
+        yield given.reshape(-1)[: min(3, len(given) - 1) * m + tail]
+
+
 def kept_values(subject: MaskUnderTest, x: Any = None) -> Evidence:
-    """What is kept is x itself (top_n), or x_i/p_i to within an ulp (mvue)."""
-    given = _blocks(subject, x)
+    """What is kept is x itself (top_n), or x_i/p_i to within m + 4 ulp (mvue): a sum of m numbers and two quotients."""
+    given = given_blocks(subject, x)
     cases = 0
     for stream in range(4 if subject.stochastic else 1):
-        words = _words(subject, len(given), stream)
+        words = words_of(subject, len(given), stream)
         result = subject(given, None if words is None else words[:, None])
         for i, block in enumerate(given):
             p = subject.probabilities(block) if subject.stochastic else [Fraction(1)] * subject.m
             for j in np.flatnonzero(result[i]):
                 exact = Fraction(float(block[j])) / p[j] if p[j] else Fraction(0)
                 allowed = (
-                    Fraction(float(np.spacing(np.abs(subject.dtype.type(float(exact))))))
+                    (subject.m + 4) * Fraction(float(np.spacing(np.abs(subject.dtype.type(float(exact))))))
                     if subject.stochastic
                     else Fraction(0)
                 )
-                if abs(Fraction(float(result[i, j])) - exact) > allowed:
+                if not np.isfinite(result[i, j]) or abs(Fraction(float(result[i, j])) - exact) > allowed:
                     raise broken_mask(
                         "kept_values",
                         f"element {j} is kept as another value",
@@ -118,7 +94,7 @@ def kept_values(subject: MaskUnderTest, x: Any = None) -> Evidence:
 
 def largest(subject: MaskUnderTest, x: Any = None) -> Evidence:
     """The n largest magnitudes are kept: the mask of least squared error. Ties may go either way."""
-    given = _blocks(subject, x)
+    given = given_blocks(subject, x)
     result = subject(given)
     for block, out in zip(given, result, strict=True):
         if not masks.keeps_the_largest(block.tolist(), (out != 0).tolist(), subject.n):
@@ -142,12 +118,16 @@ def _counted(subject: MaskUnderTest, block: NDArray[Any]) -> tuple[NDArray[np.in
         raise ValueError(f"random_bits = {r}: all words are tried for 1 to {ENUMERATED} bits")
     words = np.arange(1 << r, dtype=np.uint32)
     result = subject(np.tile(block, (len(words), 1)), words[:, None])
+    if not np.isfinite(result).all():
+        word = int(np.argmax(~np.isfinite(result).all(axis=1)))
+        seen = result[word].tolist()
+        raise broken_mask("pattern", "not finite", subject, block, word, seen, "finite values", "x_i/p_i where p_i > 0")
     counts = (result != 0).sum(axis=0)
     return counts, np.where(counts > 0, np.abs(result).max(axis=0) * np.sign(block), 0), len(words)
 
 
 def _enumerable(subject: MaskUnderTest, x: Any) -> NDArray[Any]:
-    given = _blocks(subject, x)
+    given = given_blocks(subject, x)
     return (
         given
         if x is not None
@@ -234,8 +214,8 @@ def mask_variance(subject: MaskUnderTest, x: Any = None) -> Evidence:
 
 def blocks_apart(subject: MaskUnderTest, x: Any = None) -> Evidence:
     """A block does not see the others, nor their words; a power of two passes through, and so does the sign."""
-    given = _blocks(subject, x)
-    words = _words(subject, len(given))
+    given = given_blocks(subject, x)
+    words = words_of(subject, len(given))
     column = None if words is None else words[:, None]
     if subject.stochastic and words is None:
         raise ValueError(f"{subject.name} draws for itself: its blocks cannot be compared one by one")
@@ -267,38 +247,3 @@ def blocks_apart(subject: MaskUnderTest, x: Any = None) -> Evidence:
                 "a block depends on its elements and its word alone",
             )
     return Evidence(EXACT, sum(len(index) for _, _, index in trials.values()))
-
-
-def mask_draws(subject: MaskUnderTest, x: Any = None, *, alpha: float = ALPHA) -> Evidence:
-    """A mask that draws for itself keeps each element with its probability: exact binomial tests, put together by Bonferroni.
-
-    alpha: the probability that a right mask is called wrong. The elements of a block exclude each other, so nothing
-    that asks for independence is used.
-    """
-    if not subject.stochastic or subject.takes_words:
-        raise ValueError(f"{subject.name} does not draw for itself: see checks.marginals")
-    given = _blocks(subject, x)[:24]
-    times = DRAWS // len(given)
-    result = subject(np.tile(given, (times, 1))).reshape(times, *given.shape)
-    if ((result != 0).sum(axis=2) > subject.n).any():
-        raise ClaimError("mask_draws", "a draw keeps more than n of m", reproduce=subject.reproduce(given))
-    counts = (result != 0).sum(axis=0)
-    found = []
-    for i, block in enumerate(given):
-        for j, p in enumerate(subject.probabilities(block)):
-            if block[j]:
-                found.append((float(two_sided(times, p)[counts[i, j]]), i, j, p))
-    p_value = bonferroni([f[0] for f in found])
-    if p_value <= alpha:
-        _, i, j, p = min(found)
-        raise broken_mask(
-            "mask_draws",
-            f"element {j} is not kept as often as claimed",
-            subject,
-            given[i],
-            None,
-            f"{counts[i, j]} of {times} draws",
-            f"{float(p) * times:.6g}, p-value {p_value:.3g} of all elements",
-            "kept with probability p_i",
-        )
-    return Evidence(STATISTICAL, times * len(given), f"false alarms: {alpha:g}")

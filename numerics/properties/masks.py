@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .evidence import ClaimError, literal
+from .evidence import ClaimError, call_function, literal
 
 KINDS = ("top_n", "mvue")
 METHODS = ("exact", "approximate")
@@ -58,7 +58,7 @@ class MaskUnderTest:
         array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
         convert = self.tensor or (lambda value: value)
         given = (convert(array),) if words is None else (convert(array), convert(np.asarray(words, np.uint32)))
-        result = np.asarray(self.fn(*given))
+        result = np.asarray(call_function(self.fn, *given))
         if result.shape != array.shape or result.dtype != self.dtype:
             raise ClaimError(
                 "result",

@@ -12,11 +12,11 @@ from ..formats import FixedFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .accumulators import AccumulatorUnderTest, Extra
-from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
-from .product_problems import Problem, extras, one_output, problems, word_bits
+from .evidence import EXACT, ClaimError, Evidence, shown
+from .product_cases import broken_product
+from .product_moments import product_moments as product_moments
+from .product_problems import Problem, extras, lone_products, one_output, problems
 from .rounding_checks import DIRECTED, same_bits
-
-ENUMERATED = 14  # random bits of all roundings of an output up to which all tuples of words are tried
 
 
 def _each(subject: AccumulatorUnderTest, given: Problem | None, deep: bool = True) -> Any:
@@ -34,36 +34,6 @@ def _run(
     except (OverflowError, ValueError):
         return None, None
     return subject(problem.a, problem.b, problem.c, extra), wanted
-
-
-def broken_product(
-    claim: str,
-    statement: str,
-    subject: AccumulatorUnderTest,
-    problem: Problem,
-    extra: Extra,
-    where: tuple[int, int],
-    seen: Any,
-    allowed: Any,
-    formula: str,
-) -> ClaimError:
-    """The counter-example, cut down to one output."""
-    i, j = where
-    row, column = problem.a[i : i + 1], problem.b[:, j : j + 1]
-    c = None if problem.c is None else problem.c[i : i + 1, j : j + 1]
-    own = one_output(subject, extra, i, j)
-    terms = [float(x) * float(y) for x, y in zip(row[0], column[:, 0], strict=True)]
-    told = ", ".join(f"{t!r}" for t in terms[:12]) + (f", ... ({len(terms)} in all)" if len(terms) > 12 else "")
-    return ClaimError(
-        claim,
-        f"{statement} ({subject.claim})",
-        problem=problem.name,
-        products=told,
-        seen=seen,
-        allowed=allowed,
-        formula=formula,
-        reproduce=subject.reproduce(row, column, c, own),
-    )
 
 
 def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:
@@ -99,7 +69,7 @@ def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evid
 def single(subject: AccumulatorUnderTest) -> Evidence:
     """No products give c, or +0; one product is rounded as declared."""
     cases = 0
-    for given in problems(subject, deep=False):
+    for given in (*problems(subject, deep=False), lone_products(subject)):
         if given.a.shape[-1] <= 1:
             found = steps(subject, given)
             cases += found.cases
@@ -256,41 +226,6 @@ def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None 
                 )
         cases += 4 * found.size
     return Evidence(EXACT, cases)
-
-
-def product_moments(subject: AccumulatorUnderTest) -> Evidence:
-    """The mean over all tuples of words is the oracle's mean, as exact rationals: two products, every word."""
-    bits = word_bits(subject)
-    given = next(
-        p
-        for p in problems(subject, deep=False)
-        if p.a.shape[-1] == (2 if subject.roundings(2) * bits <= ENUMERATED else 1)
-    )
-    s = subject.roundings(given.a.shape[-1])
-    if s * bits > ENUMERATED:
-        raise ValueError(f"{s} roundings of {bits} bits: all words are tried for at most {ENUMERATED} bits in all")
-    tuples = np.stack(np.meshgrid(*[np.arange(1 << bits, dtype=np.uint32)] * s, indexing="ij"), axis=-1).reshape(-1, s)
-    count = len(tuples)
-    a, b = np.repeat(given.a[:1], count, axis=0), given.b[:, :1]
-    words = (tuples.reshape(count, 1, s),)
-    found = subject(a, b, np.zeros((count, 1), subject.dtype) if subject.takes_c else None, words)
-    start = np.zeros((count, 1), subject.dtype) if subject.takes_c else None
-    wanted = subject.wanted(a, b, start, words)
-    means = [sum((Fraction(float(v)) for v in result[:, 0]), Fraction(0)) / count for result in (found, wanted)]
-    squares = [sum((Fraction(float(v)) ** 2 for v in result[:, 0]), Fraction(0)) / count for result in (found, wanted)]
-    if means[0] != means[1] or squares[0] != squares[1]:
-        raise broken_product(
-            "product_moments",
-            "mean or variance over all words is another",
-            subject,
-            given,
-            (),
-            (0, 0),
-            f"mean {float(means[0])!r}, mean square {float(squares[0])!r}",
-            f"mean {float(means[1])!r}, mean square {float(squares[1])!r}",
-            "each rounding up for k of its 2**r words, independent",
-        )
-    return Evidence(EXHAUSTIVE, count, f"all {count} tuples of words")
 
 
 def symmetric(subject: AccumulatorUnderTest) -> str | None:

@@ -12,6 +12,7 @@ from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from ..words import random_words
 from .accumulators import AccumulatorUnderTest, Extra
+from .points import members
 
 DEPTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100)
 ROWS, COLUMNS = 2, 3
@@ -53,6 +54,7 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
         ("minus zero alone", [-0.0 if _signed(first) else 0.0], [one_b]),
     ):
         yield _laid(subject, name, row, column)
+    yield from _beside_ties(subject)
     if deep:
         yield _laid(subject, "stagnation", [one_a] * 300, [one_b] * 300)
         yield _ties(subject)
@@ -150,6 +152,35 @@ def _laid(subject: AccumulatorUnderTest, name: str, row: list[float], column: li
     return Problem(
         name, np.stack([first, turned]), np.stack([second, second[::-1]], axis=1), _addend(subject, np.zeros((2, 2)))
     )
+
+
+def lone_products(subject: AccumulatorUnderTest) -> Problem:
+    """Every product of telling operands, one for each output."""
+    sides = []
+    for fmt in subject.operands:
+        own = members(fmt, np.float64, 64)
+        some = own[np.unique(np.linspace(0, len(own) - 1, 12).astype(int))]
+        some = np.minimum(some, 2.0**60)
+        sides.append((np.concatenate([some, -some[1:8:3]]) if fmt.signed else some).astype(subject.dtype))
+    shape = len(sides[0]), len(sides[1])
+    return Problem("one product", sides[0][:, None], sides[1][None, :], _addend(subject, np.zeros(shape)))
+
+
+def _beside_ties(subject: AccumulatorUnderTest) -> Iterator[Problem]:
+    """A sum that is just not half-way: (1 + u)(1 - u) and (1 + u)**2 times half a step of 1, added to 1 and to 1 + step.
+
+    What rounds it to an intermediate format first, float32 or float64 among them, sees a tie.
+    """
+    p = subject.output.precision
+    first, second = subject.operands
+    for fmt in subject.operands:
+        if isinstance(fmt, FixedFormat) or min(fmt.mantissa_bits, 60 + fmt.emin - p) < 1:
+            return
+    u = 2.0 ** -min(fmt.mantissa_bits for fmt in (first, second) if isinstance(fmt, FloatFormat))
+    half, rest = 2.0 ** -(p // 2), 2.0 ** -(p - p // 2)
+    for name, other in (("just under a tie", 1 - u / 2), ("just over a tie", 1 + u)):
+        yield _laid(subject, name, [1.0, half, (1 + u) * half], [1.0, 2 * rest, other * rest])
+        yield _laid(subject, name, [1.0, (1 + u) * half], [1.0, other * rest])
 
 
 def _ties(subject: AccumulatorUnderTest) -> Problem:

@@ -14,7 +14,7 @@ from ..formats.naming import named
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .evidence import ClaimError, literal
+from .evidence import ClaimError, call_function, literal
 
 Floats = NDArray[Any]
 
@@ -69,7 +69,7 @@ class QuantizerUnderTest:
         convert = self.tensor or (lambda array: array)
         argument = x if self.source is None else Quantizer(self.source).encode(x)
         given = (convert(argument),) if words is None else (convert(argument), convert(words))
-        return self.fn(*given)
+        return call_function(self.fn, *given)
 
     def __call__(self, x: Any, words: Any = None) -> Floats:
         """The values it rounds x [...] to, as an array of x's dtype and shape; words: uint32, of the same shape.

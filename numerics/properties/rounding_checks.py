@@ -22,6 +22,7 @@ from .points import members, points
 from .quantizers import QuantizerUnderTest
 
 DIRECTED = (Rounding.RTP, Rounding.RTN)
+MEMBER_DRAWS = 1 << 17  # a float32 sum of a value and a random number moves the value in some 2**-10 to 2**-14 of draws
 
 
 def words_to_try(random_bits: int) -> list[int]:
@@ -139,18 +140,22 @@ def _is_member(value: float, q: QuantizerUnderTest) -> bool:
 
 
 def fixed_points(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
-    """A value of the format stays where it is, whatever the word."""
+    """A value of the format stays where it is, whatever the word: one that draws for itself is asked many times."""
     fmt = q.element
     all_codes = fmt.largest_code < max(64, q.limit // 2)
     if x is None:
         own = members(fmt, q.dtype, max(64, q.limit // 2)).astype(q.dtype)
         x = np.concatenate([-own[::-1], own]) if fmt.signed else own
+        if isinstance(fmt, FixedFormat):  # two's complement reaches one step further down
+            x = np.unique(np.append(x, q.dtype.type(fmt.min)))
         x = inputs(q, x)
     else:
         x = inputs(q, x)
         x, words = _kept(x, words, np.array([_is_member(v, q) for v in x.tolist()], bool))
     if isinstance(fmt, FixedFormat):
         x, words = _kept(x, words, (x >= fmt.min) & (x <= fmt.max))
+    if q.sampler and len(x):
+        x = np.tile(x, -(-MEMBER_DRAWS // len(x)))
     cases = 0
     for drawn, result in rounds(q, x, words):
         wrong = result != x

@@ -184,9 +184,9 @@ def _magnitudes_between_codes(draw: DrawFn, fmt: ElementFormat) -> float:
 @st.composite
 def values(draw: DrawFn, fmt: ElementFormat, dtype: Any = np.float64) -> Any:
     """A finite value of dtype, of either sign where the format has one; both zeros."""
-    magnitude = dtype(draw(magnitudes(fmt)))
+    magnitude = dtype(min(draw(magnitudes(fmt)), float(np.finfo(dtype).max)))
     if dtype is np.float32 and draw(st.booleans()):  # the neighbours of a tie that float32 has
-        magnitude = np.nextafter(magnitude, dtype(draw(st.sampled_from([0.0, math.inf]))))
+        magnitude = np.nextafter(magnitude, dtype(draw(st.sampled_from([0.0, float(np.finfo(dtype).max)]))))
     negative = fmt.signed and draw(st.booleans())
     return dtype(-magnitude if negative else magnitude)
 

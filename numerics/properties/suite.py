@@ -6,7 +6,7 @@ from typing import Any
 from unittest import SkipTest
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -81,6 +81,7 @@ def _test(claim: Claim, subject: Subject) -> Callable[..., None]:
 def _try(claim: Claim, subject: Subject, drawn: SearchStrategy[dict[str, Any]]) -> int:
     cases = 0
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(drawn)
     def on_drawn_cases(arguments: dict[str, Any]) -> None:
         nonlocal cases

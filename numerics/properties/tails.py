@@ -36,7 +36,7 @@ def binomial_pmf(n: int, p: Fraction) -> NDArray[np.float64]:
     return pmf
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def two_sided(n: int, p: Fraction) -> NDArray[np.float64]:
     """p-values [n + 1] of each count of n draws of probability p: twice the smaller exact tail, at most 1.
 

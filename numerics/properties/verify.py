@@ -2,6 +2,7 @@
 
 import json
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -101,9 +102,15 @@ def judge(claim: Claim, subject: Subject) -> Verdict:
     except ClaimError as broken:
         return Verdict(claim.name, claim.statement, BROKEN, note=str(broken), seconds=time.perf_counter() - begin)
     except Exception as error:
-        note = f"{claim.name}: the function raised {type(error).__name__}: {error}"
+        note = f"{claim.name}: {_whose(error)} raised {type(error).__name__}: {error}"
         return Verdict(claim.name, claim.statement, BROKEN, note=note, seconds=time.perf_counter() - begin)
     return Verdict(claim.name, claim.statement, HELD, found.kind, found.cases, found.note, time.perf_counter() - begin)
+
+
+def _whose(error: Exception) -> str:
+    """Whether an error came out of the function under test, or out of the check itself, which is then to be reported."""
+    frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    return "the function" if "call_function" in frames else "the check itself"
 
 
 def verify(target: Any) -> Report:

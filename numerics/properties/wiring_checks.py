@@ -29,7 +29,7 @@ def _sample(q: QuantizerUnderTest, x: Any) -> NDArray[Any]:
 
 
 def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
-    """Element i depends on x[i] and word i alone: permuted, or among others, each gives what it gave."""
+    """Element i depends on x[i] and word i alone: permuted, among others or without them, each gives what it gave."""
     xs = _sample(q, x)
     words = _drawn(q, xs.shape)
     plain = q(xs, words)
@@ -44,6 +44,18 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         moved,
         plain[order],
     )
+    small = np.abs(xs) <= np.median(np.abs(xs)) if len(xs) else np.zeros(0, bool)
+    for kept in (small, ~small):  # a scale taken from the largest of all would be another one
+        own = None if words is None else words[kept]
+        _compare(
+            q,
+            "independent",
+            "without larger or smaller ones beside it, an element gave another result",
+            xs[kept],
+            own,
+            q(xs[kept], own),
+            plain[kept],
+        )
     if words is not None:
         others = _drawn(q, xs.shape, stream=1)
         mixed = np.where(np.arange(len(xs)) % 2 == 0, words, others).astype(np.uint32)
@@ -59,7 +71,7 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
                 held,
                 wanted,
             )
-    return Evidence(EXACT, 4 * len(xs))
+    return Evidence(EXACT, (5 if words is not None else 3) * len(xs))
 
 
 def reproducible(q: QuantizerUnderTest, x: Any = None) -> Evidence:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 MINE = """
 import numpy as np
-from numerics import Accumulator, Quantizer, Rounding, catalog
+from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
 from numerics.properties import accumulator_suite, as_mask, as_quantizer, mask_suite, quantizer_suite
 
 def truncate(x):
@@ -23,7 +23,9 @@ class Base:
 
 TestTwice = quantizer_suite(Quantizer(catalog.E2M1))
 TestAgain = quantizer_suite(Quantizer(catalog.E2M1, Rounding.SR, random_bits=3))
-TestRight = quantizer_suite(as_quantizer(truncate, fmt=catalog.BFLOAT16, rounding=Rounding.RTZ, limit=128))
+TestRight = quantizer_suite(
+    as_quantizer(truncate, fmt=catalog.BFLOAT16, rounding=Rounding.RTZ, overflow=Overflow.PROPAGATE, limit=128)
+)
 TestWrong = quantizer_suite(as_quantizer(wrong, fmt=catalog.BFLOAT16, limit=128))
 TestSums = accumulator_suite(Accumulator(catalog.E5M2, order="pairwise"))
 """
@@ -57,9 +59,7 @@ def outcome(tmp_path_factory):
 
 def test_a_wrong_function_fails_by_name(outcome):
     assert outcome.returncode == 1
-    failed = {line.split("::")[-1].split(" ")[0] for line in outcome.stdout.splitlines() if line.startswith("FAILED")}
-    failed |= {line.split("::")[-1] for line in outcome.stdout.splitlines() if "_ Suite" in line}
-    assert "TestWrong" in outcome.stdout
+    assert "_ TestWrong.test_decision _" in outcome.stdout
     for passed in ("TestTwice", "TestAgain", "TestRight", "TestSums"):
         assert f"_ {passed}." not in outcome.stdout
     assert "decision: not the neighbour that the mode says (bfloat16, RNE, SATURATE)" in outcome.stdout
@@ -79,9 +79,8 @@ def test_the_summary_counts_claims(outcome):
 
 
 def test_without_the_option_nothing_is_added(tmp_path):
-    source = MINE.replace("TestWrong", "Wrong")
-    done = run(tmp_path, source=source)
-    assert done.returncode == 0, done.stdout
+    done = run(tmp_path, "-k", "TestTwice and member")
+    assert done.returncode == 0, done.stdout[-3000:]
     assert "= claims =" not in done.stdout
 
 
