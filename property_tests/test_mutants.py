@@ -26,7 +26,7 @@ from numerics.properties.verify import judge
 from property_tests.mutants import calibration, samplers
 from property_tests.mutants.catalogue import MUTANTS, RIGHT, Mutant, Right, seeds_of
 
-RAISED = "the function raised"
+RAISED = " raised "  # by the function or by the check: not what catches a bug
 
 
 @pytest.fixture

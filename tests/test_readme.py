@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,18 @@ def test_example_runs_in_a_process_of_its_own(title, code):
 def test_the_file_for_ci_passes_as_it_stands(tmp_path):
     (code,) = [code for title, code in EXAMPLES if title == "For a CI job"]
     (tmp_path / "test_arithmetic.py").write_text(code)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_arithmetic.py"]
+    # An installed emul brings the plugin by its entry point.
+    known = any(point.value == "emul.pytest_plugin" for point in entry_points(group="pytest11"))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *([] if known else ["-p", "emul.pytest_plugin"]),
+    ]
+    command += ["test_arithmetic.py", "--emul-profile", "emul-ci"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
