@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test compare bench gpu-check gpu-train clean
+.PHONY: help test compare bench mutants gpu-check gpu-train clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; A
 
 bench: $(STAMP) ## Run the benchmarks; ARGS goes to pytest
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+mutants: $(STAMP) ## Put the verifier to the proof: known bugs, false alarms, power; some minutes
+	$(BIN)/python -m property_tests.mutants
 
 # No installing: on a machine with a card the interpreter that has torch and numba-cuda is enough, PYTHON names it.
 gpu-check: ## On a machine with a card: equality, speed, a report; VECTORS=dir for recorded vectors too

@@ -208,6 +208,64 @@ def table(
     _print_rows(HEADER, [cells(line, fmt.bits) for line in lines], form)
 
 
+@app.command()
+def verify(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A format, a matrix unit, or module:name of a function of yours."),
+    ],
+    fmt: Annotated[str | None, typer.Option("--format", help="What the function rounds to.")] = None,
+    rounding: Annotated[
+        str | None, typer.Option(help="RNE (default), RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C.")
+    ] = None,
+    random_bits: Annotated[int | None, typer.Option(help="Of a stochastic mode; of a format by name: 8.")] = None,
+    overflow: Annotated[str | None, typer.Option(help="SATURATE (default), PROPAGATE, IEEE, WRAP, ERROR.")] = None,
+    sampler: Annotated[bool, typer.Option("--sampler", help="fn(x) draws for itself; without: fn(x, words).")] = False,
+    codes: Annotated[bool, typer.Option("--codes", help="The function returns codepoints.")] = False,
+    source: Annotated[str | None, typer.Option(help="The function takes codepoints of this format.")] = None,
+    torch: Annotated[bool, typer.Option("--torch", help="The function takes and returns torch tensors.")] = False,
+    dtype: Annotated[str, typer.Option(help="float32 or float64: what values come and go in.")] = "float32",
+    limit: Annotated[int, typer.Option(help="About how many points to try; fewer for a slow function.")] = 2048,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Put a quantizer, an accumulator or a mask to the proof: every claim with its evidence, or the case that breaks it.
+
+    Exit status: 0 if all claims hold, 1 if one is broken, 2 for what cannot be tested. A name may also stand for what
+    numerics.properties.as_quantizer, as_accumulator or as_mask made, which says the rest.
+    """
+    from numerics.properties.verify import Report, describe, verdicts
+
+    from .proofs import HEADER, cells, subject_of, summary
+
+    try:
+        subject = subject_of(
+            target,
+            fmt=fmt,
+            rounding=rounding,
+            random_bits=random_bits,
+            overflow=overflow,
+            sampler=sampler,
+            codes=codes,
+            source=source,
+            tensor=torch,
+            dtype=dtype,
+            limit=limit,
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        _refuse(error)
+    report = Report(describe(subject), tuple(verdicts(subject)))
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        typer.echo(report.subject)
+        _print_rows(HEADER, [cells(verdict) for verdict in report.verdicts], Form.text)
+        for verdict in report.verdicts:
+            if verdict.status == "broken":
+                typer.echo(f"{verdict.note}\n")
+        typer.echo(summary(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
 def _code_range(text: str | None) -> tuple[int, int | None]:
     """The first code and the one behind the last (None: all that follow), written as in a slice."""
     try:

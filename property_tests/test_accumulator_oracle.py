@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Accumulator, NanEncoding, Overflow, Quantizer, Rounding, catalog
+from numerics.properties.strategies import float_formats as formats
 from property_tests.products import BINADES, WIDE, WITH_NAN, assert_equals_the_oracle, problems, rules
-from property_tests.strategies import formats
 
 # Products of 16 bits live in float32, of 38 in float64. Nearest in both, each other mode in one of them.
 FUSED = [(mode, 8) for mode in (Rounding.RNE, Rounding.RNA, Rounding.RTZ, Rounding.RTP)]

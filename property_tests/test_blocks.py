@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from numerics import BlockFormat, FixedFormat, Overflow, Quantizer, Rounding, ScaleRule, Subnormals, catalog, reference
 from numerics.parameters import FLOAT32, carrier_of
-from property_tests.strategies import arrays_of_values, formats, words
+from numerics.properties.strategies import arrays_of_values, words
+from numerics.properties.strategies import float_formats as formats
 
 POWERS = [rule for rule in ScaleRule if rule is not ScaleRule.RATIO]
 CODED = (Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NORMAL_BINADE)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numerics import NanEncoding, Overflow, Quantizer, Rounding, Subnormals, reference
-from property_tests.strategies import arrays_of_values, formats, randomness
+from numerics.properties.strategies import arrays_of_values, randomness
+from numerics.properties.strategies import float_formats as formats
 
 CODED = (Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NORMAL_BINADE)
 MODES = (Rounding.RNE, Rounding.SR_C)

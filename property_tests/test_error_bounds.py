@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Accumulator, FixedFormat, FloatFormat, Quantizer, Rounding, theory
+from numerics.properties.strategies import MODES, STOCHASTIC
+from numerics.properties.strategies import float_formats as formats
 from numerics.reference.products import accumulate
-from property_tests.strategies import MODES, STOCHASTIC, formats
 
 KINDS = ("sequential", "chunk", "pairwise", "block", "kahan", "exact", "chunked_pairwise")
 

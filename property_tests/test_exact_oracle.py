@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numerics import Accumulator, FixedFormat, FloatFormat, NanEncoding, Overflow, Quantizer, Subnormals, reference
 from numerics.exact_products import exact_product, exact_routes
 from numerics.problem import Problem, Words, facts
-from property_tests.strategies import MODES, formats, members, randomness
+from numerics.properties.strategies import MODES, members, randomness
+from numerics.properties.strategies import float_formats as formats
 
 WITH_NAN = (NanEncoding.IEEE, NanEncoding.TOP_CODE, NanEncoding.NEGATIVE_ZERO)
 WIDE = [FloatFormat(11, 52), FloatFormat(8, 23), FloatFormat(11, 49), FloatFormat(5, 50, subnormals=Subnormals.FLUSH)]

@@ -14,9 +14,9 @@ from numerics import Accumulator, FixedFormat, Overflow, Quantizer, Rounding
 from numerics.fixed_products import fixed_product, fixed_routes
 from numerics.fixed_steps import steps_of
 from numerics.problem import Problem, Words, facts
+from numerics.properties.strategies import MODES
 from numerics.reference.events import Tally
 from numerics.reference.products import Steps, accumulate_number
-from property_tests.strategies import MODES
 
 RULES = (Overflow.SATURATE, Overflow.WRAP, Overflow.ERROR)
 

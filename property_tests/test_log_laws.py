@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from numerics import LogFormat, Quantizer, Rounding, logscale, reference
 from numerics.logscale import SumTable, Underflow
+from numerics.properties.strategies import randomness
 from numerics.reference import log as oracle
-from property_tests.strategies import randomness
 
 R = Rounding
 MODES = pytest.mark.parametrize("mode", [R.RNE, R.RTP, R.RTO, R.RNL, R.SR, R.SR_C], ids=lambda mode: mode.name)

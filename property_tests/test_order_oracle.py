@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, matmul, parse_format, random_words
+from numerics.properties.strategies import float_formats as formats
 from property_tests.products import (
     WITH_NAN,
     assert_equals_the_oracle,
@@ -16,7 +17,6 @@ from property_tests.products import (
     problems,
     rules,
 )
-from property_tests.strategies import formats
 
 
 @pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTN], ids=lambda mode: mode.name)

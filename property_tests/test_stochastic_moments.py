@@ -14,7 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numerics import Quantizer, Rounding, Subnormals, catalog
-from property_tests.strategies import STOCHASTIC, formats, values, words
+from numerics.properties.strategies import STOCHASTIC, values, words
+from numerics.properties.strategies import float_formats as formats
 
 CASES = [(mode, np.float64) for mode in STOCHASTIC] + [(mode, np.float32) for mode in (Rounding.SR, Rounding.SR_C)]
 NAMES = [f"{mode.name}-{dtype.__name__}" for mode, dtype in CASES]

@@ -1,8 +1,10 @@
 """The README's examples run as they stand, and what it says of commands and files is so."""
 
+import os
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,34 @@ def test_example_runs_in_a_process_of_its_own(title, code):
     )
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
+
+
+def test_the_file_for_ci_passes_as_it_stands(tmp_path):
+    (code,) = [code for title, code in EXAMPLES if title == "For a CI job"]
+    (tmp_path / "test_arithmetic.py").write_text(code)
+    # An installed emul brings the plugin by its entry point.
+    known = any(point.value == "emul.pytest_plugin" for point in entry_points(group="pytest11"))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *([] if known else ["-p", "emul.pytest_plugin"]),
+    ]
+    command += ["test_arithmetic.py", "--emul-profile", "emul-ci"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b2\d passed, \d+ skipped", done.stdout), done.stdout
+    # And it would not pass if the function were wrong.
+    (tmp_path / "test_arithmetic.py").write_text(
+        code.replace("0xFFFF0000)).view", "0xFFFF0000)).view(np.uint32).__or__(1 << 16).view")
+    )
+    done = subprocess.run([*command, "-k", "Bfloat16"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "reproduce" in done.stdout
 
 
 @pytest.mark.parametrize("target", ["test", "compare", "bench", "help"])

@@ -1,0 +1,135 @@
+"""What `emul verify` puts to the proof, and how it shows what came of it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .extras import require
+
+if TYPE_CHECKING:
+    from numerics.properties.claims import Subject
+    from numerics.properties.verify import Report, Verdict
+
+HEADER = ("claim", "verdict", "evidence", "cases", "seconds")
+
+
+def subject_of(
+    target: str,
+    *,
+    fmt: str | None,
+    rounding: str | None,
+    random_bits: int | None,
+    overflow: str | None,
+    sampler: bool,
+    codes: bool,
+    source: str | None,
+    tensor: bool,
+    dtype: str,
+    limit: int,
+) -> Subject:
+    """The subject that a target names: a format, a matrix unit, or module:name of a function, a subject or a record.
+
+    Errors: ValueError, TypeError, ImportError, each with a sentence.
+    """
+    from numerics import catalog, parse_format
+    from numerics.properties import as_accumulator, as_quantizer
+    from numerics.quantizer import Quantizer
+    from numerics.rounding import Overflow, Rounding
+
+    mode = _member(Rounding, "rounding", rounding or "RNE")
+    rule = _member(Overflow, "overflow", overflow or "SATURATE")
+    bits = {"random_bits": random_bits} if random_bits is not None else {}
+    if ":" not in target:
+        if target in catalog.MATRIX_UNITS:
+            return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
+        wide = {} if mode.stochastic is False else {"random_bits": 8 if random_bits is None else random_bits}
+        return as_quantizer(Quantizer(parse_format(target), mode, rule, **wide), dtype=dtype, limit=limit)
+    found = _found(target)
+    if not _is_function(found):
+        from numerics.properties.verify import as_subject
+
+        return as_subject(found)
+    if fmt is None:
+        raise ValueError(f"{target} is a function: say what it rounds to, --format e4m3fn for example")
+    return as_quantizer(
+        found,
+        fmt=parse_format(fmt),
+        rounding=mode,
+        overflow=rule,
+        sampler=sampler,
+        codes=codes,
+        source=None if source is None else _element(source),
+        tensor=_from_numpy() if tensor else None,
+        dtype=dtype,
+        name=target.partition(":")[2],
+        limit=limit,
+        **bits,
+    )
+
+
+def _is_function(found: Any) -> bool:
+    from numerics.accumulator import Accumulator
+    from numerics.matrix_unit import MatrixUnit
+    from numerics.properties import AccumulatorUnderTest, MaskUnderTest, QuantizerUnderTest
+    from numerics.quantizer import Quantizer
+
+    records = (Accumulator, MatrixUnit, Quantizer, AccumulatorUnderTest, MaskUnderTest, QuantizerUnderTest)
+    return callable(found) and not isinstance(found, records)
+
+
+def _found(target: str) -> Any:
+    """The object that module:name names; modules of the working directory too."""
+    module, _, name = target.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{module} cannot be imported from {here}: {error}") from None
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"{module} has no {name!r}; give module:name of a function")
+        found = getattr(found, part)
+    return found
+
+
+def _member(kind: Any, label: str, name: str) -> Any:
+    try:
+        return kind[name.upper()]
+    except KeyError:
+        raise ValueError(f"{label} {name!r} is not known: known are {', '.join(kind.__members__)}") from None
+
+
+def _element(name: str) -> Any:
+    from numerics import BlockFormat, parse_format
+
+    fmt = parse_format(name)
+    if isinstance(fmt, BlockFormat):
+        raise ValueError(f"source {name} is a block format: codes come in one by one")
+    return fmt
+
+
+def _from_numpy() -> Any:
+    require("torch")
+    import torch
+
+    return torch.from_numpy
+
+
+def cells(verdict: Verdict) -> tuple[str, ...]:
+    """A line of the table."""
+    evidence = verdict.kind if verdict.status == "held" else verdict.note.partition("\n")[0]
+    note = f" ({verdict.note})" if verdict.status == "held" and verdict.note else ""
+    cases = f"{verdict.cases:,}" if verdict.cases else ""
+    return verdict.claim, verdict.status, evidence + note, cases, f"{verdict.seconds:.2f}" if verdict.seconds else ""
+
+
+def summary(report: Report) -> str:
+    """The last line: how many claims held, were broken, do not apply."""
+    count = {status: sum(v.status == status for v in report.verdicts) for status in ("held", "broken", "skipped")}
+    seconds = sum(v.seconds for v in report.verdicts)
+    return f"{count['held']} held, {count['broken']} broken, {count['skipped']} do not apply; {seconds:.1f} s"

@@ -1,0 +1,137 @@
+"""Checks of quantizers whose elements share a scale: equal to the oracle, and blocks that do not see each other."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..formats import BlockFormat, FixedFormat
+from ..words import random_words
+from .evidence import EXACT, ClaimError, Evidence, literal, shown
+from .points import points
+from .quantizers import QuantizerUnderTest
+from .rounding_checks import same_bits
+
+BLOCKS = 40
+
+
+def block_inputs(q: QuantizerUnderTest) -> NDArray[Any]:
+    """Rows [R, L] of blocks, the last one short: maxima beside powers of two, zeros, ties, all sizes, subnormal scales."""
+    fmt = q.fmt
+    assert isinstance(fmt, BlockFormat)
+    length = max(1, fmt.block)
+    element = fmt.element
+    base = points(element, np.float64, 512)
+    base = base[np.abs(base) <= 2 * element.max]
+    unit = element.quantum if isinstance(element, FixedFormat) else 1.0
+    count = BLOCKS * length
+    order = random_words(count, 32, seed=0x626C6F63).astype(np.int64)
+    x = base[order % len(base)].reshape(BLOCKS, length).copy()
+    exponents = random_words(BLOCKS, 32, seed=0x626C6F64).astype(np.int64) % 21 - 10
+    x *= 2.0 ** exponents[:, None].astype(np.float64)
+    power = 2.0 ** (exponents.astype(np.float64) + 3)
+    tops = np.stack(
+        [power, np.nextafter(power.astype(q.dtype), q.dtype.type(0)).astype(np.float64), power * 1.25, power * 1.75]
+    )
+    x[np.arange(BLOCKS), order[:BLOCKS] % length] = tops[np.arange(BLOCKS) % 4, np.arange(BLOCKS)] * unit
+    x[0] = 0.0
+    x[1, 1:] = 0.0
+    x[2] *= 2.0**-40
+    x[3] *= 2.0**40
+    rows = x.reshape(4, -1)
+    rows = rows if fmt.signed else np.abs(rows)
+    result: NDArray[Any] = rows[:, : rows.shape[1] - (length > 1)].astype(q.dtype)
+    return result
+
+
+def _words(q: QuantizerUnderTest, shape: tuple[int, ...]) -> Any:
+    if not q.takes_words:
+        return None
+    return random_words(int(np.prod(shape)), int(q.random_bits or 32), seed=4).reshape(shape)
+
+
+def _broken(
+    claim: str,
+    statement: str,
+    q: QuantizerUnderTest,
+    x: NDArray[Any],
+    words: Any,
+    found: NDArray[Any],
+    wanted: NDArray[Any],
+    formula: str,
+) -> None:
+    wrong = ~same_bits(found, wanted)
+    if wrong.any():
+        row, column = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+        assert isinstance(q.fmt, BlockFormat)
+        start = int(column) // q.fmt.block * q.fmt.block
+        part = slice(start, start + q.fmt.block)
+        raise ClaimError(
+            claim,
+            f"{statement} ({q.fmt}, {q.rounding.name})",
+            x=f"{shown(x[row, column])}, element {int(column) - start} of {literal(x[row, part], q.dtype)}",
+            seen=shown(found[row, column]),
+            allowed=shown(wanted[row, column]),
+            formula=formula,
+            reproduce=q.reproduce(x[row, part], None if words is None else words[row, part]),
+        )
+
+
+def block_decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
+    """Every element is the oracle's: the scale by the format's rule, then one rounding of the scaled value."""
+    given = block_inputs(q) if x is None else np.atleast_2d(np.asarray(x, q.dtype))
+    drawn = _words(q, given.shape) if words is None else np.asarray(words, np.uint32).reshape(given.shape)
+    found, wanted = q(given, drawn), reference.quantize(given, q.ideal, words=drawn)
+    _broken(
+        "block_decision",
+        "not what the scale rule and one rounding give",
+        q,
+        given,
+        drawn,
+        found,
+        wanted,
+        f"{q.fmt}: scale by {q.fmt.rule.name if isinstance(q.fmt, BlockFormat) else ''}, elements once rounded",
+    )
+    return Evidence(EXACT, given.size)
+
+
+def block_apart(q: QuantizerUnderTest, x: Any = None) -> Evidence:
+    """A block gives the same alone as among others, the input stays as it was, and a second call gives the same bits."""
+    given = block_inputs(q) if x is None else np.atleast_2d(np.asarray(x, q.dtype))
+    fmt = q.fmt
+    assert isinstance(fmt, BlockFormat)
+    words = _words(q, given.shape)
+    before = given.copy()
+    plain = q(given, words)
+    if not same_bits(given, before).all():
+        raise ClaimError("block_apart", "the input was written to", reproduce=q.reproduce(before[:1]))
+    _broken(
+        "block_apart",
+        "called again, the bits differ",
+        q,
+        given,
+        words,
+        q(given, words),
+        plain,
+        "the same call, the same bits",
+    )
+    if not fmt.tensor_scale:
+        alone = np.concatenate(
+            [
+                q(given[:, i : i + fmt.block], None if words is None else words[:, i : i + fmt.block])
+                for i in range(0, given.shape[1], fmt.block)
+            ],
+            axis=1,
+        )
+        _broken(
+            "block_apart",
+            "alone, a block gave another result",
+            q,
+            given,
+            words,
+            alone,
+            plain,
+            "a block depends on its elements and their words",
+        )
+    return Evidence(EXACT, 3 * given.size)

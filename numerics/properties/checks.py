@@ -1,0 +1,80 @@
+"""Every check by its name: plain functions of a subject that return Evidence or raise ClaimError; no test runner needed."""
+
+from .block_checks import block_apart, block_decision
+from .draws_check import Component, draws, p_value_of_draws
+from .mask_checks import (
+    blocks_apart,
+    kept_values,
+    largest,
+    marginals,
+    mask_unbiased,
+    mask_variance,
+    pattern,
+)
+from .mask_draws_check import mask_draws, p_value_of_mask_draws
+from .moment_checks import bias, smp, unbiased, variance, variance_bound, word_order
+from .power import power_table, smallest_shift
+from .product_checks import (
+    error_bound,
+    product_member,
+    product_odd,
+    product_reproducible,
+    single,
+    steps,
+)
+from .product_moments import product_moments
+from .rounding_checks import (
+    decision,
+    faithful,
+    fixed_points,
+    member,
+    monotone,
+    odd,
+    projection,
+    saturation,
+    specials,
+)
+from .wiring_checks import independent, reproducible
+
+__all__ = [
+    "Component",
+    "bias",
+    "block_apart",
+    "block_decision",
+    "blocks_apart",
+    "decision",
+    "draws",
+    "error_bound",
+    "faithful",
+    "fixed_points",
+    "independent",
+    "kept_values",
+    "largest",
+    "marginals",
+    "mask_draws",
+    "mask_unbiased",
+    "mask_variance",
+    "member",
+    "monotone",
+    "odd",
+    "p_value_of_draws",
+    "p_value_of_mask_draws",
+    "pattern",
+    "power_table",
+    "product_member",
+    "product_moments",
+    "product_odd",
+    "product_reproducible",
+    "projection",
+    "reproducible",
+    "saturation",
+    "single",
+    "smallest_shift",
+    "smp",
+    "specials",
+    "steps",
+    "unbiased",
+    "variance",
+    "variance_bound",
+    "word_order",
+]

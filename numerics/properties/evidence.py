@@ -1,0 +1,71 @@
+"""What a check brings back: evidence for a claim, or the case that breaks it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+EXHAUSTIVE, EXACT, STATISTICAL = "exhaustive", "exact", "statistical"
+_ORDER = (EXHAUSTIVE, EXACT, STATISTICAL)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """For a claim that held: how it was shown, in how many cases, and on what.
+
+    kind: "exhaustive" (every codepoint or every random word that there is), "exact" (no tolerance, no sampling, on the
+    cases listed) or "statistical" (with a stated rate of false alarms).
+    """
+
+    kind: str
+    cases: int
+    note: str = ""
+
+    def __add__(self, other: "Evidence") -> "Evidence":
+        kind = max(self.kind, other.kind, key=_ORDER.index)
+        return Evidence(
+            kind, self.cases + other.cases, "; ".join(dict.fromkeys(n for n in (self.note, other.note) if n))
+        )
+
+
+class ClaimError(AssertionError):
+    """A claim does not hold. The text says where, what was seen, what was allowed, by which formula, and how to see it.
+
+    claim: its name. details: the lines of the text by label.
+    """
+
+    def __init__(self, claim: str, statement: str, **details: object) -> None:
+        self.claim, self.details = claim, {label: str(value) for label, value in details.items()}
+        width = max(map(len, self.details), default=0)
+        lines = [f"  {label.replace('_', ' '):<{width}}  {value}" for label, value in self.details.items()]
+        super().__init__("\n".join([f"{claim}: {statement}", *lines]))
+
+
+def call_function(fn: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls the function under test: what is raised below this frame is its own error."""
+    return fn(*arguments)
+
+
+def shown(value: Any) -> str:
+    """A float with its bits, so that it can be typed in again."""
+    number = float(value)
+    return f"{number!r}" if not np.isfinite(number) or number == 0 else f"{number!r} ({number.hex()})"
+
+
+def literal(values: Sequence[Any] | np.ndarray[Any, Any], dtype: Any) -> str:
+    """Python that makes the array again, bit for bit."""
+    array = np.asarray(values)
+    kind = np.dtype(dtype).name
+    if array.dtype.kind == "f":
+        special = {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}
+        nested = _nested(array, lambda v: special.get(str(float(v)), repr(float(v))))
+    else:
+        nested = _nested(array, lambda v: str(int(v)))
+    return f"np.array({nested}, np.{kind})"
+
+
+def _nested(array: np.ndarray[Any, Any], text: Any) -> str:
+    if array.ndim == 0:
+        return str(text(array[()]))
+    return f"[{', '.join(_nested(row, text) for row in array)}]"

@@ -1,0 +1,184 @@
+"""The quantizer under test: anybody's function, with what it claims to be."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..formats import BlockFormat, ElementFormat, Format
+from ..formats.naming import named
+from ..parameters import carrier_of, check_dtype
+from ..quantizer import Quantizer
+from ..rounding import Overflow, Rounding
+from .evidence import ClaimError, call_function, literal
+
+Floats = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class QuantizerUnderTest:
+    """A function that rounds, and the format, mode and rule that it is held to. `as_quantizer` makes one."""
+
+    fn: Callable[..., Any] = field(repr=False)
+    fmt: Format
+    rounding: Rounding = Rounding.RNE
+    overflow: Overflow = Overflow.SATURATE
+    random_bits: int | float | None = None
+    sampler: bool = False
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+    axis: int = -1
+    codes: bool = False
+    source: ElementFormat | None = None
+    tensor: Callable[[Any], Any] | None = field(default=None, repr=False)
+    name: str = "fn"
+    limit: int = 2048
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it takes words, or draws its own."""
+        return self.rounding.stochastic
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether words are given to it, so that all its results can be enumerated."""
+        return self.stochastic and not self.sampler
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each result depends on its own element alone."""
+        return not isinstance(self.fmt, BlockFormat)
+
+    @property
+    def element(self) -> ElementFormat:
+        """Its format, where that is no block format."""
+        assert not isinstance(self.fmt, BlockFormat)
+        return self.fmt
+
+    @cached_property
+    def ideal(self) -> Quantizer:
+        """The record of what it claims to be."""
+        bits = int(self.random_bits) if self.takes_words and self.random_bits is not None else None
+        return Quantizer(self.fmt, self.rounding, self.overflow, bits, axis=self.axis)
+
+    def call(self, x: Any, words: Any = None) -> Any:
+        """What the function itself gives, after the conversions that were asked for."""
+        convert = self.tensor or (lambda array: array)
+        argument = x if self.source is None else Quantizer(self.source).encode(x)
+        given = (convert(argument),) if words is None else (convert(argument), convert(words))
+        return call_function(self.fn, *given)
+
+    def __call__(self, x: Any, words: Any = None) -> Floats:
+        """The values it rounds x [...] to, as an array of x's dtype and shape; words: uint32, of the same shape.
+
+        Errors: ClaimError where what comes back is not such an array.
+        """
+        array = np.asarray(x, self.dtype)
+        array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
+        drawn = None if words is None else np.array(words, np.uint32)
+        result = np.asarray(self.call(array, drawn))
+        if self.codes:
+            result = Quantizer(self.element).decode(result, dtype=self.dtype)
+        if result.shape != array.shape or result.dtype != self.dtype:
+            raise ClaimError(
+                "result",
+                f"an array of {array.dtype} {array.shape} must give one of the same",
+                seen=f"{result.dtype} {result.shape}",
+                reproduce=self.reproduce(array, drawn),
+            )
+        return result
+
+    def reproduce(self, x: Any, words: Any = None) -> str:
+        """One line of Python that makes the call again."""
+        parts = [literal(np.atleast_1d(np.asarray(x, self.dtype)), self.dtype)]
+        if self.source is not None:
+            parts = [literal(Quantizer(self.source).encode(np.atleast_1d(np.asarray(x, self.dtype))), "uint64")]
+        if words is not None:
+            parts.append(literal(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32))
+        wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
+        return f"{self.name}({', '.join(wrapped)})"
+
+
+def as_quantizer(
+    fn: Callable[..., Any] | Quantizer,
+    *,
+    fmt: Format | None = None,
+    rounding: Rounding = Rounding.RNE,
+    random_bits: int | float | None = None,
+    overflow: Overflow = Overflow.SATURATE,
+    sampler: bool = False,
+    dtype: DTypeLike = np.float32,
+    axis: int = -1,
+    codes: bool = False,
+    source: ElementFormat | None = None,
+    tensor: Callable[[Any], Any] | None = None,
+    name: str = "",
+    limit: int = 2048,
+) -> QuantizerUnderTest:
+    """A function to be put to the proof, with the format and the rounding that it claims.
+
+    fn(x) for a deterministic mode; fn(x, words) for a stochastic one with r = random_bits, words uint32 in [0, 2**r) of
+    x's shape, by the rule of `Rounding.SR` (or SR_B, SR_C). A stochastic fn with sampler=True, or without random_bits,
+    is called as fn(x) and draws for itself: its claims are tested statistically, against r-bit words where random_bits
+    is given and against ideal randomness where it is not. x is an array of `dtype`, float32 or float64, any shape; the
+    result has both. Or fn is a `Quantizer` of this package, and fmt, rounding, overflow and random_bits are its own.
+
+    codes: fn returns codepoints of fmt. source: fn takes codepoints of this format instead of values. tensor: makes
+    what fn takes of an array, such as torch.from_numpy; what fn returns is made an array by np.asarray.
+    name: how a reproduction calls it. axis: along which the blocks of a BlockFormat lie. limit: about how many points
+    are tried, 64 or more; fewer for a slow fn, such as a simulation of RTL.
+    Errors: TypeError and ValueError for what contradicts itself, as in `Quantizer`.
+    """
+    if isinstance(fn, Quantizer):
+        if fmt is not None and fmt != fn.fmt:
+            raise ValueError(f"fmt = {fmt} beside a Quantizer of {fn.fmt}: leave fmt out")
+        return _of_ours(fn, dtype, name, limit)
+    if not callable(fn):
+        raise TypeError(f"{named(fn)} cannot be called: give a function of an array, or a Quantizer")
+    if fmt is None:
+        raise TypeError("fmt is missing: say which format the function rounds to")
+    draws = rounding.stochastic and (sampler or random_bits is None)
+    if sampler and not rounding.stochastic:
+        raise ValueError(f"sampler = True with {rounding.name}, which draws nothing: leave it out, or give SR")
+    if draws and random_bits is None:
+        random_bits = math.inf
+    if random_bits == math.inf and not draws:
+        raise ValueError("random_bits = inf: words have 1 to 32 bits; sampler=True says that fn draws for itself")
+    if codes and isinstance(fmt, BlockFormat):
+        raise TypeError(f"codes = True with {fmt}: give a function that returns the values of its blocks")
+    if limit < 64:
+        raise ValueError(f"limit = {limit}: too few points for any claim; give at least 64")
+    check_dtype(np.dtype(dtype))
+    carrier = carrier_of(np.dtype(dtype))
+    parts = (fmt.element, fmt.scale) if isinstance(fmt, BlockFormat) else (fmt,)
+    if not all(carrier.holds(part) for part in parts):
+        raise ValueError(f"{fmt} has values that {carrier.name} does not hold: give dtype=np.float64")
+    called = name or getattr(fn, "__name__", "") or type(fn).__name__
+    bits = random_bits if random_bits == math.inf else None if random_bits is None else int(random_bits)
+    subject = QuantizerUnderTest(
+        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, called, limit
+    )
+    checked = None if bits == math.inf else bits
+    Quantizer(fmt, rounding, overflow, None if checked is None else int(checked), axis=axis)  # refuses what cannot be
+    return subject
+
+
+def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str, limit: int) -> QuantizerUnderTest:
+    def fn(x: Any, words: Any = None) -> Any:
+        return quantizer.quantize(x, words=words)
+
+    called = name or f"numerics.Quantizer of {quantizer.fmt}, {quantizer.rounding.name}"
+    return as_quantizer(
+        fn,
+        fmt=quantizer.fmt,
+        rounding=quantizer.rounding,
+        random_bits=quantizer.random_bits,
+        overflow=quantizer.overflow,
+        axis=quantizer.axis,
+        dtype=dtype,
+        name=called,
+        limit=limit,
+    )

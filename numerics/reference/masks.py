@@ -1,0 +1,70 @@
+"""N:M masks in rationals: inclusion probabilities, the systematic draw, and the largest magnitudes.
+
+Any unbiased mask that keeps element i with probability p_i has variance at least x_i**2 (1/p_i - 1) there, reached by the
+value x_i/p_i; under sum p = n the total is least for p_i = min(1, |x_i|/lambda). Source: arXiv 2203.10991, and Cauchy-Schwarz.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+
+def inclusion_probabilities(block: Sequence[Fraction | float | int], n: int) -> list[Fraction]:
+    """p of each element of a block: min(1, |x_i|/lambda) with sum n; 1 for each nonzero where there are at most n.
+
+    Errors: ValueError for n below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n = {n}: at least one element of a block is kept")
+    magnitudes = [abs(Fraction(x)) for x in block]
+    if sum(1 for x in magnitudes if x) <= n:
+        return [Fraction(int(x != 0)) for x in magnitudes]
+    order = sorted(range(len(magnitudes)), key=lambda i: -magnitudes[i])
+    rest, kept = sum(magnitudes, Fraction(0)), 0
+    while magnitudes[order[kept]] * (n - kept) > rest:  # above lambda: kept for certain
+        rest -= magnitudes[order[kept]]
+        kept += 1
+    level = rest / (n - kept)
+    certain = set(order[:kept])
+    return [Fraction(1) if i in certain else x / level for i, x in enumerate(magnitudes)]
+
+
+def approximate_probabilities(block: Sequence[Fraction | float | int]) -> list[Fraction]:
+    """p of each element under two draws without replacement, each with probability in proportion to |x|.
+
+    p_i = t_i + |x_i| sum over j != i of t_j/(T - |x_j|), t = |x|/T. At most two nonzeros: 1 for each.
+    """
+    magnitudes = [abs(Fraction(x)) for x in block]
+    total = sum(magnitudes, Fraction(0))
+    if sum(1 for x in magnitudes if x) <= 2:
+        return [Fraction(int(x != 0)) for x in magnitudes]
+    return [
+        x / total + x * sum((y / total / (total - y) for j, y in enumerate(magnitudes) if j != i), Fraction(0))
+        for i, x in enumerate(magnitudes)
+    ]
+
+
+def systematic_draw(probabilities: Sequence[Fraction], word: int, random_bits: int) -> list[int]:
+    """The elements kept for a word: i where some u + j, j = 0, 1, ..., lies in (C_(i-1), C_i], u = (word + 1)/2**r.
+
+    C are the running sums of p; over all words i is kept floor(C_i 2**r) - floor(C_(i-1) 2**r) times.
+    """
+    u = Fraction(word + 1, 1 << random_bits)
+    kept, running = [], Fraction(0)
+    for i, p in enumerate(probabilities):
+        before, running = running, running + p
+        if (running - u) // 1 > (before - u) // 1:
+            kept.append(i)
+    return kept
+
+
+def masked_variance(block: Sequence[Fraction | float | int], probabilities: Sequence[Fraction]) -> Fraction:
+    """Total variance of x_i/p_i where kept: sum of x_i**2 (1/p_i - 1)."""
+    pairs = ((Fraction(x), p) for x, p in zip(block, probabilities, strict=True))
+    return sum((x * x * (1 / p - 1) for x, p in pairs if p), Fraction(0))
+
+
+def keeps_the_largest(block: Sequence[float], kept: Sequence[bool], n: int) -> bool:
+    """Whether the kept elements are n of the largest magnitudes, zeros counting for nothing; ties may go either way."""
+    inside = sorted((abs(x) for x, k in zip(block, kept, strict=True) if k), reverse=True)
+    wanted = sorted((abs(x) for x in block), reverse=True)[:n]
+    return [x for x in inside if x] == [x for x in wanted if x]

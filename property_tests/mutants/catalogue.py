@@ -1,0 +1,15 @@
+"""All mutants, and the right functions beside them."""
+
+from . import blocks, masks, products, rounding, samplers, units, wiring, words
+from .record import Mutant, Right
+
+MUTANTS: tuple[Mutant, ...] = tuple(
+    mutant for kind in (rounding, wiring, words, samplers, blocks, products, units, masks) for mutant in kind.MUTANTS
+)
+RIGHT: tuple[Right, ...] = tuple({mutant.twin.name: mutant.twin for mutant in MUTANTS}.values())
+SEEDS = range(10)
+
+
+def seeds_of(mutant: Mutant | Right) -> range:
+    """The seeds that a mutant is tried with: one where nothing is left to chance."""
+    return SEEDS if mutant.random else range(1)

@@ -1,0 +1,123 @@
+"""`emul verify`: names and functions in, a table or JSON out, an exit status for CI."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = """
+import numpy as np
+from numerics import Accumulator, Quantizer, Rounding, catalog
+from numerics.properties import as_accumulator, as_quantizer
+
+def nearest(x):
+    return Quantizer(catalog.E4M3).quantize(x)
+
+def cut(x):
+    return Quantizer(catalog.E4M3, Rounding.RTZ).quantize(x)
+
+def codes(x):
+    return Quantizer(catalog.E4M3).encode(x)
+
+def tensors(x):
+    import torch
+    return torch.from_numpy(nearest(x.numpy()))
+
+_draw = np.random.default_rng(1)
+
+def drawn(x):
+    return Quantizer(catalog.E4M3, Rounding.SR).quantize(x, seed=int(_draw.integers(1 << 40)))
+
+subject = as_quantizer(nearest, fmt=catalog.E4M3, limit=64)
+unit = catalog.MATRIX_UNITS["a100.f16.f32"]
+sums = as_accumulator(Accumulator(catalog.E5M2), deep=False)
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def verify(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "mine.py").write_text(MODULE)
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "emul.cli", "verify", *arguments],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_a_right_stochastic_format_ends_in_under_ten_seconds(verify):
+    verify("e4m3fn", "--rounding", "SR", "--limit", "64")  # compiles
+    begin = os.times()
+    done = verify("e4m3fn", "--rounding", "SR")
+    end = os.times()
+    assert done.returncode == 0, done.stderr
+    assert "16 held, 0 broken, 1 do not apply" in done.stdout
+    assert "exhaustive (all 256 words" in done.stdout
+    # Seconds of computing: others may be at work on this machine.
+    assert end.children_user + end.children_system - begin.children_user - begin.children_system < 10
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mine:nearest", "--format", "e4m3fn"),
+        ("mine:codes", "--format", "e4m3fn", "--codes"),
+        ("mine:tensors", "--format", "e4m3fn", "--torch"),
+        ("mine:drawn", "--format", "e4m3fn", "--rounding", "SR", "--sampler"),
+        ("mine:subject",),
+        ("mine:unit",),
+        ("mine:sums",),
+        ("h100.f16.f16",),
+        ("mxfp4_e2m1",),
+    ],
+    ids=" ".join,
+)
+def test_right_ones(verify, arguments):
+    done = verify(*arguments, *(["--limit", "64"] if "--format" in arguments else []))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_a_wrong_one_in_words_and_in_json(verify):
+    arguments = ("mine:cut", "--format", "e4m3fn", "--limit", "64")
+    done = verify(*arguments)
+    assert done.returncode == 1
+    assert "decision: not the neighbour that the mode says (e4m3fn, RNE, SATURATE)" in done.stdout
+    assert "reproduce   cut(np.array([" in done.stdout
+    told = json.loads(verify(*arguments, "--json").stdout)
+    assert told["ok"] is False
+    assert "decision" in {v["claim"] for v in told["verdicts"] if v["status"] == "broken"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("e4m3fm",), "e4m3fm"),
+        (("e4m3fn", "--rounding", "up"), "rounding 'up' is not known: known are RNE"),
+        (("e4m3fn", "--overflow", "up"), "overflow 'up' is not known: known are IEEE"),
+        (("mine:nearest",), "mine:nearest is a function: say what it rounds to, --format e4m3fn for example"),
+        (("mine:absent",), "mine has no 'absent'"),
+        (("absent:fn",), "absent cannot be imported"),
+        (("mine:number",), "give what as_quantizer, as_accumulator or as_mask made"),
+        (("mine:nearest", "--format", "e4m3fn", "--source", "mxfp4_e2m1"), "is a block format"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_refusals_are_one_sentence_and_status_two(verify, arguments, sentence):
+    done = verify(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("emul: ")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
