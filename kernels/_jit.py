@@ -1,17 +1,20 @@
 """Every numba option, once.
 
 Two decorators: `core` for scalar functions that are inlined into loops, `loop` for the entry points that Python calls.
+Machine code is made of entry points alone: `_inlined` says how.
 Floating-point contraction and reassociation stay off (numba's default): error-free transformations depend on it.
 """
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.extending import overload
+
+from ._inlined import Called, Core, Inlined
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,13 +30,14 @@ def source_digest(folder: Path) -> str:
 SOURCE_DIGEST = source_digest(Path(__file__).parent)
 
 
-SCALAR = {"error_model": "numpy", "nogil": True, "forceinline": True}
+OPTIONS = {"error_model": "numpy", "nogil": True, "forceinline": True}
+SCALAR = {**OPTIONS, "pipeline_class": Inlined}  # for `overload`
 
 
 def core(function: F) -> F:
     """Compile a scalar function that is inlined into the loop that calls it: only then are loops vectorised."""
-    compiled: F = numba.njit(**SCALAR)(function)
-    return compiled
+    compiled: Any = Core(function, targetoptions={**OPTIONS, "nopython": True}, pipeline_class=Inlined)
+    return cast(F, compiled)
 
 
 def loop(function: F) -> F:
@@ -42,7 +46,7 @@ def loop(function: F) -> F:
     Numba's cache notices a change of the file that holds the entry point, not of a callee in another file, and would
     run stale bits. So the stamp of its index holds the digest of all kernel sources.
     """
-    compiled = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
+    compiled = numba.njit(error_model="numpy", nogil=True, cache=True, pipeline_class=Called)(function)
     cache: FunctionCache | None = getattr(compiled, "_cache", None)
     if isinstance(cache, FunctionCache):
         locator = cache._impl.locator

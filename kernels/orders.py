@@ -23,6 +23,7 @@ from .gemm import (
 )
 from .modes import NO_ROUNDING, RTN
 from .primitives import keep, uncounted, widest_vectors
+from .sums import copy_row
 from .tallies import add, multiply, multiply_add, settle, subtract
 
 U64 = np.uint64
@@ -106,7 +107,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
                         add(counting, earlier, current, scratch, draw, mode, how, met)
                         current = earlier
                         level += 1
-                    stack[level, :n] = current
+                    copy_row(stack[level, :n], current)
                 # What is left are the complete subtrees of the bits of `leaves`; the odd ones are carried up.
                 level = 0
                 while not (leaves >> level) & 1:
@@ -174,14 +175,14 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
                     step += steps - 4
                     draw = draw_row(source, given, blocks, tile, step, step, mode, how)
                     subtract(counting, y, y, rest, scratch, draw, mode, how, met)
-                    t[:] = sums
+                    copy_row(t, sums)
                     draw = draw_row(source, given, blocks, tile, step + 1, step, mode, how)
                     add(counting, t, y, scratch, draw, mode, how, met)
                     draw = draw_row(source, given, blocks, tile, step + 2, step, mode, how)
                     subtract(counting, rest, t, sums, scratch, draw, mode, how, met)
                     draw = draw_row(source, given, blocks, tile, step + 3, step, mode, how)
                     subtract(counting, rest, rest, y, scratch, draw, mode, how, met)
-                    sums[:] = t
+                    copy_row(sums, t)
                 settle(counting, met)
         keep(held)
 

@@ -215,6 +215,13 @@ def fused_row(total, factor, panel, scratch, draw, mode, how):
 
 
 @core
+def copy_row(out, x):
+    """out[j] = x[j]. `out[:] = x` would compile numba's message about shapes: longer than a chain of roundings takes."""
+    for j in range(out.size):
+        out[j] = x[j]
+
+
+@core
 def subtract_row(out, x, y, scratch, draw, mode, how, counts):
     """out[j] = x[j] - y[j], rounded once; out may be x or y."""
     bits = scratch[0]

@@ -32,6 +32,7 @@ from .primitives import from_bits, to_bits
 from .sums import (
     FINITE,
     add_row,
+    copy_row,
     fused_row,
     multiply_row,
     saturated,
@@ -162,7 +163,7 @@ def sum_counted(out, x, y, scratch, draw, mode, how, counts):
         finite = (x[j] - x[j] == 0) & (y[j] - y[j] == 0)
         overflow[j] += one_if(over & finite)
     count_sum(x, y, scratch, how, counts)
-    out[:] = result
+    copy_row(out, result)
 
 
 @by_literals

@@ -13,7 +13,7 @@ from numba import cuda, types
 from numba.core import config
 from numba.np.numpy_support import as_dtype
 
-from .._jit import core
+from .._jit import core, loop
 
 F = TypeVar("F", bound=Callable[..., Any])
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -30,10 +30,13 @@ def kernel(function: F) -> F:
 
 
 def device(function: F) -> F:
-    """A core that a kernel's body calls. In the simulator its results keep their types: Python has one float, one int."""
-    compiled: Any = function if hasattr(function, "py_func") else core(function)
+    """A core that a kernel's body calls. In the simulator its results keep their types: Python has one float, one int.
+
+    There Python calls it, and every process would compile it anew: it is an entry point, kept on disk.
+    """
     if not SIMULATED:
-        return cast(F, compiled)
+        return function if hasattr(function, "py_func") else core(function)
+    compiled: Any = loop(getattr(function, "py_func", function))
 
     def called(*arguments: Any) -> Any:
         result = compiled(*arguments)
