@@ -41,7 +41,6 @@ def subject_of(
 
     mode = _member(Rounding, "rounding", rounding or "RNE")
     rule = _member(Overflow, "overflow", overflow or "SATURATE")
-    bits = {"random_bits": random_bits} if random_bits is not None else {}
     if ":" not in target:
         if target in catalog.MATRIX_UNITS:
             return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
@@ -66,7 +65,7 @@ def subject_of(
         dtype=dtype,
         name=target.partition(":")[2],
         limit=limit,
-        **bits,
+        random_bits=random_bits,
     )
 
 

@@ -12,10 +12,12 @@ from .. import reference
 from ..accumulator import Accumulator
 from ..formats import FixedFormat, FloatFormat
 from ..formats.naming import named
+from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
 from ..products import matmul
 from .evidence import ClaimError, call_function, literal
 
+Threads = tuple[Callable[[], int], Callable[[int], Any]]
 OperandFormat = FloatFormat | FixedFormat
 Extra = tuple[NDArray[Any], ...]
 
@@ -32,6 +34,7 @@ class AccumulatorUnderTest:
     tensor: Callable[[Any], Any] | None = field(default=None, repr=False)
     name: str = "fn"
     deep: bool = True
+    threads: Threads | None = field(default=None, repr=False)
 
     @property
     def scaled(self) -> bool:
@@ -125,6 +128,7 @@ def as_accumulator(
     tensor: Callable[[Any], Any] | None = None,
     name: str = "",
     deep: bool = True,
+    threads: Threads | None = None,
 ) -> AccumulatorUnderTest:
     """A product of matrices to be put to the proof, with the accumulator or matrix unit that it claims to be.
 
@@ -135,7 +139,9 @@ def as_accumulator(
 
     operands: the format, or the formats of a and b, whose members fn takes; None: a unit's inputs, small integers for a
     fixed-point accumulator, E5M2 for the others. tensor: makes what fn takes of an array, such as torch.from_numpy.
-    deep: chains of up to 300 products are tried, else of up to 9. Errors: TypeError for what is no such function or claim.
+    deep: chains of up to 300 products are tried, else of up to 9. threads: how its number of threads is read and set,
+    such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
+    Errors: TypeError for what is no such function or claim.
     """
     if isinstance(fn, Accumulator | MatrixUnit):
         claim, ours = fn, True
@@ -153,7 +159,7 @@ def as_accumulator(
     if not ours:
         assert callable(fn)
         called = name or getattr(fn, "__name__", "") or type(fn).__name__
-        return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, called, deep)
+        return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, called, deep, threads)
 
     def own(a: Any, b: Any, *rest: Any) -> Any:
         left = list(rest)
@@ -162,9 +168,9 @@ def as_accumulator(
             return matmul(a, b, claim, c=c, scale_a=left[0], scale_b=left[1])
         return matmul(a, b, claim, c=c, words=left[0] if left else None)
 
-    return AccumulatorUnderTest(
-        own, claim, pair, takes_c, np.dtype(dtype), tensor, name or f"numerics.matmul with {claim}", deep
-    )
+    called = name or f"numerics.matmul with {claim}"
+    own_threads = get_num_threads, set_num_threads
+    return AccumulatorUnderTest(own, claim, pair, takes_c, np.dtype(dtype), tensor, called, deep, own_threads)
 
 
 def _needs_float64(claim: Accumulator | MatrixUnit) -> bool:

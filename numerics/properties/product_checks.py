@@ -17,6 +17,7 @@ from .product_cases import broken_product
 from .product_moments import product_moments as product_moments
 from .product_problems import Problem, extras, lone_products, one_output, problems
 from .rounding_checks import DIRECTED, same_bits
+from .wiring_checks import with_threads
 
 
 def _each(subject: AccumulatorUnderTest, given: Problem | None, deep: bool = True) -> Any:
@@ -225,7 +226,37 @@ def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None 
                     "an output depends on its row, its column, its c and its words",
                 )
         cases += 4 * found.size
+    if problem is None:
+        cases += _any_threads(subject)
     return Evidence(EXACT, cases)
+
+
+def _any_threads(subject: AccumulatorUnderTest) -> int:
+    """The same bits for 1, 2 and 3 threads, on a product large enough to occupy them; how many cases."""
+    if subject.threads is None or subject.scaled:
+        return 0
+    small = next(p for p in problems(subject, deep=False) if p.a.shape[-1] == 5)
+    given = Problem("a large product", np.tile(small.a, (100, 4)), np.tile(small.b, (4, 40)), None)
+    if subject.takes_c:
+        given = given._replace(c=np.zeros((given.a.shape[0], given.b.shape[1]), subject.dtype))
+    extra = next(extras(subject, given))
+    found = with_threads(subject.threads, lambda: subject(given.a, given.b, given.c, extra))
+    for count, result in list(found.items())[1:]:
+        wrong = ~same_bits(result, found[1])
+        if wrong.any():
+            i, j = _where(wrong)
+            told = shown(result[i, j]), shown(found[1][i, j])
+            raise broken_product(
+                "product_reproducible",
+                f"with {count} threads, the bits differ",
+                subject,
+                given,
+                extra,
+                (i, j),
+                *told,
+                "an output does not depend on who computes it",
+            )
+    return len(found) * found[1].size
 
 
 def symmetric(subject: AccumulatorUnderTest) -> str | None:

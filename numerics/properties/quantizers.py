@@ -11,12 +11,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..formats import BlockFormat, ElementFormat, Format
 from ..formats.naming import named
+from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .evidence import ClaimError, call_function, literal
 
 Floats = NDArray[Any]
+Threads = tuple[Callable[[], int], Callable[[int], Any]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class QuantizerUnderTest:
     tensor: Callable[[Any], Any] | None = field(default=None, repr=False)
     name: str = "fn"
     limit: int = 2048
+    threads: Threads | None = field(default=None, repr=False)
 
     @property
     def stochastic(self) -> bool:
@@ -117,6 +120,7 @@ def as_quantizer(
     tensor: Callable[[Any], Any] | None = None,
     name: str = "",
     limit: int = 2048,
+    threads: Threads | None = None,
 ) -> QuantizerUnderTest:
     """A function to be put to the proof, with the format and the rounding that it claims.
 
@@ -129,7 +133,8 @@ def as_quantizer(
     codes: fn returns codepoints of fmt. source: fn takes codepoints of this format instead of values. tensor: makes
     what fn takes of an array, such as torch.from_numpy; what fn returns is made an array by np.asarray.
     name: how a reproduction calls it. axis: along which the blocks of a BlockFormat lie. limit: about how many points
-    are tried, 64 or more; fewer for a slow fn, such as a simulation of RTL.
+    are tried, 64 or more; fewer for a slow fn, such as a simulation of RTL. threads: how fn's number of threads is read and
+    set, such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
     Errors: TypeError and ValueError for what contradicts itself, as in `Quantizer`.
     """
     if isinstance(fn, Quantizer):
@@ -159,7 +164,7 @@ def as_quantizer(
     called = name or getattr(fn, "__name__", "") or type(fn).__name__
     bits = random_bits if random_bits == math.inf else None if random_bits is None else int(random_bits)
     subject = QuantizerUnderTest(
-        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, called, limit
+        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, called, limit, threads
     )
     checked = None if bits == math.inf else bits
     Quantizer(fmt, rounding, overflow, None if checked is None else int(checked), axis=axis)  # refuses what cannot be
@@ -181,4 +186,5 @@ def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str, limit: int) -> Q
         dtype=dtype,
         name=called,
         limit=limit,
+        threads=(get_num_threads, set_num_threads),
     )

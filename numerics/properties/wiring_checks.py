@@ -1,5 +1,6 @@
 """Checks of what surrounds a rounding: elements do not see each other, and neither shape nor tiling nor repetition matters."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,11 @@ from numpy.typing import NDArray
 
 from ..words import random_words
 from .evidence import EXACT, ClaimError, Evidence, literal, shown
-from .quantizers import QuantizerUnderTest
+from .quantizers import QuantizerUnderTest, Threads
 from .rounding_checks import inputs, same_bits
 
 MANY = 1 << 12
+LARGE = (1 << 18) + 17  # more than a few threads get a share of
 
 
 def _drawn(q: QuantizerUnderTest, shape: tuple[int, ...], stream: int = 0) -> Any:
@@ -75,7 +77,7 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
 
 
 def reproducible(q: QuantizerUnderTest, x: Any = None) -> Evidence:
-    """The same call gives the same bits: again, in tiles, in another shape, from a strided view; the input stays as it was."""
+    """The same call gives the same bits: again, in tiles, for any number of threads; the input stays as it was."""
     xs = _sample(q, x)
     xs = xs[: len(xs) // 6 * 6] if len(xs) >= 6 else xs
     words = _drawn(q, xs.shape)
@@ -113,12 +115,39 @@ def reproducible(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         again["from strided views"] = q(wide[:, 0], spaced)
     for how, result in again.items():
         _compare(q, "reproducible", f"{how}, the bits differ", xs, words, result, plain)
+    cases = (len(again) + 1) * len(xs) + _any_threads(q, xs)
     empty = q(xs[:0], None if words is None else words[:0])
     if empty.size:
         raise ClaimError(
             "reproducible", "an empty array gave elements", seen=empty.shape, reproduce=q.reproduce(xs[:0])
         )
-    return Evidence(EXACT, (len(again) + 1) * len(xs))
+    return Evidence(EXACT, cases)
+
+
+def _any_threads(q: QuantizerUnderTest, xs: NDArray[Any]) -> int:
+    """The same bits for 1, 2 and 3 threads, on enough elements to occupy them; how many cases."""
+    if q.threads is None or not len(xs):
+        return 0
+    many = np.resize(xs, LARGE)
+    words = _drawn(q, many.shape)
+    found = with_threads(q.threads, lambda: q(many, words))
+    for count, result in list(found.items())[1:]:
+        _compare(q, "reproducible", f"with {count} threads, the bits differ", many, words, result, found[1])
+    return len(found) * LARGE
+
+
+def with_threads(threads: Threads, call: Callable[[], NDArray[Any]]) -> dict[int, NDArray[Any]]:
+    """What a call gives with 1, 2 and 3 threads; their number is set back."""
+    read, set_ = threads
+    before = read()
+    try:
+        found = {}
+        for count in (1, 2, 3):
+            set_(count)
+            found[count] = call()
+        return found
+    finally:
+        set_(before)
 
 
 def _compare(

@@ -174,3 +174,27 @@ def test_report_as_json():
     assert told["ok"] is True
     assert {v["claim"] for v in told["verdicts"]} == {v.claim for v in report.verdicts}
     assert set(told["verdicts"][0]) == {"claim", "statement", "status", "kind", "cases", "note", "seconds"}
+
+
+def test_results_that_depend_on_the_number_of_threads_are_found():
+    count = [1]
+    threads = (lambda: count[0], lambda n: count.__setitem__(0, n))
+
+    def split(x):  # each thread starts its own block of 16 elements with a rounding of its own
+        result = nearest(x)
+        if count[0] > 1 and x.size > 1 << 17:
+            result.reshape(-1)[x.size // 2 :: 16] = Quantizer(E4M3, R.RTZ).quantize(x.reshape(-1)[x.size // 2 :: 16])
+        return result
+
+    def product(a, b):
+        result = a.astype(np.float64) @ b
+        result = Quantizer(catalog.BINARY16).quantize(result.astype(np.float32))
+        return result if count[0] == 1 else result * np.float32(1 + (result.size > 1000))
+
+    with pytest.raises(ClaimError, match="with 2 threads, the bits differ"):
+        checks.reproducible(as_quantizer(split, fmt=E4M3, threads=threads))
+    checks.reproducible(as_quantizer(split, fmt=E4M3))
+    exact = Accumulator(catalog.BINARY16, order="exact")
+    with pytest.raises(ClaimError, match="with 2 threads, the bits differ"):
+        checks.product_reproducible(as_accumulator(product, exact, threads=threads))
+    assert count == [1]
