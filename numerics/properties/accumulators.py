@@ -15,7 +15,7 @@ from ..formats.naming import named
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
 from ..products import matmul
-from .evidence import ClaimError, call_function, literal
+from .evidence import ClaimError, call_function, called, literal
 
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
 OperandFormat = FloatFormat | FixedFormat
@@ -83,8 +83,7 @@ class AccumulatorUnderTest:
         """One line of Python that makes the call again."""
         parts = [literal(x, self.dtype) for x in (a, b, c if self.takes_c else None) if x is not None]
         parts += [literal(x, self.dtype if self.scaled else np.uint32) for x in extra]
-        wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
-        return f"{self.name}({', '.join(wrapped)})"
+        return called(self.name, self.tensor, parts)
 
 
 class _Frozen(NamedTuple):
@@ -158,8 +157,8 @@ def as_accumulator(
     pair = operands if isinstance(operands, tuple) else (operands, operands) if operands else _usual(claim)
     if not ours:
         assert callable(fn)
-        called = name or getattr(fn, "__name__", "") or type(fn).__name__
-        return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, called, deep, threads)
+        label = name or getattr(fn, "__name__", "") or type(fn).__name__
+        return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, label, deep, threads)
 
     def own(a: Any, b: Any, *rest: Any) -> Any:
         left = list(rest)
@@ -168,9 +167,9 @@ def as_accumulator(
             return matmul(a, b, claim, c=c, scale_a=left[0], scale_b=left[1])
         return matmul(a, b, claim, c=c, words=left[0] if left else None)
 
-    called = name or f"numerics.matmul with {claim}"
+    label = name or f"numerics.matmul with {claim}"
     own_threads = get_num_threads, set_num_threads
-    return AccumulatorUnderTest(own, claim, pair, takes_c, np.dtype(dtype), tensor, called, deep, own_threads)
+    return AccumulatorUnderTest(own, claim, pair, takes_c, np.dtype(dtype), tensor, label, deep, own_threads)
 
 
 def _needs_float64(claim: Accumulator | MatrixUnit) -> bool:

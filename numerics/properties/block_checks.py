@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .. import reference
 from ..formats import BlockFormat, FixedFormat
+from ..quantizer import Quantizer
 from ..words import random_words
 from .evidence import EXACT, ClaimError, Evidence, literal, shown
 from .points import points
@@ -14,6 +15,7 @@ from .quantizers import QuantizerUnderTest
 from .rounding_checks import same_bits
 
 BLOCKS = 40
+SAMPLES = 16
 
 
 def block_inputs(q: QuantizerUnderTest) -> NDArray[Any]:
@@ -81,6 +83,8 @@ def _broken(
 def block_decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
     """Every element is the oracle's: the scale by the format's rule, then one rounding of the scaled value."""
     given = block_inputs(q) if x is None else np.atleast_2d(np.asarray(x, q.dtype))
+    if q.sampler:
+        return _either(q, given)
     drawn = _words(q, given.shape) if words is None else np.asarray(words, np.uint32).reshape(given.shape)
     found, wanted = q(given, drawn), reference.quantize(given, q.ideal, words=drawn)
     _broken(
@@ -94,6 +98,19 @@ def block_decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> E
         f"{q.fmt}: scale by {q.fmt.rule.name if isinstance(q.fmt, BlockFormat) else ''}, elements once rounded",
     )
     return Evidence(EXACT, given.size)
+
+
+def _either(q: QuantizerUnderTest, given: NDArray[Any]) -> Evidence:
+    """Of one that draws for itself: what the smallest or what the largest word gives."""
+    ideal = Quantizer(q.fmt, q.rounding, q.overflow, 32, axis=q.axis)
+    low, high = (
+        reference.quantize(given, ideal, words=np.full(given.shape, word, np.uint32)) for word in (0, (1 << 32) - 1)
+    )
+    for _ in range(SAMPLES):
+        found = q(given)
+        wanted = np.where(same_bits(found, high), high, low)
+        _broken("block_decision", "a result is neither neighbour", q, given, None, found, wanted, "Q(x) in {lo, hi}")
+    return Evidence(EXACT, SAMPLES * given.size, "support alone: what it draws is not looked at")
 
 
 def block_apart(q: QuantizerUnderTest, x: Any = None) -> Evidence:

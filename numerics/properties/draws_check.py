@@ -35,7 +35,8 @@ FIRST_LOOK = 1 << 11
 GROWTH = 4
 REPEATS = 8
 LANES = 512
-DISTANCES = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)
+DISTANCES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 100, 128, 192, 256, 384, 512, 768, 1000, 1024, 2048)
+MANY_LANES = 1 << 13
 # The last two are just under 2**-5 and 2**-8: what has up to that many random bits, or was rounded before, never goes up.
 PARTS = (*(Fraction(n, 16) for n in (8, 4, 12, 1, 15, 5, 11)), Fraction(31, 1 << 10), Fraction(63, 1 << 14))
 COMPONENTS = 6
@@ -168,9 +169,17 @@ def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget:
                 bound=f"p-value {look.p_value:.3g} of all tests, the rate of false alarms is {alpha:g}",
                 formula=f"up with probability {_chance_text(q)}, draws independent",
                 after=f"{look.draws} draws, look {look.number} of {len(looks(budget))}",
-                reproduce=f"checks.draws(as_quantizer({q.name}, ...), budget={budget}), with other counts in each run",
+                reproduce=f"{_again(q)}, budget={budget})  # with other counts in each run",
             )
     return Evidence(STATISTICAL, total, f"false alarms: {alpha:g}")
+
+
+def _again(q: QuantizerUnderTest) -> str:
+    bits = "" if q.random_bits == math.inf else f", random_bits={q.random_bits}"
+    claim = (
+        f"fmt={q.fmt!r}, rounding=Rounding.{q.rounding.name}, overflow=Overflow.{q.overflow.name}{bits}, sampler=True"
+    )
+    return f"checks.draws(as_quantizer({q.name}, {claim})"
 
 
 def _chance_text(q: QuantizerUnderTest) -> str:
@@ -199,11 +208,14 @@ class _State:
             # Two calls of lanes in a row, then one of points between: so calls are compared at distances 1 and 2.
             for _ in range(2):
                 if self.total < end:
-                    self._lanes(max(2, min(LANES, end - self.total)))
+                    lanes = MANY_LANES if end - self.total >= 4 * MANY_LANES else LANES
+                    self._lanes(max(2, min(lanes, end - self.total)))
 
     def _points(self, times: int) -> None:
         points = self.points
-        result = self.q(np.tile(self.tiled, times)).astype(np.float64).reshape(times, -1, REPEATS)
+        given: NDArray[Any] = np.tile(self.tiled, times)
+        given = given.reshape(-1, REPEATS) if self.lane_calls % 4 >= 2 else given
+        result = self.q(given).astype(np.float64).reshape(times, -1, REPEATS)
         up = self._up(result, points.low[:, None], points.high[:, None], points.x[None, :, None])
         self.ups += up.sum(axis=(0, 2))
         self.each += times * REPEATS
@@ -211,7 +223,10 @@ class _State:
 
     def _lanes(self, lanes: int) -> None:
         i, points = self.lane, self.points
-        result = self.q(np.full(lanes, points.x[i])).astype(np.float64)
+        given: NDArray[Any] = np.full(lanes, points.x[i])
+        if self.lane_calls % 4 >= 2 and lanes % 16 == 0:  # rows may share what elements may not
+            given = given.reshape(16, -1)
+        result = self.q(given).astype(np.float64).reshape(-1)
         up = self._up(result, points.low[i], points.high[i], points.x[i])
         for distance in DISTANCES:
             start = distance * (self.lane_calls // 2 % 2)  # words may be shared from an odd lane on

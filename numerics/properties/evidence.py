@@ -47,6 +47,15 @@ def call_function(fn: Callable[..., Any], *arguments: Any) -> Any:
     return fn(*arguments)
 
 
+def called(name: str, convert: Callable[[Any], Any] | None, arguments: Sequence[str]) -> str:
+    """A call in Python; convert: what makes each argument what the function takes."""
+    if convert is None:
+        return f"{name}({', '.join(arguments)})"
+    own = getattr(convert, "__name__", None)
+    text = f"{convert.__module__}.{own}" if own and own != "<lambda>" else "tensor"
+    return f"{name}({', '.join(f'{text}({argument})' for argument in arguments)})"
+
+
 def shown(value: Any) -> str:
     """A float with its bits, so that it can be typed in again."""
     number = float(value)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .evidence import ClaimError, call_function, literal
+from .evidence import ClaimError, call_function, called, literal
 
 KINDS = ("top_n", "mvue")
 METHODS = ("exact", "approximate")
@@ -74,8 +74,7 @@ class MaskUnderTest:
             literal(np.atleast_1d(x), self.dtype),
             *([] if words is None else [literal(np.atleast_1d(words), np.uint32)]),
         ]
-        wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
-        return f"{self.name}({', '.join(wrapped)})"
+        return called(self.name, self.tensor, parts)
 
 
 def as_mask(

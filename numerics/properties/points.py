@@ -49,7 +49,7 @@ def _telling_codes(fmt: ElementFormat, last: int, limit: int) -> NDArray[np.int6
     m = fmt.mantissa_bits if isinstance(fmt, FloatFormat) else 0
     if m:
         fields = np.linspace(0, last >> m, min((last >> m) + 1, limit // 8)).astype(int)
-        middle = 1 << (fmt.bits - 2 - m)
+        middle = 1 << max(0, fmt.bits - 2 - m)
         for field in {
             *fields.tolist(),
             1,

@@ -32,9 +32,32 @@ def _run(
     """(what the function gives, what the oracle gives); None for an overflow that is refused."""
     try:
         wanted = subject.wanted(problem.a, problem.b, problem.c, extra)
-    except (OverflowError, ValueError):
+    except OverflowError:
+        _must_raise(subject, problem, extra)
+        return None, None
+    except ValueError:  # what the oracle does not take is nobody's to answer
         return None, None
     return subject(problem.a, problem.b, problem.c, extra), wanted
+
+
+def _must_raise(subject: AccumulatorUnderTest, problem: Problem, extra: Extra) -> None:
+    try:
+        found = subject(problem.a, problem.b, problem.c, extra)
+    except ClaimError:
+        raise
+    except Exception:  # which kind is the function's own affair
+        return
+    raise broken_product(
+        "steps",
+        "an overflow was not told",
+        subject,
+        problem,
+        extra,
+        (0, 0),
+        shown(found[0, 0]),
+        "OverflowError",
+        "Overflow.ERROR",
+    )
 
 
 def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:

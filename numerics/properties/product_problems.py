@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import FixedFormat, FloatFormat
+from ..matrix_unit import MatrixUnit
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from ..words import random_words
@@ -55,8 +56,12 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
     ):
         yield _laid(subject, name, row, column)
     yield from _beside_ties(subject)
+    if isinstance(subject.claim, MatrixUnit) and not subject.scaled:
+        yield from _not_finite(subject)
     if deep:
         yield _laid(subject, "stagnation", [one_a] * 300, [one_b] * 300)
+        yield _drawn(subject, "260 products of one size", 260, seed, 0)
+        yield _many_outputs(subject)
         yield _ties(subject)
 
 
@@ -105,7 +110,9 @@ def _signed(fmt: FloatFormat | FixedFormat) -> bool:
 
 
 def _members(fmt: FloatFormat | FixedFormat, x: Any, dtype: Any) -> NDArray[Any]:
-    rounded = Quantizer(fmt, Rounding.RNE, Overflow.SATURATE).quantize(np.asarray(x, np.float64))
+    given = np.asarray(x, np.float64)
+    given = given if fmt.signed else np.abs(given)
+    rounded = Quantizer(fmt, Rounding.RNE, Overflow.SATURATE).quantize(given)
     return np.asarray(rounded).astype(dtype)
 
 
@@ -143,6 +150,28 @@ def _drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: 
         sides.append(_members(fmt, np.where(drawn[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
     c = (random_words(ROWS * COLUMNS, 32, seed=seed, stream=999) / 2.0**31 - 1).reshape(ROWS, COLUMNS)
     return Problem(name, sides[0], sides[1], _addend(subject, c if k % 2 == 0 else 0 * c))
+
+
+def _not_finite(subject: AccumulatorUnderTest) -> Iterator[Problem]:
+    """Infinities and NaNs, which matrix units take; an Accumulator refuses them."""
+    first = subject.operands[0]
+    one_a, one_b = _near(subject, 0, 1.0), _near(subject, 1, 1.0)
+    rows = []
+    if getattr(first, "infinities", False):
+        rows += [[one_a, math.inf, one_a], [math.inf, one_a, -math.inf], [0.0, -math.inf, one_a]]
+    if first.has_nan:
+        rows.append([one_a, math.nan, one_a])
+    if rows:
+        columns = np.array([[one_b] * 3, [one_b, 0.0, one_b], [-one_b, one_b, one_b]]).T
+        c = _addend(subject, np.zeros((len(rows), 3)))
+        yield Problem("operands that are not finite", np.array(rows, subject.dtype), columns.astype(subject.dtype), c)
+
+
+def _many_outputs(subject: AccumulatorUnderTest) -> Problem:
+    """More rows and columns than a tile has."""
+    a = np.concatenate([_drawn(subject, "", 3, seed, 2).a for seed in range(18)])
+    b = np.concatenate([_drawn(subject, "", 3, seed, 2).b for seed in range(12)], axis=1)
+    return Problem("many outputs", a, b, _addend(subject, np.zeros((len(a), b.shape[1]))))
 
 
 def _laid(subject: AccumulatorUnderTest, name: str, row: list[float], column: list[float]) -> Problem:

@@ -15,7 +15,7 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .evidence import ClaimError, call_function, literal
+from .evidence import ClaimError, call_function, called, literal
 
 Floats = NDArray[Any]
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
@@ -82,7 +82,11 @@ class QuantizerUnderTest:
         array = np.asarray(x, self.dtype)
         array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
         drawn = None if words is None else np.array(words, np.uint32)
+        before = array.copy()
         result = np.asarray(self.call(array, drawn))
+        if array.tobytes() != before.tobytes():
+            array[...] = before
+            raise ClaimError("result", "the input was written to", reproduce=self.reproduce(before, drawn))
         if self.codes:
             result = Quantizer(self.element).decode(result, dtype=self.dtype)
         if result.shape != array.shape or result.dtype != self.dtype:
@@ -98,11 +102,11 @@ class QuantizerUnderTest:
         """One line of Python that makes the call again."""
         parts = [literal(np.atleast_1d(np.asarray(x, self.dtype)), self.dtype)]
         if self.source is not None:
-            parts = [literal(Quantizer(self.source).encode(np.atleast_1d(np.asarray(x, self.dtype))), "uint64")]
+            codes = Quantizer(self.source).encode(np.atleast_1d(np.asarray(x, self.dtype)))
+            parts = [literal(codes, codes.dtype)]
         if words is not None:
             parts.append(literal(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32))
-        wrapped = [f"{self.tensor.__module__}.{self.tensor.__name__}({p})" if self.tensor else p for p in parts]
-        return f"{self.name}({', '.join(wrapped)})"
+        return called(self.name, self.tensor, parts)
 
 
 def as_quantizer(
@@ -161,10 +165,10 @@ def as_quantizer(
     parts = (fmt.element, fmt.scale) if isinstance(fmt, BlockFormat) else (fmt,)
     if not all(carrier.holds(part) for part in parts):
         raise ValueError(f"{fmt} has values that {carrier.name} does not hold: give dtype=np.float64")
-    called = name or getattr(fn, "__name__", "") or type(fn).__name__
+    label = name or getattr(fn, "__name__", "") or type(fn).__name__
     bits = random_bits if random_bits == math.inf else None if random_bits is None else int(random_bits)
     subject = QuantizerUnderTest(
-        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, called, limit, threads
+        fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, label, limit, threads
     )
     checked = None if bits == math.inf else bits
     Quantizer(fmt, rounding, overflow, None if checked is None else int(checked), axis=axis)  # refuses what cannot be
@@ -175,7 +179,7 @@ def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str, limit: int) -> Q
     def fn(x: Any, words: Any = None) -> Any:
         return quantizer.quantize(x, words=words)
 
-    called = name or f"numerics.Quantizer of {quantizer.fmt}, {quantizer.rounding.name}"
+    label = name or f"numerics.Quantizer of {quantizer.fmt}, {quantizer.rounding.name}"
     return as_quantizer(
         fn,
         fmt=quantizer.fmt,
@@ -184,7 +188,7 @@ def _of_ours(quantizer: Quantizer, dtype: DTypeLike, name: str, limit: int) -> Q
         overflow=quantizer.overflow,
         axis=quantizer.axis,
         dtype=dtype,
-        name=called,
+        name=label,
         limit=limit,
         threads=(get_num_threads, set_num_threads),
     )

@@ -45,8 +45,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no claim was broken."""
-        return all(v.status != BROKEN for v in self.verdicts)
+        """Whether no claim was broken, and one at least held."""
+        return all(v.status != BROKEN for v in self.verdicts) and any(v.status == HELD for v in self.verdicts)
 
     def __getitem__(self, claim: str) -> Verdict:
         """The verdict on a claim by its name."""
@@ -104,6 +104,8 @@ def judge(claim: Claim, subject: Subject) -> Verdict:
     except Exception as error:
         note = f"{claim.name}: {_whose(error)} raised {type(error).__name__}: {error}"
         return Verdict(claim.name, claim.statement, BROKEN, note=note, seconds=time.perf_counter() - begin)
+    if not found.cases:
+        return Verdict(claim.name, claim.statement, SKIPPED, note="no case could be tried")
     return Verdict(claim.name, claim.statement, HELD, found.kind, found.cases, found.note, time.perf_counter() - begin)
 
 

@@ -12,6 +12,7 @@ from .quantizers import QuantizerUnderTest, Threads
 from .rounding_checks import inputs, same_bits
 
 MANY = 1 << 12
+SLOW = 512  # points below which a function is taken for a slow one
 LARGE = (1 << 18) + 17  # more than a few threads get a share of
 
 
@@ -115,13 +116,31 @@ def reproducible(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         again["from strided views"] = q(wide[:, 0], spaced)
     for how, result in again.items():
         _compare(q, "reproducible", f"{how}, the bits differ", xs, words, result, plain)
-    cases = (len(again) + 1) * len(xs) + _any_threads(q, xs)
+    cases = (len(again) + 1) * len(xs) + _any_size(q, xs, words, plain) + _any_threads(q, xs)
     empty = q(xs[:0], None if words is None else words[:0])
     if empty.size:
         raise ClaimError(
             "reproducible", "an empty array gave elements", seen=empty.shape, reproduce=q.reproduce(xs[:0])
         )
     return Evidence(EXACT, cases)
+
+
+def _any_size(q: QuantizerUnderTest, xs: NDArray[Any], words: Any, plain: NDArray[Any]) -> int:
+    """The same bits in an array of many, where one is cheap; how many cases."""
+    if q.limit < SLOW or not len(xs):
+        return 0
+    many = np.resize(xs, LARGE)
+    drawn = None if words is None else np.resize(words, LARGE)
+    _compare(
+        q,
+        "reproducible",
+        f"in an array of {LARGE}, the bits differ",
+        many,
+        drawn,
+        q(many, drawn),
+        np.resize(plain, LARGE),
+    )
+    return LARGE
 
 
 def _any_threads(q: QuantizerUnderTest, xs: NDArray[Any]) -> int:

@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from numerics import Accumulator, FixedFormat, Overflow, Quantizer, Rounding, catalog, parse_format
-from numerics.properties import ClaimError, as_accumulator, as_mask, as_quantizer, checks, verify
+from numerics import (
+    Accumulator,
+    FixedFormat,
+    FloatFormat,
+    NanEncoding,
+    Overflow,
+    Quantizer,
+    Rounding,
+    catalog,
+    matmul,
+    parse_format,
+)
+from numerics.properties import ClaimError, as_accumulator, as_mask, as_quantizer, checks, claims_of, verify
 
 E4M3 = catalog.E4M3
 R = Rounding
@@ -198,3 +209,111 @@ def test_results_that_depend_on_the_number_of_threads_are_found():
     with pytest.raises(ClaimError, match="with 2 threads, the bits differ"):
         checks.product_reproducible(as_accumulator(product, exact, threads=threads))
     assert count == [1]
+
+
+def ours(fmt, mode=R.RNE, overflow=Overflow.SATURATE):
+    draw = np.random.default_rng(1)
+
+    def fn(x):
+        seed = int(draw.integers(1 << 50)) if mode.stochastic else None
+        return Quantizer(fmt, mode, overflow).quantize(x, seed=seed)
+
+    return fn
+
+
+def repeated(period, rows=False):
+    """Words that come again, along an array or for each row."""
+    draw = np.random.default_rng(2)
+
+    def fn(x):
+        size = x.shape[-1] if rows else period
+        words = draw.integers(0, 1 << 32, size)
+        words = np.broadcast_to(words, x.shape) if rows else np.resize(words, x.size).reshape(x.shape)
+        return Quantizer(E4M3, R.SR).quantize(x, words=words.astype(np.uint32))
+
+    return fn
+
+
+def wrong_far_away(x):
+    result = nearest(x)
+    result.reshape(-1)[1 << 13 :] = 0
+    return result
+
+
+def overwrites(x):
+    result = nearest(x)
+    x[...] = 1
+    return result
+
+
+def finite(a, b):
+    return matmul(np.nan_to_num(a, nan=0, posinf=65504, neginf=-65504), b, H100)
+
+
+H100 = catalog.MATRIX_UNITS["h100.f16.f32"]
+S8, U8 = FixedFormat(8), FixedFormat(8, signed=False)
+WRAPS, TELLS = Accumulator(S8, overflow=Overflow.WRAP), Accumulator(S8, overflow=Overflow.ERROR)
+DRAWS = {"fmt": E4M3, "rounding": R.SR}
+
+
+@pytest.mark.parametrize(
+    ("subject", "claim"),
+    [
+        (as_quantizer(lambda x: x * 0 + 7, fmt=catalog.MXFP8_E4M3, rounding=R.SR), "block_decision"),
+        (as_quantizer(ours(catalog.E5M2, R.SR), fmt=catalog.E5M2, rounding=R.SR, overflow=Overflow.IEEE), "saturation"),
+        (as_quantizer(repeated(0, rows=True), **DRAWS), "draws"),
+        (as_quantizer(repeated(100), **DRAWS), "draws"),
+        (as_quantizer(repeated(512), **DRAWS), "draws"),
+        (as_quantizer(wrong_far_away, fmt=E4M3), "reproducible"),
+        (as_quantizer(overwrites, fmt=E4M3), "reproducible"),
+        (as_accumulator(lambda a, b: matmul(a, b, WRAPS), TELLS), "steps"),
+        (as_accumulator(finite, H100, deep=False), "steps"),
+    ],
+    ids=["blocks", "infinities", "rows", "period 100", "period 512", "far away", "overwrites", "overflow", "NaN"],
+)
+def test_wrong_ones_are_found(subject, claim):
+    (found,) = (c for c in claims_of(subject) if c.name == claim)
+    with pytest.raises(ClaimError):
+        found.check(subject)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        as_accumulator(lambda a, b: a @ b, Accumulator(FixedFormat(32)), operands=(U8, S8), dtype=np.float64),
+        Quantizer(FloatFormat(0, 10, 1, infinities=False, nan=NanEncoding.NONE)),
+        Quantizer(FloatFormat(1, 9, 0, signed=False, infinities=False, nan=NanEncoding.NONE)),
+        Quantizer(catalog.E5M2, R.RNE, Overflow.ERROR),
+        Quantizer(FixedFormat(2), R.RNE, Overflow.ERROR),
+        as_quantizer(lambda x: np.clip(np.rint(x), -128, 127), fmt=catalog.INT8),  # -0.0 stands for code 0 too
+        as_quantizer(ours(catalog.E5M2, R.SR, Overflow.IEEE), fmt=catalog.E5M2, rounding=R.SR, overflow=Overflow.IEEE),
+        as_quantizer(ours(catalog.MXFP8_E4M3, R.SR), fmt=catalog.MXFP8_E4M3, rounding=R.SR),
+        TELLS,
+    ],
+    ids=["u8", "no exponent", "one exponent bit", "told", "two bits", "rint", "infinities", "blocks", "overflow"],
+)
+def test_right_ones_are_not_accused(subject):
+    report = verify(subject)
+    assert report.ok, [v.note for v in report.verdicts if v.status == "broken"]
+
+
+def test_a_report_in_which_nothing_held_is_not_ok():
+    from numerics.properties.verify import Report, Verdict
+
+    assert not Report("x", (Verdict("a", "", "skipped"),)).ok
+    assert Report("x", (Verdict("a", "", "skipped"), Verdict("b", "", "held", "exact", 1))).ok
+
+
+def test_reproductions_of_odd_calls_can_be_read():
+    from functools import partial
+
+    cut = ours(E4M3, R.RTZ)
+    subject = as_quantizer(cut, fmt=E4M3, tensor=partial(np.array), name="cut")
+    with pytest.raises(ClaimError, match=r"cut\(tensor\(np.array\("):
+        checks.decision(subject, [1.1])
+
+    def codes(code):
+        return cut(catalog.BINARY16.decode(code.astype(np.uint64)).astype(np.float32))
+
+    with pytest.raises(ClaimError, match=r"codes\(np.array\(\[\d+\], np.uint16\)\)"):
+        checks.decision(as_quantizer(codes, fmt=E4M3, source=catalog.BINARY16), [1.09375])
