@@ -204,11 +204,12 @@ class _State:
 
     def draw(self, end: int) -> None:
         while self.total < end:
-            self._points(max(1, min(LANES, end - self.total) // len(self.tiled)))
+            left = end - self.total
+            lanes = MANY_LANES if left >= 8 * MANY_LANES else LANES
+            self._points(max(1, min(2 * lanes if lanes > LANES else lanes, left) // len(self.tiled)))
             # Two calls of lanes in a row, then one of points between: so calls are compared at distances 1 and 2.
             for _ in range(2):
                 if self.total < end:
-                    lanes = MANY_LANES if end - self.total >= 4 * MANY_LANES else LANES
                     self._lanes(max(2, min(lanes, end - self.total)))
 
     def _points(self, times: int) -> None:

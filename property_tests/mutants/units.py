@@ -42,10 +42,12 @@ def block(
 
 def unit(a: Array, b: Array, c: Array, length: int = L, **parts: Any) -> Array:
     """Blocks of k from left to right."""
-    left, right, total = a.astype(np.float64), b.astype(np.float64), c.astype(np.float64)
+    native = a.astype(np.float64) @ b.astype(np.float64) + c  # right where an operand is infinite or NaN
+    left, right = (np.where(np.isfinite(x), x, 0).astype(np.float64) for x in (a, b))
+    total = c.astype(np.float64)
     for k in range(0, a.shape[-1], length):
         total = block(left[..., k : k + length], right[..., k : k + length, :], total, **parts)
-    return total.astype(np.float32)
+    return np.where(np.isfinite(native), total, native).astype(np.float32)
 
 
 def _subject(fn: Any) -> AccumulatorUnderTest:
@@ -67,6 +69,11 @@ def mutant(where: str, caught_by: str = "steps") -> Any:
 @mutant("of a kind: models of tensor cores that differ by one alignment bit (F = 24 and 25 from one chip to the next)")
 def one_alignment_bit_less(a: Array, b: Array, c: Array) -> Array:
     return unit(a, b, c, bits=F - 1)
+
+
+@mutant("of a kind: a NaN or an infinity among the operands is taken for zero")
+def swallows_what_is_not_finite(a: Array, b: Array, c: Array) -> Array:
+    return unit(*(np.where(np.isfinite(x), x, 0).astype(np.float32) for x in (a, b)), c)
 
 
 @mutant("of a kind: an extra alignment bit: sums come out too exact")
