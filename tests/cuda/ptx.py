@@ -36,6 +36,27 @@ def compiled(kernel: Any, signature: Any, target: str, monkeypatch: pytest.Monke
     return str(ptx)
 
 
+def compiled_for_all(kernel: Any, signature: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The PTX for every target, by its name. Numba lowers the kernel once, which takes five times as long as NVVM."""
+    from numba.cuda.codegen import CUDACodeLibrary
+
+    lowered = []
+    own = CUDACodeLibrary.get_asm_strs
+
+    def noting(library: Any, cc: Any = None) -> Any:
+        lowered.append(library)
+        return own(library, cc=cc)
+
+    monkeypatch.setattr(CUDACodeLibrary, "get_asm_strs", noting)
+    first, *others = TARGETS
+    codes = {first: compiled(kernel, signature, first, monkeypatch)}
+    [library] = lowered
+    for target in others:
+        [code] = own(library, cc=TARGETS[target])
+        codes[target] = str(code)
+    return codes
+
+
 def instructions(ptx: str) -> list[tuple[str, list[str]]]:
     """(name, operands) of every instruction of the entry point, operands with their brackets."""
     found = []
