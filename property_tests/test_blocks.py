@@ -5,34 +5,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numerics import BlockFormat, FixedFormat, Overflow, Quantizer, Rounding, ScaleRule, Subnormals, catalog, reference
+from numerics import FixedFormat, Overflow, Quantizer, Rounding, ScaleRule, Subnormals, catalog, reference
 from numerics.parameters import FLOAT32, carrier_of
-from numerics.properties.strategies import arrays_of_values, words
-from numerics.properties.strategies import float_formats as formats
+from numerics.properties.strategies import arrays_of_values, block_formats, words
 
 POWERS = [rule for rule in ScaleRule if rule is not ScaleRule.RATIO]
-CODED = (Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NORMAL_BINADE)
-SCALES = [catalog.E8M0, catalog.E8M0, catalog.E4M3, catalog.E5M2, catalog.BFLOAT16, catalog.E4M3FNUZ]
 # Each combination of mode and array type is compiled, for either kind of scale.
 CASES = [(Rounding.RNE, np.float32), (Rounding.RTP, np.float32), (Rounding.SR, np.float32), (Rounding.RNE, np.float64)]
-
-
-@st.composite
-def block_formats(draw, rules=tuple(ScaleRule)):
-    """A block format of float elements of any kind, or of fixed-point ones."""
-    if draw(st.integers(0, 3)):
-        element = draw(formats(subnormals=CODED))
-    else:
-        bits, signed = draw(st.integers(2, 16)), draw(st.booleans())
-        element = FixedFormat(bits, draw(st.integers(-4, 20)), signed=signed, symmetric=signed and draw(st.booleans()))
-    rule = draw(st.sampled_from(rules))
-    tensor_scale = rule is ScaleRule.RATIO and draw(st.booleans())
-    try:
-        return BlockFormat(
-            element, draw(st.sampled_from(SCALES)), draw(st.integers(1, 9)), rule=rule, tensor_scale=tensor_scale
-        )
-    except ValueError:
-        assume(False)
 
 
 @st.composite
@@ -66,13 +45,14 @@ def test_equal_to_the_oracle(mode, dtype, data):
 
 @given(data=st.data())
 def test_power_of_two_scales_commute_with_powers_of_two(data):
-    fmt = data.draw(block_formats(POWERS))
-    assume(fmt.scale == catalog.E8M0)
+    fmt = data.draw(block_formats(rules=POWERS, scales=[catalog.E8M0]))
     quantizer = Quantizer(fmt)
     x = data.draw(block_arrays(fmt, np.float64))
     shift = data.draw(st.integers(-10, 10))
+    scales = quantizer.encode(x).scales.astype(int)
+    near_an_end = np.repeat((scales < 16) | (scales > 238), fmt.block)[: x.size]  # blocks of zeros among them
+    x = np.where(near_an_end, fmt.largest_element, x)
     exponents = [quantizer.encode(v).scales.astype(int) for v in (x, np.ldexp(x, shift))]
-    assume(all(((e > 0) & (e < 254)).all() for e in exponents))  # no scale at an end of its range
     assert (exponents[1] - exponents[0] == shift).all()
     assert quantizer.quantize(np.ldexp(x, shift)).tobytes() == np.ldexp(quantizer.quantize(x), shift).tobytes()
 
@@ -80,7 +60,7 @@ def test_power_of_two_scales_commute_with_powers_of_two(data):
 @given(data=st.data())
 def test_members_never_move(data):
     """What has been rounded to a block stays: its maximum asks for the same scale or a finer one, and both hold it."""
-    fmt = data.draw(block_formats(POWERS))
+    fmt = data.draw(block_formats(rules=POWERS))
     assume(FLOAT32.holds(fmt))
     quantizer = Quantizer(fmt)
     once = quantizer.quantize(data.draw(block_arrays(fmt, np.float32)))
@@ -103,8 +83,7 @@ def test_the_order_within_a_block_is_of_no_matter(data):
 
 @given(data=st.data())
 def test_never_clip_never_overflows_and_is_the_finest_such_scale(data):
-    fmt = data.draw(block_formats((ScaleRule.NEVER_CLIP,)))
-    assume(fmt.scale == catalog.E8M0)
+    fmt = data.draw(block_formats(rules=[ScaleRule.NEVER_CLIP], scales=[catalog.E8M0]))
     x = data.draw(block_arrays(fmt, np.float64))
     codes = Quantizer(fmt).encode(x)
     scales = np.repeat(np.exp2(codes.scales.astype(float) - 127), fmt.block)[: x.size]

@@ -9,7 +9,7 @@ from numerics.properties.strategies import MODES
 R = Rounding
 B16, B32, E5M2 = catalog.BINARY16, catalog.BINARY32, catalog.E5M2
 WITH_C = {"sequential", "truncated chunks", "blocked pairwise", "kahan", "exact", "stochastic products", "saturating"}
-WIDE = {"binary64", "posit32"}  # not values of float32
+WIDE = {"binary32", "binary64", "posit32"}  # float32 holds too little, or nothing between two members
 ROUNDED = Quantizer(E5M2, R.RNE)
 ACCUMULATORS = {
     "sequential": Accumulator(B16),
@@ -57,7 +57,9 @@ def test_formats(name, mode):
     quantizer = Quantizer(fmt, mode, random_bits=3 if mode.stochastic else None)
     dtype = "float64" if name in WIDE else "float32"
     report = all_hold(as_quantizer(quantizer, dtype=dtype, limit=96))
-    assert isinstance(fmt, BlockFormat) or (report["bias"].kind == "exhaustive") is mode.stochastic
+    if not isinstance(fmt, BlockFormat):
+        drawn = mode.stochastic and name != "binary64"  # no float64 lies between two of its members
+        assert report["bias"].kind == ("exhaustive" if drawn else "")
 
 
 @pytest.mark.parametrize("name", ACCUMULATORS)

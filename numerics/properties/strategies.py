@@ -94,11 +94,24 @@ def posit_formats(*, max_bits: int = 16) -> SearchStrategy[PositFormat]:
 
 
 @st.composite
-def block_formats(draw: DrawFn, *, max_block: int = 9, rules: Sequence[ScaleRule] = tuple(ScaleRule)) -> BlockFormat:
+def block_formats(
+    draw: DrawFn,
+    *,
+    max_block: int = 9,
+    rules: Sequence[ScaleRule] = tuple(ScaleRule),
+    scales: Sequence[FloatFormat] = (
+        catalog.E8M0,
+        catalog.E8M0,
+        catalog.E4M3,
+        catalog.E5M2,
+        catalog.BFLOAT16,
+        catalog.E4M3FNUZ,
+    ),
+) -> BlockFormat:
     """A BlockFormat: float or fixed-point elements, any kind of scale that fits the rule."""
     kinds = (Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NORMAL_BINADE)
     element = draw(st.one_of(float_formats(subnormals=kinds), fixed_formats()))
-    scale = draw(st.sampled_from(_SCALES))
+    scale = draw(st.sampled_from(scales))
     rule = draw(st.sampled_from(tuple(rules)))
     tensor_scale = rule is ScaleRule.RATIO and draw(st.booleans())
     try:
@@ -106,9 +119,6 @@ def block_formats(draw: DrawFn, *, max_block: int = 9, rules: Sequence[ScaleRule
     except ValueError:
         assume(False)
         raise
-
-
-_SCALES = (catalog.E8M0, catalog.E4M3, catalog.E5M2, catalog.BFLOAT16)
 
 
 def formats(*, blocks: bool = False) -> SearchStrategy[Format]:
