@@ -266,6 +266,37 @@ def verify(
     raise typer.Exit(0 if report.ok else 1)
 
 
+@app.command()
+def claims(
+    papers: Annotated[list[str] | None, typer.Argument(metavar="[PAPER]...", help="Which; all by default.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="text, markdown or csv.")] = Form.text,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what the papers prove or print: each theorem and constant, what is expected and what is found.
+
+    Exit status: 0 if all agree, 1 if one does not, 2 for a paper that is not known.
+    """
+    from numerics import claims as checked
+
+    from .proofs import CLAIMS_HEADER, claim_cells, claims_json
+
+    try:
+        found = checked.outcomes(*papers or ())
+    except ValueError as error:
+        _refuse(error)
+    outcomes = list(found)
+    if as_json:
+        typer.echo(claims_json(outcomes))
+    else:
+        _print_rows(CLAIMS_HEADER, [claim_cells(outcome) for outcome in outcomes], form)
+        if form is Form.text:
+            for name in dict.fromkeys(outcome.paper for outcome in outcomes):
+                typer.echo(f"{name}: {checked.PAPERS[name].title}")
+            right = sum(outcome.holds for outcome in outcomes)
+            typer.echo(f"{right} of {len(outcomes)} agree; {sum(outcome.seconds for outcome in outcomes):.1f} s")
+    raise typer.Exit(0 if all(outcome.holds for outcome in outcomes) else 1)
+
+
 def _code_range(text: str | None) -> tuple[int, int | None]:
     """The first code and the one behind the last (None: all that follow), written as in a slice."""
     try:

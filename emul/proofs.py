@@ -1,19 +1,24 @@
-"""What `emul verify` puts to the proof, and how it shows what came of it."""
+"""What `emul verify` puts to the proof, and how it and `emul claims` show what came of it."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import sys
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .extras import require
 
 if TYPE_CHECKING:
+    from numerics.claims import Outcome
     from numerics.properties.claims import Subject
     from numerics.properties.verify import Report, Verdict
 
 HEADER = ("claim", "verdict", "evidence", "cases", "seconds")
+CLAIMS_HEADER = ("paper", "claim", "expected", "found", "agrees", "place", "note")
 
 
 def subject_of(
@@ -132,3 +137,41 @@ def summary(report: Report) -> str:
     count = {status: sum(v.status == status for v in report.verdicts) for status in ("held", "broken", "skipped")}
     seconds = sum(v.seconds for v in report.verdicts)
     return f"{count['held']} held, {count['broken']} broken, {count['skipped']} do not apply; {seconds:.1f} s"
+
+
+def claim_cells(outcome: Outcome) -> tuple[str, ...]:
+    """A line of the table of what papers claim."""
+    claim = outcome.claim
+    expected = _figure(claim.expected) + (f" ± {claim.tolerance:.2g}" if claim.tolerance else "")
+    found = _figure(outcome.found)
+    return outcome.paper, claim.statement, expected, found, "yes" if outcome.holds else "NO", claim.place, claim.note
+
+
+def claims_json(outcomes: Sequence[Outcome]) -> str:
+    """The same as JSON: a list of objects; fractions are strings such as "1/3"."""
+    return json.dumps(
+        [
+            {
+                "paper": outcome.paper,
+                "claim": outcome.claim.statement,
+                "expected": _plain(outcome.claim.expected),
+                "tolerance": outcome.claim.tolerance,
+                "found": _plain(outcome.found),
+                "agrees": outcome.holds,
+                "place": outcome.claim.place,
+                "note": outcome.claim.note,
+                "seconds": outcome.seconds,
+            }
+            for outcome in outcomes
+        ],
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _figure(value: object) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Fraction) else value

@@ -1,0 +1,25 @@
+"""What the papers prove or print, checked one by one: expected, found, and whether they agree. `emul claims` prints it.
+
+One file a paper, named in `PAPERS`; a figure is found when it is asked for, never stored.
+"""
+
+from collections.abc import Iterator
+
+from . import lba
+from .claim import Claim, Outcome, Paper, check
+
+__all__ = ["PAPERS", "Claim", "Outcome", "Paper", "check", "outcomes"]
+
+#: Short name -> source and claims, in the order in which they are printed.
+PAPERS: dict[str, Paper] = {"lba": lba.PAPER}
+
+
+def outcomes(*names: str) -> Iterator[Outcome]:
+    """Checks all claims of the papers named, of all papers where none is.
+
+    Errors: ValueError for a name that is not in `PAPERS`.
+    """
+    for name in names:
+        if name not in PAPERS:
+            raise ValueError(f"paper {name!r} is not known: known are {', '.join(PAPERS)}")
+    return (check(claim, name) for name in names or PAPERS for claim in PAPERS[name].claims)
