@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test compare bench mutants gpu-check gpu-train clean
+.PHONY: help test nightly compare bench mutants gpu-check gpu-train clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ test: $(STAMP) ## Run ruff, the format check, mypy and all tests; ARGS goes to p
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict numerics emul
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+nightly: $(STAMP) ## Run all tests, every combination, with many drawn cases; an hour or more
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --emul-profile emul-nightly $(ARGS)
 
 compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; ARGS=--quick for a short run
 	$(BIN)/emul compare $(ARGS)

@@ -55,6 +55,7 @@ def test_truncated_chunks_without_gradual_underflow(data):
     assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20)))
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_chunks_into_another_format(data):
     kind = formats(nans=WITH_NAN, signed=True)

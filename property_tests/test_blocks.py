@@ -11,7 +11,12 @@ from numerics.properties.strategies import arrays_of_values, block_formats, word
 
 POWERS = [rule for rule in ScaleRule if rule is not ScaleRule.RATIO]
 # Each combination of mode and array type is compiled, for either kind of scale.
-CASES = [(Rounding.RNE, np.float32), (Rounding.RTP, np.float32), (Rounding.SR, np.float32), (Rounding.RNE, np.float64)]
+CASES = [
+    (Rounding.RNE, np.float32),
+    (Rounding.SR, np.float32),
+    pytest.param(Rounding.RTP, np.float32, marks=pytest.mark.nightly),
+    pytest.param(Rounding.RNE, np.float64, marks=pytest.mark.nightly),
+]
 
 
 @st.composite

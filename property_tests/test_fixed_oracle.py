@@ -7,6 +7,7 @@ which is compiled once, all.
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -126,6 +127,7 @@ def test_wrapping(data):
     check(data.draw(problems(acc)), acc)
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_stochastic_sums_of_truncated_products(data):
     bits = data.draw(st.sampled_from([1, 4, 20, 23, 24, 32]))

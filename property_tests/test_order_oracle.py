@@ -19,6 +19,7 @@ from property_tests.products import (
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTN], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("order", ["pairwise", "kahan"])
 @given(data=st.data())
@@ -39,6 +40,7 @@ def test_trees_over_chains_of_rounded_products(data):
     assert_equals_the_oracle(acc, *data.draw(problems(fmt, depth=20)))
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_chunks_of_any_order(data):
     fmt, outer = (data.draw(formats(signed=True, nans=WITH_NAN)) for _ in range(2))
@@ -70,6 +72,7 @@ def test_stochastic_chains(mode, data):
     assert_equals_the_oracle(acc, a, b, c, words_for(data, acc, a, b))
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_stochastic_products_sums_and_chunks(data):
     kind = formats(signed=True, max_mantissa_bits=6)
@@ -113,6 +116,7 @@ def test_events_of_one_kernel(acc, seed):
     assert_same_events(acc, a, b, None if seed % 2 else rng.standard_normal((2, 3)).astype(np.float16).astype(float))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("order", ["kahan", "exact"])
 @given(data=st.data())
 def test_events_of_other_orders(order, data):

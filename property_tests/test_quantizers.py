@@ -50,6 +50,7 @@ def inputs(draw, q, max_size=24):
     return x, draw(strategies.word_arrays(q.random_bits, x.shape)) if q.takes_words else None
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("mode", "dtype"), CASES, ids=NAMES)
 @given(data=st.data())
@@ -67,6 +68,7 @@ def test_single_roundings(mode, dtype, family, data):
     checks.reproducible(q, x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("mode", "dtype"), [case for case in CASES if case[0].stochastic], ids=[n for n in NAMES if n.startswith("SR")]

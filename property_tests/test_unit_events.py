@@ -70,6 +70,7 @@ def test_a_chunk_is_added_by_the_accumulator_of_its_steps(data):
     assert_events(events, wanted)
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_blocks_of_one_exact_product_are_an_accumulator(data):
     # Which has no alignment: what it calls absorbed, the rounding alone has seen.

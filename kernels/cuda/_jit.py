@@ -88,7 +88,11 @@ def _without_contraction(compile_ir: Callable[..., bytes]) -> Callable[..., byte
     return compile_strictly
 
 
-if not SIMULATED:
+if SIMULATED:
+    from ._simulator import one_array_to_a_block
+
+    one_array_to_a_block()
+else:
     from numba.cuda.cudadrv import nvvm
 
     nvvm.compile_ir = _without_contraction(nvvm.compile_ir)

@@ -52,6 +52,7 @@ def test_the_table_says_what_is_native(written):
     assert next(written.glob("*.svg")).read_text().count("<polyline") == 6
 
 
+@pytest.mark.nightly
 def test_where_a_file_has_no_place_none_is_written(written, tmp_path):
     name = next(written.glob("*.svg")).name
     (tmp_path / name).mkdir()

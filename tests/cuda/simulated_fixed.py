@@ -88,8 +88,13 @@ def check(accumulator, shape=(3, 9, 3), batches=(1, 1), addend=False, few=1, giv
     return firsts
 
 
+NIGHTLY = pytest.mark.nightly  # other constants of a kernel that is here already
+
+
 @pytest.mark.parametrize(
-    "mode", [mode for mode in R if not mode.stochastic and mode is not R.RNL], ids=lambda m: m.name
+    "mode",
+    [R.RNE, R.RTP, *(pytest.param(mode, marks=NIGHTLY) for mode in (R.RNA, R.RTZ, R.RTN, R.RTO))],
+    ids=lambda m: m.name,
 )
 def test_every_mode(mode):
     check(Accumulator(SUM, mode, SATURATE), batches=(2, 1), addend=True)
@@ -108,6 +113,7 @@ def test_reports():
     assert (firsts >= 0).any() and (firsts[firsts >= 0] % 2 == 0).all()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("mode", "bits"), [(R.SR, 3), (R.SR_B, 2), (R.SR_C, 2), (R.SR, 32)], ids=str)
 @pytest.mark.parametrize("given", [False, True])
 def test_random_words(mode, bits, given):
@@ -120,5 +126,9 @@ def test_trees():
     assert (firsts >= 0).any() and (firsts < 0).any()
     product = Quantizer(PRODUCT, R.RTZ, ERROR)
     check(Accumulator(SUM, R.RNE, ERROR, product=product, order="pairwise", block=2), (3, 7, 3), addend=True)
+
+
+@pytest.mark.nightly
+def test_trees_of_random_sums():
     sr = Accumulator(SUM, R.SR, product=Quantizer(PRODUCT, R.RTZ), order="pairwise", random_bits=3)
     check(sr, (2, 6, 3), batches=(2, 1))

@@ -50,6 +50,7 @@ def operands(unit, shape, batches, scale=1.0):
 UNITS = ["h100.f16.f32", "a100.f16.f32", "v100.f16.f32", "a100.f16.f16", "h100.e4m3.f32", "a100.tf32.f32"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", UNITS)
 @pytest.mark.parametrize(("shape", "batches"), [((3, 21, 5), (2, 1)), ((1, 1, 1), (1, 1)), ((2, 16, 3), (1, 2))])
 def test_presets(name, shape, batches):

@@ -58,6 +58,10 @@ def test_trees_of_any_size(depth, block):
 
 def test_trees():
     check(Accumulator(catalog.BINARY16, Rounding.RTN, product=PRODUCT, order="pairwise"), (2, 5, 3), batches=(2, 1))
+
+
+@pytest.mark.nightly
+def test_trees_of_other_constants():
     check(Accumulator(catalog.BINARY16, product=PRODUCT, order="pairwise", block=2), (2, 7, 3), batches=(1, 2))
     check(Accumulator(catalog.BINARY32, Rounding.RTZ, order="pairwise"), (2, 5, 3))
 

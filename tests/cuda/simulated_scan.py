@@ -1,10 +1,13 @@
 """The facts of an operand by the CUDA kernel, run in the simulator: the CPU's, for drawn arrays."""
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from numerics.kernels import scan as cpu
-from numerics.kernels.cuda import scan
+from numerics.kernels.cuda import _simulator, scan
 from numerics.kernels.cuda._jit import SIMULATED
 
 assert SIMULATED
@@ -40,3 +43,13 @@ def test_one_element_among_many(place):
         x[place] = value
         found, wanted = found_by_the_kernel(x, 2)
         assert found == wanted != found_by_the_kernel(np.ones(100, np.float32), 2)[0]
+
+
+def test_threads_that_ask_for_an_array_at_once_share_it(monkeypatch):
+    def slowly(shape, dtype):
+        time.sleep(0.02)
+        return np.full(shape, 77, dtype)
+
+    monkeypatch.setattr(_simulator, "np", SimpleNamespace(empty=slowly))
+    found, wanted = found_by_the_kernel(np.array([0, 1, 3], np.float32), 2)
+    assert found == wanted

@@ -69,6 +69,7 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("options", CONVOLUTIONS, ids=lambda o: "-".join(str(v) for v in o.values()))
 def test_conv2d_is_native_on_integers(options):

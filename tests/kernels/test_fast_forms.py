@@ -71,6 +71,7 @@ def inputs(fmt, carrier, top):
     return x[np.abs(x) < limit]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("rounding", DETERMINISTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
 def test_the_faster_forms_are_the_rounder(carrier, rounding):
@@ -207,6 +208,7 @@ def addends(dtype, highest):
     return np.concatenate([x, near, left.ravel()]), np.concatenate([y, partner, right.ravel()])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", [0, modes.UNIFORM], ids=["general", "finite"])
 @pytest.mark.parametrize("rounding", [Rounding.RNE, Rounding.RTZ, Rounding.RTN], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

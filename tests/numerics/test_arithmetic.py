@@ -65,6 +65,7 @@ def quantizers(fmt, mode, bits=(3, 32)):
     return [Quantizer(fmt, mode, rule_of(fmt), r) for r in (bits if mode.stochastic else (None,))]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", EXHAUSTIVE.values(), ids=EXHAUSTIVE)
 def test_all_operands_of_small_formats(fmt, mode):
@@ -108,6 +109,7 @@ def test_overflow_error(fmt, mode):
             operate(operation, operands, quantizer)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(("fmt", "count"), WIDE.values(), ids=WIDE)
 def test_hard_operands_of_wide_formats(fmt, count, mode):

@@ -137,6 +137,7 @@ STOCHASTIC = [("mxfp8_e4m3", Rounding.SR), ("mxfp8_e4m3", Rounding.SR_B), ("mxfp
 STOCHASTIC += [("mxint8", Rounding.SR), ("nvfp4", Rounding.SR)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "mode"), STOCHASTIC, ids=name_of)
 @pytest.mark.parametrize("random_bits", [5, 32])
 def test_stochastic_modes_with_given_words(name, mode, random_bits):
@@ -147,6 +148,7 @@ def test_stochastic_modes_with_given_words(name, mode, random_bits):
     check(fmt, x, mode, random_bits=random_bits, words=words)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["mxfp4_e2m1", "nvfp4"])
 @pytest.mark.parametrize("random_bits", [8, 32])
 @pytest.mark.parametrize("shape", [(3, 101), (2, 5000)])
@@ -293,6 +295,7 @@ def test_a_float64_array_of_float32_numbers_gives_the_same_codes():
 
 
 # NaN and infinity.
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("overflow", [Overflow.SATURATE, Overflow.PROPAGATE, Overflow.IEEE], ids=name_of)
 @pytest.mark.parametrize("name", ["mxfp8_e5m2", "mxfp8_e4m3", "two_levels"])

@@ -39,6 +39,7 @@ from tests.numerics.exact_problems import (
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", SHARED, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_kind_of_format_by_every_route(name, mode):

@@ -102,6 +102,7 @@ def test_the_third_answer_is_the_oracles(name, mode):
     assert_same_bits(rounded(x, fmt, mode, words, random_bits), np.array(wanted), x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", grids.MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", MIDDLE.values(), ids=MIDDLE)
 def test_every_format_of_9_to_16_bits(fmt, mode):

@@ -155,6 +155,7 @@ def test_names_and_text():
 # --- rounding
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=name_of)
 @pytest.mark.parametrize("fmt", NARROW.values(), ids=NARROW)
 def test_every_point_of_narrow_formats_is_rounded_as_by_the_oracle(fmt, mode):
@@ -169,6 +170,7 @@ def test_every_point_of_narrow_formats_is_rounded_as_by_the_oracle(fmt, mode):
                 assert (quantizer.encode(x[chosen]) == reference.encode(x[chosen], quantizer)).all()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=name_of)
 @pytest.mark.parametrize("fmt", WIDE.values(), ids=WIDE)
 def test_every_point_of_16_bit_formats(fmt, mode):

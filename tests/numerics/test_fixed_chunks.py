@@ -44,6 +44,7 @@ def operands(bits, signed=True):
     return a, b
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize("bits", [54, 62, 63, 64])
 @pytest.mark.parametrize("signed", [True, False])

@@ -156,7 +156,11 @@ def test_sums_rounded_to_odd(mode, r):
                 assert "float32 odd" not in names
 
 
-@pytest.mark.parametrize("rule", [Rule.SATURATE, Rule.WRAP, Rule.ERROR], ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    "rule",
+    [Rule.SATURATE, *(pytest.param(rule, marks=pytest.mark.nightly) for rule in (Rule.WRAP, Rule.ERROR))],
+    ids=lambda rule: rule.name,
+)
 def test_rounded_products(rule):
     rng = rng_of(7)
     seen = set()
@@ -173,7 +177,10 @@ def test_rounded_products(rule):
     assert {"float32 steps", "float64 steps", "exact"} <= seen
 
 
-@pytest.mark.parametrize(("mode", "r"), [(R.SR, 5), (R.SR_B, 32), (R.SR_C, 7)])
+@pytest.mark.parametrize(
+    ("mode", "r"),
+    [(R.SR, 5), *(pytest.param(*case, marks=pytest.mark.nightly) for case in ((R.SR_B, 32), (R.SR_C, 7)))],
+)
 def test_words_of_products_and_of_sums(mode, r):
     rng = rng_of(8, mode)
     product = Quantizer(FixedFormat(12, 4), R.SR, random_bits=9)
@@ -204,6 +211,7 @@ def test_drawn_words_are_those_of_the_seed():
 # --- order, c, shapes
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("block", [None, 1, 2, 4, 100])
 @pytest.mark.parametrize("k", [1, 2, 3, 8, 13])
 def test_pairwise(block, k):

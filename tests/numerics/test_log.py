@@ -47,6 +47,7 @@ def check_deterministic(fmt, dtype, mode, limit=1 << 9):
     assert_codes(Quantizer(fmt, mode), logs.points(fmt, dtype, limit), logs.rounded(fmt, dtype, mode, limit))
 
 
+@pytest.mark.sampled
 @MODES
 @TYPES
 @FORMATS
@@ -60,6 +61,7 @@ def test_deterministic_modes_at_the_ends_of_the_carrier(fmt, dtype, mode):
     check_deterministic(fmt, dtype, mode)
 
 
+@pytest.mark.sampled
 @TYPES
 @pytest.mark.parametrize("fmt", logs.drawn_formats(2), ids=str)
 def test_deterministic_modes_on_drawn_formats(fmt, dtype):
@@ -81,6 +83,7 @@ def check_stochastic(fmt, dtype, mode, random_bits, limit=1 << 9):
         assert_codes(quantizer, x, code + up, words=kept)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("random_bits", [1, 8, 32])
 @pytest.mark.parametrize("mode", STOCHASTIC, ids=lambda mode: mode.name)
 @TYPES

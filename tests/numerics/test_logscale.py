@@ -76,6 +76,7 @@ def check_sums(fmt, mode, underflow):
         assert_codes(logscale.subtract(a, b, fmt, **options), wanted, a, b)
 
 
+@pytest.mark.sampled
 @MODES
 @pytest.mark.parametrize("fmt", SMALL.values(), ids=SMALL)
 def test_sums_of_all_codes(fmt, mode):
@@ -204,6 +205,7 @@ def test_the_oracle_tells_zero_from_nearly_zero():
     assert powers.sign({0: -1, 800: 1}, 2) == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("dropped_bits", "full_below"), [(0, 0), (1, 0), (2, 0), (2, 8), (3, 32), (12, 0)])
 @pytest.mark.parametrize("name", ["luq", "six_bits", "eight_bits", "fine"])
 def test_a_table_keeps_its_stated_error(name, dropped_bits, full_below):

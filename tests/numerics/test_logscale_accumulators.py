@@ -43,6 +43,7 @@ def name_of(acc):
     return ", ".join([*parts, *(["blocks"] if acc.block else [])])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("fmt", [FMT, LUQ], ids=str)
 @pytest.mark.parametrize("acc", [*float_cases(), *fixed_cases()], ids=name_of)
 def test_every_order_and_family(acc, fmt):
@@ -61,6 +62,7 @@ def test_what_a_fixed_accumulator_gives_are_values_of_its_grid():
     assert not logscale.matmul(a[:, :0], b[:0], FMT, Accumulator(F(24, 8))).any()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("columns", [1, 3], ids=["rows exchanged with columns", "rows as they are"])
 @pytest.mark.parametrize("options", [{}, {"order": "pairwise"}, {"order": "exact"}, {"chunk": 2}], ids=str)
 def test_an_overflow_names_the_output(columns, options):

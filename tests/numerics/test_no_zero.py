@@ -45,6 +45,7 @@ def test_e8m0_is_ocps_scale():
     assert parse_format("e8m0") is catalog.E8M0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_zero_and_what_is_smaller_become_the_smallest_code(fmt, dtype):
@@ -58,6 +59,7 @@ def test_zero_and_what_is_smaller_become_the_smallest_code(fmt, dtype):
     assert fmt.decode(0) == fmt.smallest_normal > 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_every_edge_against_the_oracle(fmt, mode):

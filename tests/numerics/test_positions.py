@@ -138,6 +138,7 @@ def test_a_dot_product_on_a_matrix_unit_with_scales():
     assert dot(ONES, ONES, SCALED, scale_a=SCALES * 2, scale_b=SCALES, c=np.float32(1)) == 129
 
 
+@pytest.mark.nightly
 def test_what_a_dot_product_returns_has_no_dimensions():
     acc = Accumulator(E4M3, Rounding.SR, product=Quantizer(E4M3))
     value, events, plan = dot(X, X, acc, words=np.zeros(6, int), events=True, explain=True)

@@ -82,6 +82,7 @@ def check(acc, a, b, **options):
     return found
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", SUMS.values(), ids=SUMS)
 def test_every_mode_of_every_kind_of_format(fmt, mode):
@@ -89,6 +90,7 @@ def test_every_mode_of_every_kind_of_format(fmt, mode):
         check(Accumulator(fmt, mode), a, b)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", [E5M2, E4M3, grids.KINDS["p3109_extended"]], ids=["e5m2", "e4m3fn", "p3109"])
 def test_every_overflow_rule(fmt, mode):
@@ -118,7 +120,7 @@ def test_rounded_products(acc):
             check(acc, a * np.float32(scale), b)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 16, 1000])
+@pytest.mark.parametrize("chunk", [3, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 16, 1000))])
 def test_chunks(chunk):
     accumulators = [
         Accumulator(LBA.format, R.RTZ, product=LBA.product, chunk=chunk),
@@ -313,6 +315,7 @@ def test_51_bits_in_float64(mode):
         check(Accumulator(fmt, mode, rule), a, b * np.exp2(rng.integers(-30, 30, b.shape)))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", ["bottom", "below_the_bottom", "flush_at_the_bottom", "full_binade_below_the_bottom"])
 @pytest.mark.parametrize("mode", [R.RNE, R.RTP], ids=lambda mode: mode.name)
 def test_formats_at_the_bottom_of_float32(name, mode):

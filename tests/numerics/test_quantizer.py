@@ -41,6 +41,7 @@ def deciding_words(x, fmt, rounding, random_bits):
     return np.array(words)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", DETERMINISTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(("fmt", "limit"), CASES.values(), ids=CASES)
 def test_float64_at_every_edge(fmt, limit, mode):
@@ -49,6 +50,7 @@ def test_float64_at_every_edge(fmt, limit, mode):
     assert_same_bits(quantizer.quantize(x), reference.quantize(x, quantizer), x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", IN_FLOAT32, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(("fmt", "limit"), CASES32.values(), ids=CASES32)
 def test_float32_at_every_edge(fmt, limit, mode):
@@ -57,6 +59,7 @@ def test_float32_at_every_edge(fmt, limit, mode):
     assert_same_bits(quantizer.quantize(x), reference.quantize(x, quantizer), x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", STOCHASTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("random_bits", [3, 32])
 @pytest.mark.parametrize(("fmt", "limit"), CASES.values(), ids=CASES)
@@ -67,6 +70,7 @@ def test_stochastic_float64_at_every_edge(fmt, limit, random_bits, mode):
     assert_same_bits(quantizer.quantize(x, words=words), reference.quantize(x, quantizer, words=words), x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("random_bits", [1, 11, 32])
 @pytest.mark.parametrize(("fmt", "limit"), CASES32.values(), ids=CASES32)
 def test_stochastic_float32_at_every_edge(fmt, limit, random_bits):

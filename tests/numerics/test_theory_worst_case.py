@@ -24,6 +24,7 @@ from tests.numerics.error_bounds import (
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", grids.DETERMINISTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("name", ["e4m3fn", "flush", "normal_binade", "full_binade", "no_mantissa", "no_exponent"])
 def test_one_rounding_keeps_unit_roundoff_and_underflow_unit(name, mode):
