@@ -39,12 +39,15 @@ class ThresholdLayer:
                 f"weights {self.weights.shape}, signs {self.signs.shape}, biases {self.biases.shape}:"
                 " give [out, in], [out] and [out]"
             )
-        for label, values, allowed in (("weight", self.weights, (0, 1)), ("sign", self.signs, (-1, 0, 1))):
-            wrong = values[~np.isin(values, allowed)]
-            if wrong.size:
-                raise ValueError(f"{label} {wrong.flat[0]}: give one of {', '.join(map(str, allowed))}")
-        if self.biases.dtype.kind not in "iu":
-            raise ValueError(f"biases of dtype {self.biases.dtype}: give integers")
+        for label, values, low in (
+            ("weight", self.weights, 0),
+            ("sign", self.signs, -1),
+            ("biases", self.biases, None),
+        ):
+            if values.dtype.kind not in "biu":
+                raise ValueError(f"{label} of dtype {values.dtype}: give integers")
+            if low is not None and (wrong := (values < low) | (values > 1)).any():
+                raise ValueError(f"{label} {values[wrong][0]}: give an integer from {low} to 1")
 
 
 def _as_integer(bits: Iterable[Any]) -> int:
@@ -58,7 +61,7 @@ def evaluate(layers: tuple[ThresholdLayer, ...], x: Any, *, packed: bool = False
     and for layers whose widths do not fit.
     """
     h = np.asarray(x)
-    if h.ndim != 2 or not np.isin(h, (0, 1)).all():
+    if h.ndim != 2 or ((h != 0) & (h != 1)).any():
         raise ValueError(f"x of shape {h.shape}: give a matrix [n, inputs] of 0 and 1")
     h = h.astype(np.uint8)
     for number, layer in enumerate(layers):

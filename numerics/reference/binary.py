@@ -39,15 +39,10 @@ def ap2(x: Number) -> Fraction:
 
 def inverse_root(x: Number) -> Fraction:
     """The power of two nearest to 1/sqrt(x) in its logarithm, x > 0; the lower one of two as near (x = 2**odd)."""
-    x, k = Fraction(x), 0
+    x = Fraction(x)
     # |log2(1/sqrt(x)) - k| <= 1/2  iff  1/2 <= x * 4**k <= 2
-    while x * Fraction(4) ** k > 2:
-        k -= 1
-    while x * Fraction(4) ** k <= Fraction(1, 2):
-        k += 1
-    if x * Fraction(4) ** (k - 1) >= Fraction(1, 2):
-        k -= 1
-    return Fraction(2) ** k
+    near = -floor_log2(x) // 2
+    return Fraction(2) ** min(k for k in range(near - 2, near + 3) if Fraction(1, 2) <= x * Fraction(4) ** k <= 2)
 
 
 def xnor_matmul(a: Sequence[Sequence[int]], b: Sequence[Sequence[int]]) -> list[list[int]]:

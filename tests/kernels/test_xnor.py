@@ -80,8 +80,6 @@ def test_bytes_are_looked_up_in_full_vectors():
     of = numba.typeof
     bits, words, terms = (of(np.zeros((1,) * n, t)) for n, t in ((2, np.uint8), (2, np.uint64), (1, np.int64)))
     tiles, out, number = of(np.zeros((1, 1, 1), np.uint8)), of(np.zeros((1, 1), np.int32)), numba.int64
-    found = instructions_of(
-        xnor.count_nibbles, (bits, tiles, words, number, terms, terms, out, number, number)
-    )
+    found = instructions_of(xnor.count_nibbles, (bits, tiles, words, number, terms, terms, out, number, number))
     assert found["vpshufb", "ymm"] >= 2 * xnor.ROWS * xnor.COLUMNS // xnor.LANES
     assert found["vbroadcasti128", "ymm"] >= 2 * xnor.ROWS
