@@ -177,9 +177,13 @@ def test_the_bounds_of_batch_norm_are_nearly_reached():
     assert float(binary.shift_variance(below) / below[0] ** 2) == pytest.approx(low, rel=1e-6)
     found = [float(binary.inverse_root(binary.shift_variance(x))) * abs(x[0]) for x in (below, above)]
     assert found == pytest.approx([2.0**0.5, 2.0**-0.5], rel=1e-6)  # 1, and 1/2, over 1/sqrt(2)
-    # 1 of 2 variances, mixed: the term that pushes up and the root that then rounds down.
-    x = np.array([1.4142136] * 4 + [-1.4142136] * 4)
-    assert binary.SHIFT_SCALE_BOUNDS[0] <= float(binary.inverse_root(binary.shift_variance(x))) * x[0]
+    # Both magnitudes are rounded up (down), and the variance by shifts is barely above (below) 2, where the root parts.
+    for magnitudes, share, end in (((1.4142136, 0.7071069), 0.6097, 0), ((2.8284271, 1.4142135), 0.1379, 1)):
+        count = int(share * 10_000)
+        half = np.repeat(magnitudes, [count, 10_000 - count])
+        x = np.concatenate([half, -half])
+        scale = float(binary.inverse_root(binary.shift_variance(x)))
+        assert scale * x.std() == pytest.approx(binary.SHIFT_SCALE_BOUNDS[end], rel=1e-3)
 
 
 def test_batch_norm_shapes_and_constants():
