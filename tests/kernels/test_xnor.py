@@ -82,4 +82,3 @@ def test_bytes_are_looked_up_in_full_vectors():
     tiles, out, number = of(np.zeros((1, 1, 1), np.uint8)), of(np.zeros((1, 1), np.int32)), numba.int64
     found = instructions_of(xnor.count_nibbles, (bits, tiles, words, number, terms, terms, out, number, number))
     assert found["vpshufb", "ymm"] >= 2 * xnor.ROWS * xnor.COLUMNS // xnor.LANES
-    assert found["vbroadcasti128", "ymm"] >= 2 * xnor.ROWS
