@@ -1,6 +1,6 @@
 """Shift-based AdaMax as a pure step: from parameters, gradient and state to parameters and state.
 
-Source: arXiv 1602.02830, algorithm 4, and the released code. Where the code adds its epsilon (2**-27) was not seen: here it
+Source: arXiv 1602.02830, and the released code. Where the code adds its epsilon (2**-27) was not seen: here it
 is an argument, 0 by default, added to the magnitude of the gradient. The defaults of the rates are the paper's, by a
 secondary description; the code has 0.002, 0.9 and 0.999.
 

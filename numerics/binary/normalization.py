@@ -1,6 +1,6 @@
 """Shift-based batch norm: every product that batch norm has becomes a shift.
 
-Source: arXiv 1602.02830, algorithm 2, in the form of the released code: c = x - mean, variance mean(c AP2(c)), scale
+Source: arXiv 1602.02830, in the form of the released code: c = x - mean, variance mean(c AP2(c)), scale
 AP2(1/sqrt(variance + epsilon)), result AP2(gamma) (c scale) + beta. Its epsilon was not seen and is an argument, 0 by default.
 """
 

@@ -1,6 +1,6 @@
 """Signs, drawn or not, the mask of their straight-through gradient, and what keeps real weights in range.
 
-Source: arXiv 1602.02830, sections 1.1 to 1.3, and the authors' released code. Seen in that code and not in the text: the
+Source: arXiv 1602.02830, and the authors' released code. Seen in that code and not in the text: the
 Glorot factor, and that weights are clipped after each update.
 """
 

@@ -75,8 +75,8 @@ def _after_zeros(store: str) -> float:
 PAPER = Paper(
     "Hubara, Courbariaux, Soudry, El-Yaniv, Bengio: Binarized neural networks, arXiv 1602.02830; QNN, arXiv 1609.07061",
     (
-        Claim("the sign of zero is +1", 1.0, lambda: float(binary.sign(np.array(0.0))), "eq. 1"),
-        Claim("0.25 becomes +1 with probability (0.25 + 1)/2", Fraction(5, 8), _chance, "eq. 2, 3"),
+        Claim("the sign of zero is +1", 1.0, lambda: float(binary.sign(np.array(0.0)))),
+        Claim("0.25 becomes +1 with probability (0.25 + 1)/2", Fraction(5, 8), _chance),
         Claim("AP2(1.41)", 1.0, lambda: float(binary.ap2(np.array(1.41))), note="derived"),
         Claim("AP2(1.42)", 2.0, lambda: float(binary.ap2(np.array(1.42))), note="derived; nearest in distance is 1"),
         Claim("AP2 parts at sqrt(2), to the last bit", True, lambda: _first_above(2.0**-3), note="derived"),
@@ -104,11 +104,10 @@ PAPER = Paper(
             "v kept exactly decays by (1 - 2^-10)^1000",
             4 * (1 - 2.0**-10) ** 1000,
             lambda: _after_zeros("exact"),
-            "algorithm 4",
             tolerance=1e-12,
         ),
-        Claim("products by exclusive or that are exact, K = 1 ... 130", 130, _products_agree, "section 4"),
-        Claim("a first layer of bytes by eight planes of bits is exact", True, _bytes_agree, "section 1.5"),
+        Claim("products by exclusive or that are exact, K = 1 ... 130", 130, _products_agree),
+        Claim("a first layer of bytes by eight planes of bits is exact", True, _bytes_agree),
         Claim(
             "Glorot factor of 784 inputs and 4096 outputs",
             math.sqrt(4880 / 1.5),
