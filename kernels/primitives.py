@@ -153,6 +153,18 @@ def leading_zeros(typingctx: Any, bits: Any) -> Any:
 
 
 @intrinsic
+def population_count(typingctx: Any, bits: Any) -> Any:
+    """Number of set bits of a uint32 or uint64, in its own type."""
+    if bits not in _FLOAT_OF:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return bits(bits), generate
+
+
+@intrinsic
 def widest_vectors(typingctx: Any) -> Any:
     """Call once at the top of a loop function: 512-bit vectors where the CPU has them, arguments do not alias.
 

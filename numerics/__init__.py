@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, catalog, logscale, reference, spec, theory
+from . import arithmetic, binary, catalog, logscale, reference, spec, tempered, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -45,6 +45,7 @@ __all__ = [
     "ScaleRule",
     "Subnormals",
     "arithmetic",
+    "binary",
     "catalog",
     "dot",
     "get_num_threads",
@@ -58,6 +59,7 @@ __all__ = [
     "set_num_threads",
     "size_accumulator",
     "spec",
+    "tempered",
     "theory",
 ]
 __version__ = "0.1.0"

@@ -1,0 +1,73 @@
+"""Shift-based batch norm: every product that batch norm has becomes a shift.
+
+Source: arXiv 1602.02830, in the form of the released code: c = x - mean, variance mean(c AP2(c)), scale
+AP2(1/sqrt(variance + epsilon)), result AP2(gamma) (c scale) + beta. Its epsilon was not seen and is an argument, 0 by default.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .powers import ap2
+from .signs import FloatArray, floats
+
+#: Between these factors of the variance lies mean(c AP2(c)), for any data: AP2 is off by sqrt(2) at most.
+SHIFT_VARIANCE_BOUNDS = 2.0**-0.5, 2.0**0.5
+#: Between these factors of 1/sqrt(variance) lies the scale: a root of the above, and another AP2.
+SHIFT_SCALE_BOUNDS = 2.0**-0.75, 2.0**0.75
+
+
+def shift_variance(centred: Any, axis: int = 0) -> FloatArray:
+    """mean(c AP2(c)) along an axis: float32 or float64 [..., n, ...] -> float64 without that axis; never negative.
+
+    The terms are exact in float64 for float32 data; their mean is numpy's. Errors: TypeError for other dtypes,
+    ValueError for NaN and for an empty axis.
+    """
+    array = floats(centred, "a variance").astype(np.float64)
+    _check_length(array, axis)
+    return np.asarray(np.mean(array * ap2(array), axis=axis))
+
+
+def inverse_root(x: Any) -> FloatArray:
+    """AP2(1/sqrt(x)) for x >= 0: float32 or float64 [...] -> float64, exact: the exponent of x, halved.
+
+    x = s 2**q with s in [1, 2) gives 2**-ceil(q/2); where x = 2**odd two powers are as near, and the lower is taken.
+    0 gives infinity and infinity 0. Errors: TypeError for other dtypes; ValueError for NaN and negatives.
+    """
+    array = floats(x, "a root")
+    if (array < 0).any():
+        raise ValueError(f"x = {array[array < 0].flat[0]}: a root needs x >= 0")
+    _, exponent = np.frexp(array)  # q + 1
+    power = np.ldexp(1.0, -(exponent // 2))
+    return np.where(array == 0, np.inf, np.where(np.isinf(array), 0.0, power))
+
+
+def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axis: int = 0) -> FloatArray:
+    """AP2(gamma) (c AP2(1/sqrt(mean(c AP2(c)) + epsilon))) + beta: float32 or float64 [..., n, ...] -> the same.
+
+    axis: the samples, over which mean and variance are taken. gamma, beta: broadcast over x without that axis. The
+    scale is within `SHIFT_SCALE_BOUNDS` of 1/sqrt(variance) for epsilon 0. Computed in float64 and rounded once to the
+    dtype of x. Where all samples are equal the result is beta.
+    Errors: TypeError for other dtypes; ValueError for NaN or infinities, an empty axis, and a negative epsilon.
+    """
+    array = floats(x, "shift_batch_norm")
+    _check_length(array, axis)
+    if not np.isfinite(array).all():
+        raise ValueError("x has an infinity, of which there is no mean: clip it")
+    if not epsilon >= 0:
+        raise ValueError(f"epsilon = {epsilon}: give at least 0")
+    wide = array.astype(np.float64)
+    constant = np.max(wide, axis=axis, keepdims=True) == np.min(wide, axis=axis, keepdims=True)
+    # A rounded mean would leave noise, which the scale would blow up.
+    centred = np.where(constant, 0.0, wide - np.mean(wide, axis=axis, keepdims=True))
+    scale = inverse_root(np.expand_dims(shift_variance(centred, axis), axis) + epsilon)
+    scaled = centred * np.where(np.isinf(scale), 0.0, scale)
+    factor, shift = (
+        np.expand_dims(np.asarray(v, np.float64), axis) if np.ndim(v) else np.float64(v) for v in (gamma, beta)
+    )
+    return np.asarray((ap2(factor) * scaled + shift).astype(array.dtype))
+
+
+def _check_length(array: FloatArray, axis: int) -> None:
+    if array.ndim == 0 or array.shape[axis] == 0:
+        raise ValueError(f"x of shape {array.shape} has no samples along axis {axis}: give at least one")
