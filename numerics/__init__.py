@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, catalog, logscale, reference, spec, theory
+from . import arithmetic, catalog, logscale, luq, reference, spec, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -49,6 +49,7 @@ __all__ = [
     "dot",
     "get_num_threads",
     "logscale",
+    "luq",
     "matmul",
     "parse_format",
     "plan",
