@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, binary, catalog, logscale, reference, spec, tempered, theory
+from . import arithmetic, binary, catalog, logscale, luq, reference, spec, tempered, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -50,6 +50,7 @@ __all__ = [
     "dot",
     "get_num_threads",
     "logscale",
+    "luq",
     "matmul",
     "parse_format",
     "plan",

@@ -1,10 +1,12 @@
 """All mutants, and the right functions beside them."""
 
-from . import blocks, masks, products, rounding, samplers, units, wiring, words
+from . import blocks, luq, masks, products, rounding, samplers, units, wiring, words
 from .record import Mutant, Right
 
 MUTANTS: tuple[Mutant, ...] = tuple(
-    mutant for kind in (rounding, wiring, words, samplers, blocks, products, units, masks) for mutant in kind.MUTANTS
+    mutant
+    for kind in (rounding, wiring, words, samplers, blocks, products, units, masks, luq)
+    for mutant in kind.MUTANTS
 )
 RIGHT: tuple[Right, ...] = tuple({mutant.twin.name: mutant.twin for mutant in MUTANTS}.values())
 SEEDS = range(10)

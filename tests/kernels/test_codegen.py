@@ -12,7 +12,7 @@ from numba import types
 
 from numerics import Overflow, Rounding, catalog, parse_format
 from numerics.block_rows import compiled_row
-from numerics.kernels import block, elementwise, gemm, modes, orders
+from numerics.kernels import block, elementwise, gemm, luq, modes, orders
 from numerics.loops import elementwise_loop
 from numerics.parameters import FLOAT32, FLOAT64, parameter_row
 
@@ -72,6 +72,7 @@ KERNELS = {
     "posit16 RNE": elements("posit16"),
     "log5.3 RNE": elements("log5.3"),
     "e4m3fn RNE float64": elements("e4m3fn", carrier=FLOAT64),
+    "luq fused": (luq.quantize, (LINE, LINE, types.float32, types.float32, WORDS, *RANGE, *KEYS, *RANGE)),
     "mxfp8_e4m3 RNE": blocks(catalog.MXFP8_E4M3),
     "nvfp4 RNE": blocks(catalog.NVFP4),
     "chain RTZ": product(gemm.make_chain(TRUNCATE, TRUNCATE, TRUNCATE, 0), 1),
@@ -99,6 +100,7 @@ LONG_LANES = {
 # Loops that use some of them. Philox counts, and multiplies to get both halves of a product; addresses have 64 bits.
 ALLOWED = {
     "e5m2 SR drawn": {"vpmuludq", "vpsrlq", "vpaddq"},
+    "luq fused": {"vpmuludq", "vpsrlq", "vpaddq"},
     "chain fused SR": {"vpmuludq", "vpsrlq", "vpaddq", "vpsllq", "vpsrlvq", "vpsllvq", "vpmovzxdq"},
     "nvfp4 RNE": {"vpaddq", "vpsllq"},
 }

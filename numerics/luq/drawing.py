@@ -1,0 +1,39 @@
+"""Where the random words of a call come from."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import elementwise
+from ..words import check_random_bits, counter, given_words, unit_bytes
+
+_DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
+_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
+
+
+class Draw(NamedTuple):
+    """The last arguments of `kernels.luq.quantize` before the range."""
+
+    words: NDArray[np.uint32]
+    source: int
+    random_bits: int
+    seed: np.uint64
+    stream: np.uint64
+    offset: np.uint64
+
+
+def draw_of(
+    shape: tuple[int, ...], seed: Any, words: Any, random_bits: Any, stream: Any, offset: Any, out: Any = None
+) -> Draw:
+    """The draw for an array of this shape, or a sentence. With words given, seed is not used."""
+    bits = check_random_bits(True, random_bits, "LUQ")
+    assert bits is not None
+    if words is not None:
+        flat = given_words(words, shape, bits, out).reshape(-1)
+        flat = flat if flat.flags.writeable else flat.copy()  # the loop is compiled for one kind of array
+        return Draw(flat, elementwise.GIVEN, bits, np.uint64(0), np.uint64(0), np.uint64(0))
+    if seed is None:
+        raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {shape}")
+    keys = [np.uint64(counter(name, value)) for name, value in (("seed", seed), ("stream", stream), ("offset", offset))]
+    return Draw(_NO_WORDS, _DRAWN[unit_bytes(bits)], bits, *keys)

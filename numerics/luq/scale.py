@@ -1,0 +1,122 @@
+"""The smallest magnitude of the grid: from the largest element, from earlier maxima, in the type of the array."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.integers import whole
+from ..formats.naming import named
+from ..kernels import luq as kernel
+from ..kernels import threads
+from ..operands import floats
+
+MOST_LEVELS = 1024
+GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_BITS: dict[np.dtype[Any], Any] = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
+
+
+def alpha(x: Any, levels: int = 7, *, power_of_two: str | None = None) -> float:
+    """max|x| / 2**(levels-1): float32 or float64 [...] -> the smallest magnitude of the grid that ends at max|x|.
+
+    0.0 for an array of zeros and for an empty one. Exact, except where the quotient is subnormal and no number of x's
+    dtype: then it is rounded up to one, so that nothing is clipped and the quantizer stays unbiased; the maximum is then
+    not always a grid value. power_of_two: "up" gives the next power of two at or above, with which nothing is clipped
+    either; "down" the one at or below, which clips what is above half the maximum, with a bias; the smallest subnormal
+    where that would underflow. Unit: that of x.
+    Errors: TypeError for other dtypes; ValueError for NaN and infinities, levels outside 1 to 1024, another power_of_two.
+    Source: arXiv 2112.10769, eq. 11; power_of_two: its appendix, whose direction was not seen.
+    """
+    array, levels = floats(x, "x"), check_levels(levels)
+    return alpha_of(array, levels, check_power_of_two(power_of_two))
+
+
+def hindsight_max(previous: float, observed: float, eta: float) -> float:
+    """(1 - eta) observed + eta previous: the maximum to use at the next step, from magnitudes, in their unit.
+
+    Float64 arithmetic, three roundings. An alpha from it clips an array whose maximum has grown, which biases the
+    quantizer by exactly what is clipped.
+    Errors: ValueError for a negative, infinite or NaN maximum and for eta outside [0, 1]. Source: arXiv 2112.10769.
+    """
+    for label, value in (("previous", previous), ("observed", observed)):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{label} = {value!r}: give a finite maximum of magnitudes, at least 0")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta = {eta!r}: give the weight of the previous maximum, from 0 to 1")
+    return (1 - eta) * observed + eta * previous
+
+
+def check_levels(levels: Any) -> int:
+    """The number of nonzero magnitudes, or a sentence."""
+    number = whole(levels)
+    if number is None:
+        raise TypeError(f"levels = {levels!r}: give the number of nonzero magnitudes, an integer")
+    if not 1 <= number <= MOST_LEVELS:
+        raise ValueError(f"levels = {number}: give the number of nonzero magnitudes, from 1 to {MOST_LEVELS}")
+    return number
+
+
+def check_power_of_two(direction: Any) -> str | None:
+    """None, "up" or "down", or a sentence."""
+    if direction is not None and direction not in ("up", "down"):
+        raise ValueError(f"power_of_two = {direction!r}: give None, 'up' or 'down'")
+    result: str | None = direction
+    return result
+
+
+def alpha_of(array: NDArray[Any], levels: int, power_of_two: str | None) -> float:
+    """`alpha` of checked arguments."""
+    return alpha_from_peak(largest_magnitude(array), array.dtype, levels, power_of_two)
+
+
+def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two: str | None) -> float:
+    """`alpha` of an array of this type whose largest magnitude is `peak`."""
+    if peak == 0:
+        return 0.0
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    fraction, exponent = math.frexp(peak)
+    if power_of_two is not None:
+        rounded = exponent if power_of_two == "up" and fraction > 0.5 else exponent - 1
+        return max(math.ldexp(1.0, rounded - levels + 1), tiny)
+    value = dtype.type(math.ldexp(peak, 1 - levels))
+    if Fraction(float(value)) * (1 << (levels - 1)) < Fraction(peak):
+        value = np.nextafter(value, dtype.type(math.inf))
+    return float(value)
+
+
+def largest_magnitude(array: NDArray[Any]) -> float:
+    """max|x|, 0 of an empty array. Errors: ValueError for NaN and infinities."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, GRAIN))
+    check_finite(most, flat)
+    return float(_BITS[array.dtype](most).view(array.dtype))
+
+
+def check_finite(most: int, flat: NDArray[Any]) -> None:
+    """Refuse an array whose largest magnitude has bits `most`, if they are not those of a number."""
+    infinity = flat.dtype.type(math.inf).view(_BITS[flat.dtype])
+    if most >= int(infinity):
+        first = int(np.argmin(np.isfinite(flat)))
+        raise ValueError(f"{flat[first]} at element {first}: LUQ has no infinity and no NaN; replace or clip it first")
+
+
+def grid_ends(alpha: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
+    """(alpha, the largest magnitude) in the array's type, alpha rounded to it, to nearest; or a sentence."""
+    try:
+        number = float(alpha)
+    except (TypeError, ValueError):
+        raise TypeError(f"alpha = {named(alpha)}: give a number, one for the whole array") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"alpha = {number}: give the smallest magnitude of the grid, finite and not negative")
+    with np.errstate(over="ignore", under="ignore"):
+        step = dtype.type(number)
+    if number and not step:
+        raise ValueError(f"alpha = {number} is zero in {dtype}: use float64 arrays or a larger alpha")
+    if math.frexp(step)[1] + levels - 1 > np.finfo(dtype).maxexp:
+        raise ValueError(
+            f"alpha = {number} with {levels} levels: the largest magnitude, alpha * 2**{levels - 1}, overflows {dtype};"
+            " give a smaller alpha or fewer levels, or scale x"
+        )
+    return step, np.ldexp(step, levels - 1)
