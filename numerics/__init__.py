@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, catalog, logscale, reference, spec, theory
+from . import arithmetic, catalog, logscale, reference, sparsity, spec, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -57,6 +57,7 @@ __all__ = [
     "reference",
     "set_num_threads",
     "size_accumulator",
+    "sparsity",
     "spec",
     "theory",
 ]
