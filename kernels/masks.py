@@ -1,4 +1,4 @@
-"""Blocks of four of which two are kept: the largest, or drawn with the least variance; other blocks in mask_rows.
+"""Two of four, the largest or drawn with the least variance, and one of two, drawn; other blocks are in mask_rows.
 
 The draw compares and does not divide. With z_i = min(|x_i|, R), R the sum of all but the largest magnitude, the running
 sum of the inclusion probabilities is C_i = 2 (z_0 + ... + z_i)/(z_0 + ... + z_3), and it reaches (word + 1)/2**r + j where
@@ -94,6 +94,35 @@ def draw_two_of_four(
         out[4 * b + 3] = _value(x3, m3, (not third) | few, level)
         # A NaN is in `largest` or in `level`, and fails every comparison.
         fine = (largest <= SPREAD * smallest) & (largest < top) & (level < top)
+        flag = np.uint8(0) if fine else np.uint8(1)
+        left[b] = flag
+        met |= flag
+    return bool(met)
+
+
+@loop
+def draw_one_of_two(
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+    words: NDArray[np.uint32],
+    left: NDArray[np.uint8],
+    random_bits: int,
+) -> bool:
+    """The same for blocks of two: the first is kept with probability |x_0|/(|x_0| + |x_1|), else the second."""
+    widest_vectors()
+    zero, top = np.float32(0), np.float32(np.inf)
+    period = np.float64(np.uint64(1) << np.uint64(random_bits))
+    met = np.uint8(0)
+    for b in range(words.size):
+        x0, x1 = x[2 * b], x[2 * b + 1]
+        m0, m1 = abs(x0), abs(x1)
+        largest, other = m0 if m0 > m1 else m1, m1 if m0 > m1 else m0
+        whole = np.float64(m0) + np.float64(m1)
+        level = np.float32(whole)
+        first = fma(-(np.float64(words[b]) + 1.0), whole, period * np.float64(m0)) >= 0.0
+        out[2 * b] = _value(x0, m0, first, level)
+        out[2 * b + 1] = _value(x1, m1, not first, level)
+        fine = ((largest <= SPREAD * other) | (other == zero)) & (level < top)
         flag = np.uint8(0) if fine else np.uint8(1)
         left[b] = flag
         met |= flag

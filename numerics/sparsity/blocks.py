@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..formats.integers import whole
 from ..parameters import check_dtype
+from ..quantizer import array_out
 
 LARGEST_BLOCK = 1 << 16
 
@@ -57,11 +58,24 @@ class Blocks:
             last = np.concatenate([last, np.zeros((*last.shape[:-1], short), x.dtype)], axis=-1)
         return np.ascontiguousarray(last).reshape(-1, self.m)
 
-    def join(self, blocks: NDArray[Any]) -> NDArray[Any]:
-        """[blocks, m] -> [shape], contiguous."""
+    def target(self, x: NDArray[Any], blocks: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+        """Where the results of blocks go: the memory of `out` if it has their order and the input is not in it."""
+        if out is not None:
+            array_out(out, x, x.dtype)
+            ordered = self.axis == x.ndim - 1 and out.flags.c_contiguous and x.shape[-1] % self.m == 0
+            if ordered and not np.may_share_memory(out, blocks):
+                return out.reshape(-1, self.m)
+        return np.empty_like(blocks)
+
+    def join(self, blocks: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """[blocks, m] -> [shape], contiguous, or `out`."""
         others = self.shape[: self.axis] + self.shape[self.axis + 1 :]
         last = blocks.reshape(*others, self.count * self.m)[..., : self.shape[self.axis]]
-        return np.ascontiguousarray(np.moveaxis(last, -1, self.axis))
+        if out is None:
+            return np.ascontiguousarray(np.moveaxis(last, -1, self.axis))
+        if not np.may_share_memory(last, out):
+            out[...] = np.moveaxis(last, -1, self.axis)
+        return out
 
     def per_block(self, values: NDArray[Any]) -> NDArray[Any]:
         """One value a block, in the order of `cut` -> [words_shape]."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..formats.integers import whole
 from ..kernels import mask_rows, masks, threads
+from ..quantizer import FloatArray
 from ..words import counter, given_words, random_words
 from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
@@ -14,34 +15,37 @@ from .exact import settle
 METHODS = ("exact", "approximate")
 GRAIN = 1 << 12  # blocks below which another thread costs more than it saves
 _TILE = 1 << 14  # blocks whose words are drawn ahead
+_SWIFT = {(2, 4): masks.draw_two_of_four, (1, 2): masks.draw_one_of_two}  # float32, method exact
 
 
-def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1) -> Any:
+def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: FloatArray | None = None) -> Any:
     """x with all but the n largest magnitudes of each block zero: float32 or float64 [...] -> same dtype and shape.
 
     The mask of least squared error. Of equal magnitudes the earlier one is kept. What is kept keeps its bits, the rest is
     +0; infinities are the largest. Biased: the mean over inputs shrinks, so gradients need `mvue`.
+    out: written and returned; x itself or disjoint from it.
     Errors: TypeError for other dtypes; ValueError for a NaN, an n that is not in 1 ... m, an axis that x does not have.
     Source: arXiv 2203.10991.
     """
     n, m = check_pattern(n, m)
     array, layout = blocks_of(x, m, axis)
-    cut = layout.cut(array).reshape(-1)
-    out = np.empty_like(cut)
+    cut = layout.cut(array)
+    flat, result = cut.reshape(-1), layout.target(array, cut, out)
+    flat_result = result.reshape(-1)
 
     def part(start: int, stop: int) -> bool:
         here = slice(start * m, stop * m)
         if (n, m) == (2, 4):
-            return bool(masks.keep_two_of_four(cut[here], out[here]))
-        wide = np.empty(cut[here].size)
-        met = bool(mask_rows.keep_largest(cut[here].astype(np.float64), wide, n, m))
-        out[here] = wide
+            return bool(masks.keep_two_of_four(flat[here], flat_result[here]))
+        wide = np.empty(flat[here].size)
+        met = bool(mask_rows.keep_largest(flat[here].astype(np.float64), wide, n, m))
+        flat_result[here] = wide
         return met
 
-    if any(threads.run(part, cut.size // m, GRAIN)):
+    if any(threads.run(part, len(cut), GRAIN)):
         first = int(np.argmax(np.isnan(array)))
         raise ValueError(f"NaN at element {first} has no magnitude to compare: replace it before masking")
-    return layout.join(out)
+    return layout.join(result, out)
 
 
 def inclusion_probabilities(
@@ -81,6 +85,7 @@ def mvue(
     stream: int = 0,
     offset: int = 0,
     axis: int = -1,
+    out: FloatArray | None = None,
 ) -> Any:
     """x_i/p_i where element i is kept, +0 elsewhere: float32 or float64 [...] -> same dtype and shape; the mean is x.
 
@@ -93,6 +98,7 @@ def mvue(
     3m ulp in float64. p and C are those of the given floats: no decision depends on a rounding.
     words: integers in [0, 2**random_bits), one a block, of x's shape with the blocks in place of the axis; or, from a seed,
     block b in the C order of that shape draws word (seed, stream, offset + b).
+    out: written and returned; x itself or disjoint from it.
     Errors: TypeError for other dtypes; ValueError for NaN and infinities, neither or both of seed and words, an impossible
     n, m, method or axis; OverflowError where x_i/p_i is beyond the dtype. Source: arXiv 2203.10991.
     """
@@ -104,8 +110,8 @@ def mvue(
     array, layout = blocks_of(x, m, axis)
     given, first = _random(layout, bits, seed, words, stream, offset)
     cut = layout.cut(array)
-    out = np.empty_like(cut)
-    swift = not approximate and (n, m) == (2, 4) and cut.dtype == np.float32
+    target = layout.target(array, cut, out)
+    swift = None if approximate or cut.dtype != np.float32 else _SWIFT.get((n, m))
 
     def general(x: NDArray[Any], drawn: NDArray[np.uint32]) -> NDArray[Any]:
         """Any pattern, blocks [B, m]: floating point, then integers for what it leaves."""
@@ -131,14 +137,14 @@ def mvue(
                 drawn = random_words(here.stop - begin, bits, seed=seed or 0, stream=stream, offset=place)
             else:
                 drawn = given[here]
-            if not swift:
-                out[here] = general(cut[here], drawn)
-            elif masks.draw_two_of_four(cut[here].reshape(-1), out[here].reshape(-1), drawn, left, bits):
+            if swift is None:
+                target[here] = general(cut[here], drawn)
+            elif swift(cut[here].reshape(-1), target[here].reshape(-1), drawn, left, bits):
                 rest = np.flatnonzero(left[: len(drawn)])
-                out[here][rest] = general(cut[here][rest], drawn[rest])
+                target[here][rest] = general(cut[here][rest], drawn[rest])
 
     threads.run(part, len(cut), GRAIN)
-    return layout.join(out)
+    return layout.join(target, out)
 
 
 def _random(

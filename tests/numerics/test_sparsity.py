@@ -213,6 +213,27 @@ def test_empty_and_zero():
         assert not sparsity.variance(zeros, method=method).any()
 
 
+def test_out_is_written_and_may_be_the_input():
+    x = (random_words(60, 16, seed=4) / 997.0 - 30).astype(np.float32)
+    strided = np.zeros((60, 2), np.float32)[:, 0]
+    for given in (x[:56], x, x.reshape(6, 10), x.reshape(12, 5)):
+        for call in (
+            lambda v, **k: sparsity.mvue(v, seed=1, **k),
+            sparsity.top_n,
+            lambda v, **k: sparsity.top_n(v, 1, 3, **k),
+        ):
+            plain = call(given)
+            for out in (np.empty_like(given), given.copy(), strided[: given.size].reshape(given.shape)):
+                source = out if out.flags.owndata and (out == given).all() else given
+                assert call(source, out=out) is out
+                np.testing.assert_array_equal(out, plain)
+    for out in (np.empty(60), np.empty(59, np.float32)):
+        with pytest.raises(ValueError, match="give a numpy array of float32"):
+            sparsity.mvue(x, seed=1, out=out)
+    with pytest.raises(ValueError, match="overlaps the input"):
+        sparsity.top_n(x[1:], out=x[:-1])
+
+
 def test_threads_and_tiles_do_not_matter(monkeypatch):
     x = (random_words(4 * 40000, 16, seed=3) / 997.0 - 30).astype(np.float32)
     before, one = get_num_threads(), None
