@@ -38,6 +38,8 @@ def hard_blocks(m, dtype):
         [1.0 + ulp * (i % 3) for i in range(m)],
         [float(m - 1) + 2 * ulp] + [1.0] * (m - 1),  # next to where the largest becomes certain
         [2.0, 1.0] + [1.0] * (m - 3) + [2.0**-70],
+        [1.0, 2.0**-24, 2.0**-80, *[0.0] * m],  # a sum that float64 rounds to the middle between two float32 numbers
+        [1.0, 1.0, 2.0**-23, 2.0**-80, *[0.0] * m],
         [(3.0 + ulp) * 2.0 ** (-13 * (i % 5)) for i in range(m)],
     ]
     spread = random_words(8 * m, 32, seed=m).astype(np.int64).reshape(8, m)

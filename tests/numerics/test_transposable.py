@@ -23,7 +23,8 @@ def hard_tiles(m, dtype):
     tiles[4:7] = words[4:7] % 3 - 1.0
     tiles[7], tiles[8] = 0.1, 0.0
     tiles[9] *= 2.0 ** (words[9] % 101 - 50.0)
-    tiles[10] = 1.0 + words[10] % 4 * 2.0**-52
+    tiles[10] = 2.0**-10 * (1.0 + words[10] % 1000 * 2.0**-52)
+    tiles[10, 0, 0] = 1.0
     tiles[11] = 2.0 ** (-8.0 * (words[11] % 16))
     return tiles.astype(dtype)
 
