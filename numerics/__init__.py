@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, binary, catalog, logscale, luq, reference, spec, tempered, theory
+from . import arithmetic, binary, catalog, logscale, luq, reference, sparsity, spec, tempered, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -59,6 +59,7 @@ __all__ = [
     "reference",
     "set_num_threads",
     "size_accumulator",
+    "sparsity",
     "spec",
     "tempered",
     "theory",

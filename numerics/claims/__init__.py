@@ -5,13 +5,20 @@ One file a paper, named in `PAPERS`; a figure is found when it is asked for, nev
 
 from collections.abc import Iterator
 
-from . import binary, lba, luq, tempered
+from . import binary, lba, luq, sparsity, tempered
 from .claim import Claim, Outcome, Paper, check
 
 __all__ = ["PAPERS", "Claim", "Outcome", "Paper", "check", "outcomes"]
 
 #: Short name -> source and claims, in the order in which they are printed.
-PAPERS: dict[str, Paper] = {"lba": lba.PAPER, "binary": binary.PAPER, "tempered": tempered.PAPER, "luq": luq.PAPER}
+PAPERS: dict[str, Paper] = {
+    "lba": lba.PAPER,
+    "binary": binary.PAPER,
+    "tempered": tempered.PAPER,
+    "luq": luq.PAPER,
+    "mvue": sparsity.PAPER,
+    "transposable": sparsity.TRANSPOSABLE,
+}
 
 
 def outcomes(*names: str) -> Iterator[Outcome]:

@@ -68,3 +68,23 @@ def keeps_the_largest(block: Sequence[float], kept: Sequence[bool], n: int) -> b
     inside = sorted((abs(x) for x, k in zip(block, kept, strict=True) if k), reverse=True)
     wanted = sorted((abs(x) for x in block), reverse=True)[:n]
     return [x for x in inside if x] == [x for x in wanted if x]
+
+
+def estimate(
+    block: Sequence[Fraction | float | int], n: int, word: int, random_bits: int, *, approximate: bool = False
+) -> list[Fraction]:
+    """x_i/p_i where the word keeps element i, else 0."""
+    p = approximate_probabilities(block) if approximate else inclusion_probabilities(block, n)
+    kept = set(systematic_draw(p, word, random_bits))
+    return [Fraction(x) / q if i in kept and q else Fraction(0) for i, (x, q) in enumerate(zip(block, p, strict=True))]
+
+
+def deciding_words(probabilities: Sequence[Fraction], random_bits: int) -> list[int]:
+    """The words next to which a draw changes: the last one of each element and the first one after it, both ends."""
+    whole, running = 1 << random_bits, Fraction(0)
+    words = {0, whole - 1}
+    for p in probabilities:
+        running += p
+        reach = int(running * whole // 1)
+        words |= {(reach - 2) % whole, (reach - 1) % whole, reach % whole}
+    return sorted(words)

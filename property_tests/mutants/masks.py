@@ -104,6 +104,12 @@ _add(
     "pattern",
 )
 _add(
+    "largest_claimed_unbiased",
+    lambda x, words: largest(x),
+    "arXiv 2203.10991: the mask of least squared error on gradients: the small ones never come through",
+    "mask_unbiased",
+)
+_add(
     "more_than_two_kept",
     by_words(keep=_both_halves),
     "of a kind: a threshold on p beside the draw: more than n of m",
