@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, catalog, logscale, reference, spec, theory
+from . import arithmetic, catalog, clipping, logscale, reference, spec, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -46,6 +46,7 @@ __all__ = [
     "Subnormals",
     "arithmetic",
     "catalog",
+    "clipping",
     "dot",
     "get_num_threads",
     "logscale",

@@ -5,13 +5,17 @@ One file a paper, named in `PAPERS`; a figure is found when it is asked for, nev
 
 from collections.abc import Iterator
 
-from . import lba
+from . import aciq, lba, sawb
 from .claim import Claim, Outcome, Paper, check
 
 __all__ = ["PAPERS", "Claim", "Outcome", "Paper", "check", "outcomes"]
 
 #: Short name -> source and claims, in the order in which they are printed.
-PAPERS: dict[str, Paper] = {"lba": lba.PAPER}
+PAPERS: dict[str, Paper] = {
+    "lba": lba.PAPER,
+    "aciq": aciq.PAPER,
+    "sawb": sawb.PAPER,
+}
 
 
 def outcomes(*names: str) -> Iterator[Outcome]:
