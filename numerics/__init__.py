@@ -3,7 +3,7 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, catalog, clipping, logscale, reference, spec, theory
+from . import arithmetic, catalog, clipping, logscale, normalization, reference, spec, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -51,6 +51,7 @@ __all__ = [
     "get_num_threads",
     "logscale",
     "matmul",
+    "normalization",
     "parse_format",
     "plan",
     "plans",

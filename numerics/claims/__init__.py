@@ -5,7 +5,7 @@ One file a paper, named in `PAPERS`; a figure is found when it is asked for, nev
 
 from collections.abc import Iterator
 
-from . import aciq, lba, sawb
+from . import aciq, eight_bit, lba, norm_matters, sawb
 from .claim import Claim, Outcome, Paper, check
 
 __all__ = ["PAPERS", "Claim", "Outcome", "Paper", "check", "outcomes"]
@@ -15,6 +15,8 @@ PAPERS: dict[str, Paper] = {
     "lba": lba.PAPER,
     "aciq": aciq.PAPER,
     "sawb": sawb.PAPER,
+    "eight-bit": eight_bit.PAPER,
+    "norm-matters": norm_matters.PAPER,
 }
 
 
