@@ -1,12 +1,11 @@
 """Means and norms of rows, from sums that are exact before they are rounded.
 
-A sum is rounded once, by math.fsum, so that no order, layout, thread or device changes it; a mean also has the sum's
-own rounding error put back, so that the mean of equal numbers is that number. Squares are those of the row divided by
-the power of two above its largest magnitude: nothing overflows, and what underflows is under 2**-1000 of the result.
+A sum is the exact one, rounded once, so that no order, layout, thread or device changes it, and the mean of equal
+numbers is that number. Squares are those of the row divided by the power of two above its largest magnitude, rounded to
+float64: nothing overflows, and what underflows is under 2**-1000 of the result.
 """
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from .operands import floats
 
 Rows = NDArray[np.float64]
 
-_SAFE = 960  # a power of two: sums of 2**63 magnitudes below it stay finite
+_DIGIT = 31  # bits of a digit: int64 holds the sum of 2**32 of them
 
 
 def finite(x: Any, label: str = "x") -> NDArray[Any]:
@@ -62,20 +61,28 @@ def rows_of_channels(x: NDArray[Any], axis: int | None) -> tuple[Rows, tuple[int
 
 
 def means(rows: Rows) -> Rows:
-    """Mean of each row [rows, n] -> [rows]: correctly rounded but for a part in 2**50 of an ulp; 0 where n = 0."""
-    return np.array([_mean(row) for row in rows.tolist()], np.float64)
+    """Mean of each row [rows, n] -> [rows], correctly rounded; 0 where n = 0."""
+    return _exact_sums(rows, max(1, rows.shape[1]))
 
 
-def _mean(row: list[float]) -> float:
-    if not row:
-        return 0.0
-    over = max(0, math.frexp(max(map(abs, row)))[1] - _SAFE)
-    if over:
-        row = [math.ldexp(value, -over) for value in row]
-    total = math.fsum(row)
-    rest = math.fsum([*row, -total])
-    mean = float((Fraction(total) + Fraction(rest)) / len(row))
-    return math.ldexp(mean, over) if over else mean
+def _exact_sums(rows: Rows, parts: int) -> Rows:
+    """The exact sum of each row over `parts`, rounded once.
+
+    Digits of 31 bits are cut off all elements of a row at the same places, from the top, and added as integers.
+    """
+    rest = rows.copy()
+    places = np.frexp(np.abs(rows).max(axis=1, initial=0))[1].astype(np.int64) - _DIGIT
+    totals = [0] * rows.shape[0]
+    while rest.any():
+        digits = np.trunc(np.ldexp(rest, -places[:, None]))
+        rest -= np.ldexp(digits, places[:, None])
+        sums = digits.astype(np.int64).sum(axis=1).tolist()
+        totals = [(total << _DIGIT) + more for total, more in zip(totals, sums, strict=True)]
+        places -= _DIGIT
+    # The place of the last digit; a quotient of integers is correctly rounded.
+    ends = (places + _DIGIT).tolist()
+    found = [(total << max(end, 0)) / (parts << max(-end, 0)) for total, end in zip(totals, ends, strict=True)]
+    return np.array(found, np.float64)
 
 
 def deviations(rows: Rows) -> Rows:
@@ -103,9 +110,6 @@ def root_mean_squares(rows: Rows) -> Rows:
 
 
 def _roots(rows: Rows, parts: int) -> Rows:
-    if rows.size == 0:
-        return np.zeros(rows.shape[0])
-    exponents = np.frexp(np.abs(rows).max(axis=1))[1]
+    exponents = np.frexp(np.abs(rows).max(axis=1, initial=0))[1]
     squares = np.square(np.ldexp(rows, -exponents[:, None]))
-    roots = [math.sqrt(math.fsum(row) / parts) for row in squares.tolist()]
-    return np.asarray(np.ldexp(np.array(roots), exponents))
+    return np.asarray(np.ldexp(np.sqrt(_exact_sums(squares, parts)), exponents))

@@ -17,7 +17,8 @@ class Sums(TypedDict, total=False):
     accumulator: the sum of a channel runs through it, of n exact products by `numerics.matmul`, channel c as batch c;
     seed, stream: its random words. deviations: rounds x - mean before anything else is done with it (float64 input
     needs it where the accumulator could not hold exact products). prescale: each term is multiplied by 2**-ceil(log2 n)
-    first and the sum multiplied back, both exactly, so that no sum is larger than its largest term.
+    first and the sum multiplied back, exactly but for terms that leave the normal numbers of x's dtype, so that no exact
+    sum is larger than its largest term was.
     """
 
     accumulator: Accumulator | None
