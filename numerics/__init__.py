@@ -3,7 +3,20 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import arithmetic, binary, catalog, logscale, luq, reference, sparsity, spec, tempered, theory
+from . import (
+    arithmetic,
+    binary,
+    catalog,
+    clipping,
+    logscale,
+    luq,
+    normalization,
+    reference,
+    sparsity,
+    spec,
+    tempered,
+    theory,
+)
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -47,11 +60,13 @@ __all__ = [
     "arithmetic",
     "binary",
     "catalog",
+    "clipping",
     "dot",
     "get_num_threads",
     "logscale",
     "luq",
     "matmul",
+    "normalization",
     "parse_format",
     "plan",
     "plans",

@@ -5,7 +5,7 @@ One file a paper, named in `PAPERS`; a figure is found when it is asked for, nev
 
 from collections.abc import Iterator
 
-from . import binary, lba, luq, sparsity, tempered
+from . import aciq, binary, eight_bit, lba, luq, norm_matters, sawb, sparsity, tempered
 from .claim import Claim, Outcome, Paper, check
 
 __all__ = ["PAPERS", "Claim", "Outcome", "Paper", "check", "outcomes"]
@@ -18,6 +18,10 @@ PAPERS: dict[str, Paper] = {
     "luq": luq.PAPER,
     "mvue": sparsity.PAPER,
     "transposable": sparsity.TRANSPOSABLE,
+    "aciq": aciq.PAPER,
+    "sawb": sawb.PAPER,
+    "eight-bit": eight_bit.PAPER,
+    "norm-matters": norm_matters.PAPER,
 }
 
 
