@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("typer")
+from typer.testing import CliRunner
+
+from emul import commands
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import numpy as np
@@ -39,27 +44,30 @@ number = 3
 """
 
 
-@pytest.fixture(scope="module")
-def verify(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mine")
-    (folder / "mine.py").write_text(MODULE)
+@pytest.fixture
+def verify(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "emul.cli", "verify", *arguments],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        done = CliRunner().invoke(commands.app, ["verify", *arguments])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        return done
 
-    return run
+    yield run
+    sys.modules.pop("mine", None)
 
 
-def test_a_right_stochastic_format_ends_in_under_ten_seconds(verify):
-    verify("e4m3fn", "--rounding", "SR", "--limit", "64")  # compiles
+def in_a_process(*arguments):
+    command = [sys.executable, "-m", "emul.cli", "verify", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_right_stochastic_format_ends_in_under_ten_seconds():
+    in_a_process("e4m3fn", "--rounding", "SR", "--limit", "64")  # compiles
     begin = os.times()
-    done = verify("e4m3fn", "--rounding", "SR")
+    done = in_a_process("e4m3fn", "--rounding", "SR")
     end = os.times()
     assert done.returncode == 0, done.stderr
     assert "16 held, 0 broken, 1 do not apply" in done.stdout
@@ -85,14 +93,14 @@ def test_a_right_stochastic_format_ends_in_under_ten_seconds(verify):
 )
 def test_right_ones(verify, arguments):
     done = verify(*arguments, *(["--limit", "64"] if "--format" in arguments else []))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
     assert "0 broken" in done.stdout
 
 
 def test_a_wrong_one_in_words_and_in_json(verify):
     arguments = ("mine:cut", "--format", "e4m3fn", "--limit", "64")
     done = verify(*arguments)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "decision: not the neighbour that the mode says (e4m3fn, RNE, SATURATE)" in done.stdout
     assert "reproduce   cut(np.array([" in done.stdout
     told = json.loads(verify(*arguments, "--json").stdout)
@@ -116,7 +124,7 @@ def test_a_wrong_one_in_words_and_in_json(verify):
 )
 def test_refusals_are_one_sentence_and_status_two(verify, arguments, sentence):
     done = verify(*arguments)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stdout == ""
     assert done.stderr.startswith("emul: ")
     assert sentence in done.stderr
