@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MINE = """
 import numpy as np
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
-from numerics.properties import accumulator_suite, as_mask, as_quantizer, mask_suite, quantizer_suite
+from numerics.properties import accumulator_suite, as_accumulator, as_mask, as_quantizer, mask_suite, quantizer_suite
 
 def truncate(x):
     return (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
@@ -27,7 +27,7 @@ TestRight = quantizer_suite(
     as_quantizer(truncate, fmt=catalog.BFLOAT16, rounding=Rounding.RTZ, overflow=Overflow.PROPAGATE, limit=128)
 )
 TestWrong = quantizer_suite(as_quantizer(wrong, fmt=catalog.BFLOAT16, limit=128))
-TestSums = accumulator_suite(Accumulator(catalog.E5M2, order="pairwise"))
+TestSums = accumulator_suite(as_accumulator(Accumulator(catalog.E5M2, order="pairwise"), deep=False))
 """
 
 
