@@ -1,11 +1,10 @@
-"""A published function of numpy arrays becomes one of tensors: `emul.luq`, `.sparsity`, `.clipping`, `.binary`,
-`.normalization`.
+"""A published function of numpy arrays becomes one of tensors, for `emul.luq` and the other modules of that kind.
 
 In. CPU tensors of any strides are read where they are, without a copy. CUDA tensors are copied to the host, computed
 there, and the results copied back to their device: a round trip, slow, with the CPU's bits because it is the CPU that
 computes. All tensors of a call are on one device. Floats are float32 or float64; words, codes and masks any integers or
-bools; where a function wants one number, such as alpha, a tensor of no dimensions is one; where it wants a numpy dtype, a
-torch one; a function among the arguments is called with tensors. What is no tensor is passed on as it is.
+bools. Where a function wants one number, such as alpha, a tensor of no dimensions is one, from any device; where it wants
+a numpy dtype, a torch one; a function among the arguments is called with tensors. What is no tensor is passed on as it is.
 
 Out. Arrays become tensors of the same dtype on the device of the arguments, the CPU where there were none, inside tuples
 and records too; Python's numbers stay. `PackedMatrix` keeps its bits in numpy, on the host, whatever made it. `out` is
@@ -13,8 +12,8 @@ written and returned, its version counted.
 
 Gradients. Results are detached, but for the functions whose docstring names a gradient, which goes to x alone: the
 straight-through estimator of Bengio, Leonard and Courville, arXiv 1308.3432, that is, what comes in, in full or where a
-mask lets it pass. torch.compile breaks its graph here and does not look inside, where it
-would put torch's operations, of other bits, in numpy's place.
+mask lets it pass. torch.compile breaks its graph here and does not look inside, where it would put torch's operations,
+of other bits, in numpy's place.
 """
 
 import sys
@@ -56,7 +55,8 @@ def published(function: Callable[P, object], gradient: Gradient | None = None) -
     """`function` on tensors, as this module's docstring says, under the same name in `emul`.
 
     Errors of the result: those of `function`; TypeError for other dtypes; ValueError for meta and sparse tensors, other
-    devices, two devices, a tensor of several elements for a number, `out` where a gradient is asked for.
+    devices, two devices, a tensor with dimensions for a number, `out` where a gradient is asked for; NotImplementedError
+    for tensors without memory: under vmap and torch.func, and fake ones.
     """
     known = signature(function)
     numbers = {
@@ -126,7 +126,13 @@ class _Call:
             return value.item()
         self.first = self.first or (label, value)
         check_together(self.first[1], value, self.first[0], label)
-        return value.numpy(force=True)
+        try:
+            return value.numpy(force=True)
+        except RuntimeError as error:
+            raise NotImplementedError(
+                f"{label} is a {type(value).__name__} without memory that numpy could read ({error}): give plain tensors,"
+                " a batch as a dimension; vmap, torch.func and fake tensors stop here"
+            ) from error
 
     def tensor(self, value: Any) -> Any:
         """A result, or a part of one, for the caller."""

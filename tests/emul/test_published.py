@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import emul
 from emul.published import published
@@ -216,19 +217,20 @@ def test_a_number_is_a_tensor_and_stays_one():
 
 
 def test_a_tensor_is_read_where_it_is_and_a_fixed_result_is_copied():
-    seen = []
+    seen, fixed = [], np.arange(3.0)
+    fixed.flags.writeable = False
 
     def look(x, *, words=None):
         seen.append((x, words))
-        return np.broadcast_to(x[0], x.shape), x.sum(), 1.5
+        return fixed, x.sum(), 1.5
 
     look.__module__ = "numerics.luq.look"
     x, words = torch.ones(4, 6).mT, torch.arange(8)[::2]
-    rows, total, number = published(look)(x, words=words)
+    found, total, number = published(look)(x, words=words)
     for array, tensor in zip(seen[0], (x, words), strict=True):
         assert array.ctypes.data == tensor.data_ptr()
         assert array.strides == tuple(tensor.element_size() * stride for stride in tensor.stride())
-    assert rows.equal(x) and rows.is_contiguous() and rows.data_ptr() != x.data_ptr()
+    assert found.tolist() == [0, 1, 2] and found.data_ptr() != fixed.ctypes.data
     assert isinstance(total, torch.Tensor) and total.shape == () and type(number) is float
 
 
@@ -297,81 +299,6 @@ def test_a_function_among_the_arguments_is_called_with_tensors():
     compare(found, on_arrays("normalization.bifurcated_gradients")(*arrays, quantizer=theirs))
 
 
-def gradient_of(function, x):
-    """The gradient at x of a sum of the results with weights that tell elements apart."""
-    leaf = x.clone().requires_grad_()
-    weights = torch.arange(1.0, x.numel() + 1, dtype=x.dtype).reshape(x.shape)
-    result = function(leaf)
-    assert result.requires_grad and result.detach().equal(function(x))
-    (result * weights).sum().backward()
-    return leaf.grad / weights
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["luq.quantize", "luq.smp", "luq.rdnp", "sparsity.mvue"])
-def test_unbiased_functions_pass_the_gradient(name, dtype):
-    drawn = {} if name == "luq.rdnp" else {"seed": 1}
-    assert gradient_of(partial(on_tensors(name), **drawn), X.to(dtype)).equal(torch.ones_like(X, dtype=dtype))
-
-
-@pytest.mark.parametrize("keyword", [False, True])
-def test_the_mean_over_all_words_has_that_gradient(keyword):
-    # By words of 8 bits: a central difference of the mean of all 256 results, at points where it is exact.
-    def mean(x):
-        words = torch.arange(256)[:, None].expand(256, x.numel())
-        many = x.expand(256, x.numel())
-        given = {"x": many} if keyword else {}
-        return emul.luq.quantize(*(() if keyword else (many,)), **given, alpha=1.0, words=words, random_bits=8).mean(0)
-
-    x, step = torch.tensor([0.25, 1.5, -2.5, 12.0], dtype=torch.float64), 1 / 32
-    assert torch.autograd.functional.jacobian(mean, x).equal(torch.eye(4, dtype=torch.float64))
-    assert ((mean(x + step) - mean(x - step)) / (2 * step)).equal(torch.ones(4, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("n", "m", "axis"), [(2, 4, -1), (1, 2, 0), (3, 4, 1)])
-def test_top_n_passes_the_gradient_of_what_it_keeps(n, m, axis, dtype):
-    # Which elements are kept, told by a second way: nonzero magnitudes apart by their order, zeros last of all.
-    x = torch.tensor([[0.0, 5.0, 0.0, -0.0, 1.0, 1.0], [2.0, 0.0, -2.0, 2.0, 0.0, 0.0], [0.0] * 6, [5e-45] * 6]).to(
-        dtype
-    )
-    rows = x.movedim(axis, -1)
-    kept = torch.zeros(rows.shape, dtype=dtype)
-    for row, marks in zip(rows, kept, strict=True):
-        for start in range(0, len(row), m):
-            order = sorted(range(start, min(start + m, len(row))), key=lambda i: (-abs(row[i].item()), i))
-            marks[order[:n]] = 1
-    assert gradient_of(lambda t: emul.sparsity.top_n(t, n, m, axis=axis), x).equal(kept.movedim(-1, axis))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_signs_pass_the_gradient_inside(dtype):
-    x = torch.tensor([-1.5, -1.0, -0.2, -0.0, 0.7, 1.0, np.nextafter(1.0, 2.0), np.inf], dtype=dtype)
-    inside = (x.abs() <= 1).to(dtype)
-    assert gradient_of(emul.binary.sign, x).equal(inside)
-    assert gradient_of(partial(emul.binary.stochastic_sign, seed=1), x).equal(inside)
-    leaf = torch.tensor([2.0], requires_grad=True)
-    emul.binary.sign(leaf).backward(torch.tensor([np.inf]))
-    assert leaf.grad.item() == 0  # infinity times the mask would be NaN
-
-
-def test_gradients_of_gradients():
-    x = X.double().requires_grad_()
-    (first,) = torch.autograd.grad((emul.binary.sign(x) * x**2).sum(), x, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), x)
-    inside = (x.abs() <= 1).double()
-    torch.testing.assert_close(second, 2 * emul.binary.sign(x.detach()) + 4 * x.detach() * inside)
-
-
-def test_other_results_are_detached_and_nothing_is_tracked_without_need():
-    leaf = X.clone().requires_grad_()
-    assert not emul.binary.ap2(leaf).requires_grad
-    assert not emul.luq.encode(leaf, seed=1).requires_grad
-    with torch.no_grad():
-        assert not emul.luq.quantize(leaf, seed=1).requires_grad
-    assert "Gradient: none" in emul.binary.ap2.__doc__ and "|x| <= 1" in emul.binary.sign.__doc__
-
-
 @pytest.mark.parametrize("name", ["luq.quantize", "sparsity.mvue", "binary.stochastic_sign"])
 def test_an_error_is_that_of_the_numpy_function(name):
     with pytest.raises(ValueError, match="seed"):
@@ -424,6 +351,25 @@ def test_the_other_operands_are_checked_too():
     bad = STATE._replace(v=STATE.v.half())
     with pytest.raises(TypeError, match=r"state is torch\.float16"):
         emul.binary.shift_adamax(X, X, bad)
+
+
+def test_two_devices_are_refused_before_anything_is_computed():
+    with FakeTensorMode():
+        words = torch.zeros(2, 6, dtype=torch.int64, device="cuda")
+    with pytest.raises(ValueError, match="x is on cpu and words on cuda:0: move one to the other's device"):
+        emul.luq.quantize(X, words=words)
+
+
+def test_tensors_without_memory_are_refused():
+    with FakeTensorMode():
+        fake = torch.zeros(2, 6)
+    for call in (
+        lambda: emul.binary.ap2(fake),
+        lambda: torch.vmap(emul.binary.ap2)(X),
+        lambda: torch.func.grad(lambda x: emul.binary.sign(x).sum())(X),
+    ):
+        with pytest.raises(NotImplementedError, match=r"x is a \w*Tensor without memory that numpy could read"):
+            call()
 
 
 def test_moments_are_rational():
