@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import interop, nn, recipes
+    from . import binary, clipping, interop, luq, nn, normalization, recipes, sparsity
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
@@ -20,13 +20,18 @@ __all__ = [
     "Recipe",
     "Rule",
     "__version__",
+    "binary",
+    "clipping",
     "compare",
     "interop",
+    "luq",
     "matmul",
     "nn",
+    "normalization",
     "quantize",
     "recipes",
     "restore_",
+    "sparsity",
     "swap_",
     "swap_report",
 ]
@@ -43,19 +48,19 @@ _HOMES = {
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
 }
-_MODULES = ("interop", "nn", "recipes")
-_WITHOUT_TORCH = ("__version__",)
+_MODULES = ("binary", "clipping", "interop", "luq", "nn", "normalization", "recipes", "sparsity")
+_WITHOUT_TORCH = ("__version__", "recipes")
 
 
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return import_module(f"emul.{name}")  # the import puts it in this namespace
-    if name not in _HOMES:
+    if name not in _MODULES and name not in _HOMES:
         raise AttributeError(f"module 'emul' has no attribute {name!r}; public are {', '.join(__all__)}")
     if name not in _WITHOUT_TORCH:
         from .extras import require
 
         require("torch")
+    if name in _MODULES:
+        return import_module(f"emul.{name}")  # the import puts it in this namespace
     value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -86,6 +86,16 @@ def matmul(
 
 def check_operand(tensor: Tensor, label: str) -> None:
     """Refuse, with a sentence that starts with `label`, what the operators do not compute on."""
+    check_place(tensor, label)
+    if tensor.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
+            " exact for 16-bit floats (and switch autocast off around emulated layers)"
+        )
+
+
+def check_place(tensor: Tensor, label: str) -> None:
+    """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
     if tensor.device.type == "meta":
@@ -94,11 +104,6 @@ def check_operand(tensor: Tensor, label: str) -> None:
         raise ValueError(f"{label} is on {tensor.device}: emul computes on the CPU and on CUDA; move it with .cpu()")
     if tensor.layout != torch.strided:
         raise ValueError(f"{label} has layout {tensor.layout}: make it dense with .to_dense()")
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
-            " exact for 16-bit floats (and switch autocast off around emulated layers)"
-        )
 
 
 def check_together(first: Tensor, second: Tensor, label: str, other: str) -> None:
