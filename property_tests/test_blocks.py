@@ -13,7 +13,7 @@ POWERS = [rule for rule in ScaleRule if rule is not ScaleRule.RATIO]
 # Each combination of mode and array type is compiled, for either kind of scale.
 CASES = [
     (Rounding.RNE, np.float32),
-    (Rounding.SR, np.float32),
+    pytest.param(Rounding.SR, np.float32, marks=pytest.mark.nightly),
     pytest.param(Rounding.RTP, np.float32, marks=pytest.mark.nightly),
     pytest.param(Rounding.RNE, np.float64, marks=pytest.mark.nightly),
 ]

@@ -7,7 +7,9 @@ where a test is named by itself. What was left out is counted as deselected.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,18 @@ def covering(combinations):
         seen.update(combinations[best].items())
         chosen.append(best)
     return sorted(chosen)
+
+
+def but_at_night(cases: Iterable[Any], names: Iterable[Any]) -> list[Any]:
+    """The cases for `parametrize`; those that are among `names` are for the nightly run alone."""
+    late = list(names)
+    return [pytest.param(case, marks=pytest.mark.nightly) if case in late else case for case in cases]
+
+
+def one_in(few: int, cases: Iterable[Any]) -> list[Any]:
+    """The cases for `parametrize`; all but every `few`-th are for the nightly run alone."""
+    every = list(cases)
+    return [case if i % few == 0 else pytest.param(case, marks=pytest.mark.nightly) for i, case in enumerate(every)]
 
 
 def values_of(item: pytest.Item) -> dict[str, tuple[int, ...]]:

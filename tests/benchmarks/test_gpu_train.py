@@ -28,6 +28,7 @@ def written(tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly
 def test_the_report(written):
     names = sorted(path.name for path in written.iterdir())
     stem = names[0].removesuffix(".json")
@@ -44,6 +45,7 @@ def test_the_report(written):
     assert report["all products, a few steps"]["losses"][0] == pytest.approx(lba[0][0], abs=1e-6)  # the same forward
 
 
+@pytest.mark.nightly
 def test_the_table_says_what_is_native(written):
     text = next(written.glob("*.md")).read_text()
     assert text.count("\n| ") == 1 + 3 + 1

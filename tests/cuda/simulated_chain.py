@@ -10,6 +10,7 @@ from numerics.kernels.cuda._jit import SIMULATED
 from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
 from tests.cuda.products import drawn, members, problem_of, stepping_plans
+from tests.sampling import but_at_night
 
 assert SIMULATED
 NO_WORDS = np.zeros((0, 0), np.uint32)
@@ -70,7 +71,7 @@ FUSED = {
 }
 
 
-@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("name", but_at_night(FUSED, ["downward", "to odd", "ties away, overflows", "one product"]))
 def test_exact_products(name):
     accumulator, options = FUSED[name]
     check(accumulator, **options)
@@ -79,6 +80,10 @@ def test_exact_products(name):
 def test_product_quantizer_and_chunks():
     check(LBA, shape=(3, 11, 5), which=slice(2), addend=True)
     check(LBA, shape=(3, 4, 2))
+
+
+@pytest.mark.nightly
+def test_other_product_quantizers_and_chunks():
     check(Accumulator(catalog.BINARY16, product=Quantizer(catalog.E5M2, Rounding.RTN)), shape=(2, 5, 3))
     check(Accumulator(catalog.E5M2, chunk=3, outer=Accumulator(catalog.BINARY16, Rounding.RTO)), shape=(2, 7, 3))
 

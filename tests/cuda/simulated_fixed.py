@@ -102,6 +102,10 @@ def test_every_mode(mode):
 
 def test_rules_and_products():
     check(Accumulator(SUM, R.RNE, WRAP), (2, 13, 3), batches=(1, 2), few=3)
+
+
+@pytest.mark.nightly
+def test_rules_of_products():
     check(Accumulator(SUM, R.RTZ, SATURATE, product=Quantizer(PRODUCT, R.RNE, WRAP)), (3, 1, 3))
     check(Accumulator(SUM, R.RTN, WRAP, product=Quantizer(PRODUCT, R.RTP, SATURATE)), addend=True)
 

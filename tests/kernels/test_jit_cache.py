@@ -111,6 +111,7 @@ print(json.dumps(seconds))
 """
 
 
+@pytest.mark.nightly
 def test_first_calls_of_cached_kernels_are_quick():
     """Under 50 ms each, after the first one of the process, which starts numba; the best of three processes."""
     runs = []

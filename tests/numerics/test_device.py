@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from numerics import (
     parse_format,
 )
 from numerics.kernels.cuda import launch
+from tests.sampling import but_at_night
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUAL = (
@@ -75,16 +77,33 @@ HALF = Accumulator(FloatFormat(5, 10))
 X = np.ones((2, 2), np.float32)
 
 
+LATE = (  # other constants of kernels that are there already
+    "one chain, float64",
+    "SR in pieces by row",
+    "tree by words",
+    "words of chunks of trees",
+    "fixed-point chunks",
+    "an overflow of a product",
+    "an overflow in a tree",
+    "matrix unit, groups",
+    "matrix unit, operands cut",
+    "codes of blocks of four, rows",
+)
+
+
 @pytest.fixture(scope="module")
-def found():
+def found(request):
+    """What the cases that are looked at in this run give."""
+    items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    names = [item.callspec.params["case"] for item in items if "case" in item.callspec.params]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-W", "error", str(ROOT / "tests" / "numerics" / "device_cases.py")]
+    program = [sys.executable, "-W", "error", str(ROOT / "tests" / "numerics" / "device_cases.py"), *names]
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("case", EQUAL)
+@pytest.mark.parametrize("case", but_at_night(EQUAL, LATE))
 def test_the_simulator_gives_the_bits_of_the_cpu(found, case):
     assert found[case] is True
 
@@ -96,8 +115,9 @@ def test_the_simulator_gives_the_sentences_of_the_cpu(found, case):
     assert end in found[case]
 
 
-def test_every_case_is_looked_at(found):
-    assert found.keys() == {*EQUAL, *REFUSED}
+def test_every_case_is_looked_at():
+    source = (ROOT / "tests" / "numerics" / "device_cases.py").read_text()
+    assert set(re.findall(r'^        "([^"]+)": lambda', source, re.MULTILINE)) == {*EQUAL, *REFUSED}
 
 
 @pytest.mark.parametrize("name", ["mxfp8_e4m3", "nvfp4", "binary32"])

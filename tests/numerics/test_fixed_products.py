@@ -18,6 +18,7 @@ from numerics.fixed_products import fixed_product, fixed_route, fixed_routes
 from numerics.problem import Words
 from tests.numerics.fixed_problems import check, drawn_words, fixed, problem, whole
 from tests.numerics.grids import MODES
+from tests.sampling import but_at_night
 
 R, Rule = Rounding, Overflow
 # Each combination of modes, rules and carrier is compiled, for a second or more: cases share them where they can.
@@ -38,6 +39,7 @@ def near_limits(rng, bits, m=3, k=9, n=4):
 # --- limits at every step, nothing to round
 
 
+@pytest.mark.nightly
 def test_five_products_of_100_by_100_in_16_bits():
     # apytypes 0.5.1 gives 50000 in both modes: issue 857.
     a, b = np.full((1, 5), 100.0), np.full((5, 1), 100.0)
@@ -126,7 +128,7 @@ def off_grid(rng, fraction_bits, m=3, k=9, n=4):
     return whole(rng, (m, k), 7, fraction_bits // 2), whole(rng, (k, n), 7, fraction_bits - fraction_bits // 2)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", but_at_night(MODES, [R.RNA, R.RTO, R.SR_B, R.SR_C]), ids=lambda mode: mode.name)
 def test_every_mode(mode):
     rng = rng_of(5, mode)
     for r in (1, 4, 23, 24, 32) if mode.stochastic else (None,):
@@ -177,10 +179,8 @@ def test_rounded_products(rule):
     assert {"float32 steps", "float64 steps", "exact"} <= seen
 
 
-@pytest.mark.parametrize(
-    ("mode", "r"),
-    [(R.SR, 5), *(pytest.param(*case, marks=pytest.mark.nightly) for case in ((R.SR_B, 32), (R.SR_C, 7)))],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("mode", "r"), [(R.SR, 5), (R.SR_B, 32), (R.SR_C, 7)])
 def test_words_of_products_and_of_sums(mode, r):
     rng = rng_of(8, mode)
     product = Quantizer(FixedFormat(12, 4), R.SR, random_bits=9)
