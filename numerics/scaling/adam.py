@@ -24,7 +24,7 @@ class Storage:
     the smallest number a of the format (2**-9 of E4M3, 2**-16 of E5M2) become a with probability t/a, else 0, without
     bias: LUQ's underflow; else they are rounded as the quantizer says.
     Errors: TypeError for a quantizer of another family than FloatFormat; ValueError for flush beside stochastic
-    rounding, which does the same, and for a format that is flushed or lacks a zero.
+    rounding, which does the same, and for a format without a zero.
     """
 
     quantizer: Quantizer

@@ -295,7 +295,7 @@ def test_float64_keeps_the_laws_to_rounding_and_low_precision_breaks_them():
 
 @pytest.mark.parametrize("rate", [0.5, 16.0])
 def test_the_bound_is_within_reach(rate):
-    """The largest error found is over a quarter of the bound: little is given away. At a rate of 16 the first rounding counts."""
+    """The largest error found is over a quarter of the bound. At a rate of 16 the first rounding counts."""
     worst = Fraction(0)
     grid = [1 + k / 8 for k in range(8)] + [k / 16 for k in range(8, 16)]
     q = Quantizer(catalog.E4M3)
