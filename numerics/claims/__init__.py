@@ -5,7 +5,20 @@ One file a paper, named in `PAPERS`; a figure is found when it is asked for, nev
 
 from collections.abc import Iterator
 
-from . import aciq, binary, eight_bit, lba, luq, norm_matters, sawb, sparsity, tempered
+from . import (
+    aciq,
+    binary,
+    edge_of_stability,
+    eight_bit,
+    fp4_training,
+    fp8_training,
+    lba,
+    luq,
+    norm_matters,
+    sawb,
+    sparsity,
+    tempered,
+)
 from .claim import Claim, Outcome, Paper, check
 
 __all__ = ["PAPERS", "Claim", "Outcome", "Paper", "check", "outcomes"]
@@ -22,6 +35,9 @@ PAPERS: dict[str, Paper] = {
     "sawb": sawb.PAPER,
     "eight-bit": eight_bit.PAPER,
     "norm-matters": norm_matters.PAPER,
+    "fp8-training": fp8_training.PAPER,
+    "fp4-training": fp4_training.PAPER,
+    "edge-of-stability": edge_of_stability.PAPER,
 }
 
 
