@@ -3,22 +3,10 @@
 Numpy arrays in, numpy arrays out; torch lives in `emul`.
 """
 
-from . import (
-    arithmetic,
-    binary,
-    catalog,
-    clipping,
-    diagnostics,
-    logscale,
-    luq,
-    normalization,
-    reference,
-    scaling,
-    sparsity,
-    spec,
-    tempered,
-    theory,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from . import arithmetic, catalog, logscale, reference, spec, theory
 from .accumulator import Accumulator
 from .events import Events
 from .formats import (
@@ -41,6 +29,9 @@ from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .sizing import size_accumulator
 from .words import random_words
+
+if TYPE_CHECKING:
+    from . import binary, clipping, diagnostics, luq, normalization, scaling, sparsity, tempered
 
 __all__ = [
     "Accumulator",
@@ -84,3 +75,29 @@ __all__ = [
     "theory",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """The published quantizers and estimators, each imported when it is first used: `import numerics` is quick."""
+    match name:
+        case "binary":
+            return import_module("numerics.binary")
+        case "clipping":
+            return import_module("numerics.clipping")
+        case "diagnostics":
+            return import_module("numerics.diagnostics")
+        case "luq":
+            return import_module("numerics.luq")
+        case "normalization":
+            return import_module("numerics.normalization")
+        case "scaling":
+            return import_module("numerics.scaling")
+        case "sparsity":
+            return import_module("numerics.sparsity")
+        case "tempered":
+            return import_module("numerics.tempered")
+    raise AttributeError(f"module 'numerics' has no attribute {name!r}; public are {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
