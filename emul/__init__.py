@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, interop, luq, nn, normalization, recipes, sparsity
+    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
@@ -23,6 +23,7 @@ __all__ = [
     "binary",
     "clipping",
     "compare",
+    "diagnostics",
     "interop",
     "luq",
     "matmul",
@@ -31,6 +32,7 @@ __all__ = [
     "quantize",
     "recipes",
     "restore_",
+    "scaling",
     "sparsity",
     "swap_",
     "swap_report",
@@ -48,7 +50,18 @@ _HOMES = {
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
 }
-_MODULES = ("binary", "clipping", "interop", "luq", "nn", "normalization", "recipes", "sparsity")
+_MODULES = (
+    "binary",
+    "clipping",
+    "diagnostics",
+    "interop",
+    "luq",
+    "nn",
+    "normalization",
+    "recipes",
+    "scaling",
+    "sparsity",
+)
 _WITHOUT_TORCH = ("__version__", "recipes")
 
 

@@ -7,8 +7,8 @@ bools. Where a function wants one number, such as alpha, a tensor of no dimensio
 a numpy dtype, a torch one; a function among the arguments is called with tensors. What is no tensor is passed on as it is.
 
 Out. Arrays become tensors of the same dtype on the device of the arguments, the CPU where there were none, inside tuples
-and records too; Python's numbers stay. `PackedMatrix` keeps its bits in numpy, on the host, whatever made it. `out` is
-written and returned, its version counted.
+and records too; functions become functions of tensors, Python's numbers stay. `PackedMatrix` keeps its bits in numpy, on
+the host, whatever made it. `out` is written and returned, its version counted.
 
 Gradients. Results are detached, but for the functions whose docstring names a gradient, which goes to x alone: the
 straight-through estimator of Bengio, Leonard and Courville, arXiv 1308.3432, that is, what comes in, in full or where a
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial, wraps
 from inspect import BoundArguments, getdoc, signature
+from types import FunctionType
 from typing import Any, NamedTuple, ParamSpec, get_args
 
 import numpy as np
@@ -62,7 +63,7 @@ def published(function: Callable[P, object], gradient: Gradient | None = None) -
     numbers = {
         label
         for label, parameter in known.parameters.items()
-        if {int, float} & {parameter.annotation, *get_args(parameter.annotation)}
+        if any(kind in (parameter.annotation, *get_args(parameter.annotation)) for kind in (int, float))
     }
 
     @wraps(function)
@@ -138,6 +139,8 @@ class _Call:
         """A result, or a part of one, for the caller."""
         if is_dataclass(value) and not isinstance(value, PackedMatrix | type):
             return replace(value, **{field.name: self.tensor(getattr(value, field.name)) for field in fields(value)})
+        if isinstance(value, FunctionType):
+            return published(value)
         if not isinstance(value, np.ndarray | np.generic):
             return value
         array = np.asarray(value, order="C")
