@@ -6,8 +6,9 @@ background knowledge. A fact that the sources disagree on is said in the unit's 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -83,8 +84,13 @@ _PUBLISHED_NOT: Mapping[str, str] = {
 class UnitTable(Mapping[str, MatrixUnit]):
     """Immutable mapping from name to MatrixUnit; a KeyError names the nearest names, or why there is none."""
 
-    def __init__(self, units: Mapping[str, MatrixUnit]) -> None:
-        self._units = dict(units)
+    def __init__(self, make: Callable[[], Mapping[str, MatrixUnit]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _units(self) -> dict[str, MatrixUnit]:
+        """Made when a unit is first asked for: most who import the catalog never do."""
+        return dict(self._make())
 
     def __getitem__(self, name: str) -> MatrixUnit:
         unit = self._units.get(name) if isinstance(name, str) else None
@@ -281,4 +287,4 @@ def _named(units: Mapping[str, MatrixUnit]) -> dict[str, MatrixUnit]:
     return {name: replace(unit, name=name) for name, unit in units.items()}
 
 
-MATRIX_UNITS = UnitTable(_named(_nvidia() | _amd() | _intel()))
+MATRIX_UNITS = UnitTable(lambda: _named(_nvidia() | _amd() | _intel()))
