@@ -103,7 +103,7 @@ def check(fmt, x, mode=Rounding.RNE, overflow=Overflow.SATURATE, random_bits=Non
     assert_same_bits(quantizer.decode(found, dtype=x.dtype), wanted)
 
 
-@pytest.mark.parametrize("fmt", ALL.values(), ids=ALL)
+@pytest.mark.parametrize("fmt", one_in(2, ALL.values()), ids=ALL)
 def test_float32_against_the_oracle(fmt):
     check(fmt, tricky(fmt, np.float32), codes=True)
 
