@@ -341,7 +341,7 @@ PLANTED: dict[Rule, tuple[tuple[str, str], ...]] = {
     no_exec: (("emul/ops.py", "exec('x = 1')"), ("tests/test_a.py", "import builtins\nbuiltins.exec('x = 1')")),
     packages_say_what_they_offer: (("numerics/__init__.py", "from .plan import plan"), ("emul/__init__.py", "")),
     no_drawer_for_everything: (("kernels/utils.py", ""), ("tests/emul/utils.py", "")),
-    no_long_file: (("emul/nn.py", "x = 1\n" * (LONGEST + 1)),),
+    no_long_file: (("emul/ops.py", "x = 1\n" * (LONGEST + 1)),),
 }
 
 INNOCENT = (
@@ -374,7 +374,7 @@ INNOCENT = (
         "import torch\nimport numba\nfrom numerics import kernels\nf = numba.njit(f)\nmodel.exec()",
     ),
     ("benchmarks/bench_dot.py", "from benchmarks.peers import PEERS\nfrom .peers import PEERS"),
-    ("emul/nn.py", "x = 1\n" * LONGEST),
+    ("emul/ops.py", "x = 1\n" * LONGEST),
     ("kernels/fixed.py", "from collections import namedtuple\nRow = namedtuple('Row', 'a b')\nkind = type(Row)"),
     (
         "numerics/reference/values.py",
