@@ -30,7 +30,8 @@ U32, U64 = np.uint32, np.uint64
 ANY, TAME, FITTING = 1, 2, 3  # what is counted: any sums; of addends the format reaches to; that do not overflow it
 FIELD = 6  # bits of a count in such a number, which is spread before one can be full
 FULL = (1 << FIELD) - 1
-OVERFLOW, UNDERFLOW, INEXACT, SWAMPED, ABSORBED = (1 << FIELD * n for n in range(5))
+LOWEST = 2  # where they begin: a condition shifted is cheaper than one that is a number itself
+OVERFLOW, UNDERFLOW, INEXACT, SWAMPED, ABSORBED = (1 << FIELD * n + LOWEST for n in range(5))
 AT_ONCE = RNE + SIGNED + UNIFORM + ONCE  # the mode in which the carrier's own sum tells all
 
 
@@ -41,7 +42,7 @@ def spread(counts):
     for row in range(5):
         count = counts[3 + row]
         for j in range(packed.size):
-            count[j] += U32(U32(packed[j] >> U32(FIELD * row)) & U32(FULL))
+            count[j] += U32(U32(packed[j] >> U32(FIELD * row + LOWEST)) & U32(FULL))
     packed[:] = U32(0)
     counts[9][0] = U32(0)
 
@@ -90,20 +91,22 @@ def make_fused_at_once(fitting):
 fused_tame, fused_fitting = core(make_fused_at_once(False)), core(make_fused_at_once(True))
 
 
-def make_add_finite(mode, width, tame, round_counted, word_of, binade):
-    """`tallies.sum_counted` in place, sums rounded to odd first.
+def make_add_finite(mode, width, counting, fused, round_counted, word_of, binade):
+    """`tallies.sum_counted` in place, sums rounded to odd first; fused: y[j] = factor * panel[j] before.
 
     Two loops: the sums and their roundings in one are so long a chain that the processor runs out of room for the next
     lanes. Underflow is gradual in the forms that need their own question about the ulp; in SIGNED and UNIFORM to nearest
     nothing below the normals is rounded.
     """
     sticky = (RTN if mode & MODE_MASK == RTN else RNE) + UNIFORM  # what rounds to odd, with a zero's sign of the mode
-    multiples = mode & (SIGNED | UNIFORM) == SIGNED | UNIFORM and mode & MODE_MASK == RNE
-    clamped = bool(mode & (MAGIC | SHIFTED)) or (mode & (SIGNED | UNIFORM) == SIGNED and mode & MODE_MASK == RNE)
+    nearest, shape = mode & MODE_MASK == RNE, mode & (SIGNED | UNIFORM)
+    multiples = nearest and shape == SIGNED | UNIFORM
+    clamped = bool(mode & (MAGIC | SHIFTED)) or (nearest and shape == SIGNED)
+    tame, fitting = counting >= TAME, counting == FITTING
     U, T, FIELD_BITS, SIGN = (U32, 23, 0x7F800000, 1 << 31) if width == 32 else (U64, 52, 0x7FF << 52, 1 << 63)
     BITS, MAGNITUDE, ONE, TRAILING = U(FIELD_BITS), U(SIGN - 1), U(1), U(T)
 
-    def add_finite(total, y, scratch, draw, mode, how, counts):
+    def add_finite(total, y, factor, panel, scratch, draw, mode, how, counts):
         normalise, facts, tiny = how
         odd, packed = scratch[1], counts[8]
         one_more(counts)
@@ -111,13 +114,18 @@ def make_add_finite(mode, width, tame, round_counted, word_of, binade):
         down = U(shift_left(U(facts[CODE_MANTISSA]), TRAILING) + ONE)
         lowest = shift_left(U(facts[EMIN] - U(OFFSET)), TRAILING)
         for j in range(total.size):
-            s = total[j] + y[j]
-            t = s - total[j]
-            error = (total[j] - (s - t)) + (y[j] - t)
-            odd[j] = to_odd(s, error, to_bits(total[j]) | to_bits(y[j]), sticky)
+            start = total[j]
+            added = y[j]
+            if fused:
+                added = factor * panel[j]
+                y[j] = added
+            s = start + added
+            t = s - start
+            error = (start - (s - t)) + (added - t)
+            odd[j] = to_odd(s, error, to_bits(start) | to_bits(added), sticky)
         for j in range(total.size):
             start, added, exact = total[j], y[j], from_bits(odd[j])
-            value, over = round_counted(odd[j], word_of(draw, j, mode), mode, normalise, facts)
+            value, over = round_counted(odd[j], word_of(draw, j, mode), mode, normalise, facts, fitting)
             p, q = U(to_bits(start) & MAGNITUDE), U(to_bits(added) & MAGNITUDE)
             small = U(min(p, q))
             if multiples or clamped:
@@ -128,11 +136,13 @@ def make_add_finite(mode, width, tame, round_counted, word_of, binade):
             else:
                 absorbed = (from_bits(small) * steps < binade(odd[j], facts)) & (exact != 0) & (small != U(0))
             if tame:
-                swamped = (absorbed | over) & ((value == start) | (value == added))
+                swamped = (absorbed | over) & (U(to_bits(value) & MAGNITUDE) == max(p, q))
             else:
                 swamped = (value == (added if p <= q else start)) & (small != U(0))
             inexact = exact != value
-            met = U32(packed[j] + (U32(OVERFLOW) if over else U32(0)))
+            met = packed[j]
+            if not fitting:
+                met = U32(met + (U32(OVERFLOW) if over else U32(0)))
             if not multiples:
                 met = U32(met + (U32(UNDERFLOW) if inexact & (abs(exact) < tiny) else U32(0)))
             met = U32(met + (U32(ABSORBED) if absorbed else U32(0)))

@@ -75,17 +75,25 @@ _round_counted64 = core(_make_round_counted(U64, 1 << 63, finish64, finish_plain
 
 
 @by_literals
-def round_counted(bits, word, mode, normalise, facts):
-    """Of the width of the bits, see above."""
+def round_counted(bits, word, mode, normalise, facts, fitting):
+    """Of the width of the bits, see above; fitting: a constant, whether the value is known not to leave the range."""
     m, rounding = mode.literal_value, _round_counted32 if bits == types.uint32 else _round_counted64
     if m >= 0 and m & SIGNED:
 
-        def signed(bits, word, mode, normalise, facts):
+        def signed(bits, word, mode, normalise, facts, fitting):
             value = signed_value(bits, m, facts)
-            return saturated(value, facts), abs(value) > from_bits(facts[LARGEST])
+            if fitting:
+                return value, False
+            within = saturated(value, facts)
+            return within, within != value
 
         return signed
-    return lambda bits, word, mode, normalise, facts: rounding(bits, word, m, normalise, facts)
+
+    def rounded(bits, word, mode, normalise, facts, fitting):
+        value, over = rounding(bits, word, m, normalise, facts)
+        return value, over and not fitting
+
+    return rounded
 
 
 def _make_binade(U, EXPONENT, TRAILING):
@@ -153,12 +161,17 @@ def sum_counted(out, x, y, scratch, draw, mode, how, counts):
         odd[j] = to_odd(s, error[j], zero, RNE)
         bits[j] = to_odd(s, error[j], zero, mode)
     for j in range(x.size):
-        value, over = round_counted(bits[j], word_of(draw, j, mode), mode, normalise, facts)
+        value, over = round_counted(bits[j], word_of(draw, j, mode), mode, normalise, facts, False)
         result[j] = value
         finite = (x[j] - x[j] == 0) & (y[j] - y[j] == 0)
         overflow[j] += one_if(over & finite)
     count_sum(x, y, scratch, how, counts)
     copy_row(out, result)
+
+
+def _finite(mode, total, counting, fused):
+    width = 32 if total.dtype == types.float32 else 64
+    return core(make_add_finite(mode, width, counting.literal_value, fused, round_counted, word_of, binade))
 
 
 @by_literals
@@ -168,10 +181,9 @@ def add_row_counted(counting, total, y, scratch, draw, mode, how, counts):
     if m == NO_ROUNDING:
         return lambda counting, total, y, scratch, draw, mode, how, counts: None
     if m >= 0 and m & FINITE:
-        width, tame = 32 if total.dtype == types.float32 else 64, counting.literal_value >= TAME
-        finite = core(make_add_finite(m, width, tame, round_counted, word_of, binade))
+        finite = _finite(m, total, counting, False)
         return lambda counting, total, y, scratch, draw, mode, how, counts: finite(
-            total, y, scratch, draw, mode, how, counts
+            total, y, total.dtype.type(0), y, scratch, draw, mode, how, counts
         )
 
     def add_any(counting, total, y, scratch, draw, mode, how, counts):
@@ -202,7 +214,7 @@ def multiply_row_counted(out, factor, panel, draw, mode, how, counts):
         overflow, underflow, inexact = counts[0], counts[1], counts[2]
         for j in range(out.size):
             product = factor * panel[j]
-            result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts)
+            result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts, False)
             lossy = result != product
             overflow[j] += one_if(over)
             inexact[j] += one_if(lossy)
@@ -261,10 +273,16 @@ def multiply_add(counting, total, product, factor, panel, scratch, draw, mode, h
             total, factor, panel, scratch, draw, mode, how
         )
 
-    if mode.literal_value == AT_ONCE and total.dtype == types.float32 and counting.literal_value >= TAME:
+    m = mode.literal_value
+    if m == AT_ONCE and total.dtype == types.float32 and counting.literal_value >= TAME:
         fused = fused_fitting if counting.literal_value == FITTING else fused_tame
         return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: fused(
             total, factor, panel, how[1], counts
+        )
+    if m >= 0 and m & FINITE:
+        finite = _finite(m, total, counting, True)
+        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: finite(
+            total, product, factor, panel, scratch, draw, mode, how, counts
         )
 
     def counted(counting, total, product, factor, panel, scratch, draw, mode, how, counts):
