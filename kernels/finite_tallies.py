@@ -18,10 +18,23 @@ more than this:
 """
 
 import numpy as np
-from numba import types
 
 from ._jit import core
-from .modes import CODE_MANTISSA, DROP, EMIN, LARGEST, MAGIC, MODE_MASK, OFFSET, ONCE, RNE, RTN, SHIFTED, SIGNED, UNIFORM
+from .modes import (
+    CODE_MANTISSA,
+    DROP,
+    EMIN,
+    LARGEST,
+    MAGIC,
+    MODE_MASK,
+    OFFSET,
+    ONCE,
+    RNE,
+    RTN,
+    SHIFTED,
+    SIGNED,
+    UNIFORM,
+)
 from .primitives import from_bits, shift_left, to_bits
 from .sums import to_odd
 
