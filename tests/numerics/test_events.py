@@ -46,6 +46,7 @@ def operands(fmt, scale):
     a[rng.random(a.shape) < 0.1], b[rng.random(b.shape) < 0.1] = 0.0, 0.0
     a[:, 20:40:2], b[20:40:2] = -a[:, 21:41:2], b[21:41:2]
     a[0, 40:], b[40:, 0], a[2, 5], b[5, 2] = 12, 12, 2.0**-20, 2.0**-20
+    a[2, 50:58], b[50:58, 2], a[2, 58:61], b[58:61, 2] = 12, 12, 2.0**-8, 2.0**-8  # beyond float32's own last place
     return tuple(Quantizer(fmt).quantize(x * scale) for x in (a, b))
 
 
@@ -89,7 +90,7 @@ def test_an_addend_beyond_the_largest_value_is_known():
     assert _known(as_problem(x, x.T, far / 4), wide) == _known(as_problem(16 * x, 4 * x.T), wide) == TAME
     assert _known(as_problem(x, x.T, far), wide) == ANY
     assert _known(as_problem(256 * x, 64 * x.T), wide) == ANY
-    into = Accumulator(catalog.E4M3, chunk=2, outer=wide)
+    into = Accumulator(catalog.E4M3, chunk=4, outer=wide)
     assert _known(as_problem(x / 2, x.T / 2), into) == TAME
     assert _known(as_problem(x / 2, x.T / 2, far), into) == ANY
     assert _known(as_problem(x, x.T), Accumulator(HALF, chunk=2, outer=small)) == ANY
