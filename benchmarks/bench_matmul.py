@@ -188,6 +188,7 @@ def measure(name, sgemm, naive_seconds, benchmark):
             seconds = best(call, 2)
             two = gain_of_two(call)
         rates[size] = seconds
+    plain = best(lambda: matmul(a, b, case.accumulator), 20) if case.options.get("events") else None
     kernel = plan(a, b, case.accumulator).kernel if isinstance(case.accumulator, Accumulator) else "block"
     benchmark.extra_info |= {
         "kernel": kernel,
@@ -199,6 +200,8 @@ def measure(name, sgemm, naive_seconds, benchmark):
         "target": f"1/{1 / case.target:.0f}" if case.target else "-",
         "two threads": round(two, 2),
     }
+    if plain is not None:
+        benchmark.extra_info["times as long as without events"] = round(seconds / plain, 2)
     print(f"\n{name}: {benchmark.extra_info}")
 
 
