@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import by_literals, core, loop
-from .carrier import grid_of, noticed, quantize_bits, shown, shown_direct, shown_short, unpack
-from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SHORT_CODE
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_direct, shown_short, unpack
+from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHORT_CODE
 from .philox import fill_blocks
 from .primitives import to_bits, widest_vectors
 
@@ -65,6 +65,17 @@ def look_up(codes: NDArray[Any], table: NDArray[Any], out: NDArray[Any], start: 
     codes, out = codes[start:stop], out[start:stop]
     for i in range(codes.size):
         out[i] = table[np.uint64(codes[i])]
+
+
+@loop
+def meets_nan(x: NDArray[Any], start: int, stop: int) -> int:
+    """SAW_NAN if there is a NaN in x[start:stop], else 0."""
+    widest_vectors()
+    x = x[start:stop]
+    met = np.uint32(0)
+    for i in range(x.size):
+        met = np.uint32(met | saw(SAW_NAN, x[i] != x[i]))
+    return int(met)
 
 
 @cache
