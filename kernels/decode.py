@@ -76,7 +76,7 @@ def decode_integers(codes: NDArray[Any], out: NDArray[Any], sign: int, quantum: 
     """out[i] = the integer of codes[i] times quantum, a power of two; codes of up to 16 bits; sign: the sign bit or 0."""
     widest_vectors()
     codes, out = codes[start:stop], out[start:stop]
-    top, step = np.int32(sign), out.dtype.type(quantum)
+    top, step = U32(sign), out.dtype.type(quantum)
     for i in range(codes.size):
-        integer = np.int32(np.int32(np.int32(codes[i]) ^ top) - top)
+        integer = np.int32(U32(U32(U32(codes[i]) ^ top) - top))
         out[i] = out.dtype.type(integer) * step
