@@ -73,10 +73,14 @@ def decode_floats(codes: NDArray[Any], out: NDArray[Any], row: NDArray[Any], sta
 
 @loop
 def decode_integers(codes: NDArray[Any], out: NDArray[Any], sign: int, quantum: float, start: int, stop: int) -> None:
-    """out[i] = the integer of codes[i] times quantum, a power of two; codes of up to 16 bits; sign: the sign bit or 0."""
+    """out[i] = the integer of codes[i] times quantum, a power of two; codes of up to 16 bits; sign: the sign bit or 0.
+
+    Two's complement is undone in floats, exactly: integers of 32 bits would be widened to 64.
+    """
     widest_vectors()
     codes, out = codes[start:stop], out[start:stop]
-    top, step = U32(sign), out.dtype.type(quantum)
+    lowest, whole = U32(sign if sign else 1 << 31), out.dtype.type(2 * sign)
+    step, zero = out.dtype.type(quantum), out.dtype.type(0)
     for i in range(codes.size):
-        integer = np.int32(U32(U32(U32(codes[i]) ^ top) - top))
-        out[i] = out.dtype.type(integer) * step
+        code = U32(codes[i])
+        out[i] = (out.dtype.type(np.int32(code)) - (whole if code >= lowest else zero)) * step
