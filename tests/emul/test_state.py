@@ -40,9 +40,7 @@ QUICK = Rule(
 def net(rule: Rule = QUICK, seed: int = 4) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(18, 5), nn.ReLU(), nn.Linear(5, 3)
-        )
+        model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(18, 5), nn.ReLU(), nn.Linear(5, 3))
     return emul.swap_(model, Recipe((rule,), seed))
 
 
@@ -186,7 +184,11 @@ def test_no_conversion_of_the_module_rounds_what_is_kept():
         ("step", torch.tensor(1.5), "0.emulation_step is 1.5: give a count of steps, an integer tensor of shape []"),
         ("step", torch.tensor(-1), "0.emulation_step is -1: give a count of steps"),
         ("step", 3, "0.emulation_step is a int: give the tensor that state_dict() saved"),
-        ("forward_activation", torch.zeros(3, dtype=torch.float64), "of shape [3]: give torch.float64 of up to 2 numbers"),
+        (
+            "forward_activation",
+            torch.zeros(3, dtype=torch.float64),
+            "of shape [3]: give torch.float64 of up to 2 numbers",
+        ),
         ("forward_activation", torch.zeros(1), "0.emulation_forward_activation is torch.float32 of shape [1]"),
     ],
 )
@@ -288,7 +290,9 @@ def test_a_forward_inside_a_backward_pass_that_repeats_none_is_refused():
     # Where no step differs from another there is nothing to repeat.
     plain = emul.swap_(nn.Linear(6, 4), emul.recipes.lba12())
     calls = itertools.count()
-    checkpoint(lambda x: plain(x + next(calls)), torch.ones(2, 6, requires_grad=True), use_reentrant=False).sum().backward()
+    checkpoint(
+        lambda x: plain(x + next(calls)), torch.ones(2, 6, requires_grad=True), use_reentrant=False
+    ).sum().backward()
     assert plain.emulation.step == 1
 
 
