@@ -41,8 +41,8 @@ class _LayerProduct(torch.autograd.Function):
         left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=of_input)
         right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=of_weight)
         later = (
-            _operand(activation, left, "grad_weight", rule, draw) if of_weight else None,
-            _operand(weight, right, "grad_input", rule, draw) if of_input else None,
+            _operand(activation, left, "grad_weight", rule, draw, of_weight),
+            _operand(weight, right, "grad_input", rule, draw, of_input),
         )
         ctx.prepared = [None if one is None else one._replace(values=_NOTHING, mask=None) for one in later]
         saved = [None if one is None else one.values for one in later]
@@ -148,10 +148,19 @@ def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, d
 _NOTHING = torch.empty(0)
 
 
-def _operand(original: Tensor, forward: Prepared, product: str, rule: Rule, draw: Draw) -> Prepared:
-    """The operand that a backward product takes: the forward one where it has the same bits, else one of its own."""
+def _operand(
+    original: Tensor, forward: Prepared, product: str, rule: Rule, draw: Draw, needed: bool
+) -> Prepared | None:
+    """The operand that a backward product takes: the forward one where it has the same bits, else one of its own.
+
+    What remembers looks at its tensor in every forward, needed or not: a checkpoint's first forward needs no gradient.
+    """
     wanted = getattr(getattr(rule, product), forward.role)
     stages = stages_of(wanted)
+    if not needed:
+        if draw.call is not None and any(stage.remembers for stage in stages):
+            draw.prepare(original, wanted, product, forward.role)
+        return None
     if stages == stages_of(getattr(rule.forward, forward.role)) and not any(stage.stochastic for stage in stages):
         return forward
     return draw.prepare(original, wanted, product, forward.role)
