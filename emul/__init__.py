@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from . import binary, chain, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
@@ -21,6 +21,7 @@ __all__ = [
     "Rule",
     "__version__",
     "binary",
+    "chain",
     "clipping",
     "compare",
     "diagnostics",
@@ -52,6 +53,7 @@ _HOMES = {
 }
 _MODULES = (
     "binary",
+    "chain",
     "clipping",
     "diagnostics",
     "interop",

@@ -96,11 +96,11 @@ def step_row(event, recursive, total, factor, panel, scratch, draw, mode, how, m
     if m == NO_ROUNDING:
         return lambda event, recursive, total, factor, panel, scratch, draw, mode, how, marks: None
     if event.literal_value == OVERFLOW:
-        return step_inside
-    return step_moved_at_once if _nearest(m) and not stochastic(m) and not recursive.literal_value else step_moved
+        return _step_inside
+    return _step_moved_at_once if _nearest(m) and not stochastic(m) and not recursive.literal_value else _step_moved
 
 
-def step_inside(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
+def _step_inside(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
     bits = scratch[0]
     local, _, shift, _ = marks
     top = from_bits(how[1][LARGEST])
@@ -111,7 +111,7 @@ def step_inside(event, recursive, total, factor, panel, scratch, draw, mode, how
         total[j] = to_format(bits[j], word_of(draw, j, mode), mode, how[0], how[1])
 
 
-def step_moved_at_once(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
+def _step_moved_at_once(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
     local, _, shift, tolerance = marks
     for j in range(total.size):
         value = to_format(fused_bits(total[j], factor, panel[j], mode), U32(0), mode, how[0], how[1])
@@ -119,7 +119,7 @@ def step_moved_at_once(event, recursive, total, factor, panel, scratch, draw, mo
         total[j] = value
 
 
-def step_moved(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
+def _step_moved(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
     bits, alone = scratch[0], scratch[1]
     local, through, shift, tolerance = marks
     for j in range(total.size):
