@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numerics import Accumulator
-from numerics.chains import chain_gradients
 
 from . import ops
-from .draws import Draw, Prepared, array_of, scaled, stream
+from .chain import chain_gradients
+from .draws import Draw, Prepared, scaled, stream
 from .geometry import Geometry, Multiply
 from .operands import stages_of
 from .recipe import Product, Rule
@@ -129,10 +129,10 @@ def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, d
     chain, accumulator = product.chain, product.accumulator
     assert chain is not None
     assert isinstance(accumulator, Accumulator)
-    found = chain_gradients(
-        array_of(a),
-        array_of(b),
-        array_of(gradient),
+    return chain_gradients(
+        a,
+        b,
+        gradient,
         accumulator,
         rule=chain.rule,
         event=chain.event,
@@ -140,8 +140,6 @@ def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, d
         seed=draw.seed,
         stream=draw.sums(accumulator, "forward"),
     )
-    of_a, of_b = (torch.from_numpy(one).to(gradient.device) for one in found)
-    return of_a, of_b
 
 
 #: In the place of values that autograd keeps.
