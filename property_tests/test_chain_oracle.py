@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numerics import Accumulator, Overflow, Quantizer, Rounding, chain_gradients, chain_masks, reference
 from numerics.properties.strategies import float_formats as formats
 from property_tests.products import FEW_BITS, WITH_NAN, around, rules
-from tests.sampling import but_at_night
 
 QUESTIONS = [
     {"rule": rule, "event": event, "tolerance": tolerance}
@@ -22,6 +21,7 @@ QUESTIONS = [
 KINDS = ("fused", "products and chunks", "words")
 CASES = [(kind, number) for kind in KINDS for number in range(len(QUESTIONS))]
 BY_DAY = [("fused", 3), ("products and chunks", 4), ("words", 2)]
+MARKED = [case if case in BY_DAY else pytest.param(case, marks=pytest.mark.nightly) for case in CASES]
 
 
 @st.composite
@@ -37,7 +37,7 @@ def accumulators(draw, kind):
     return Accumulator(fmt, Rounding.RTZ, rule, product=product, chunk=chunk)
 
 
-@pytest.mark.parametrize("case", but_at_night(CASES, [case for case in CASES if case not in BY_DAY]), ids=str)
+@pytest.mark.parametrize("case", MARKED, ids=str)
 @given(data=st.data())
 def test_masks_and_gradients(case, data):
     kind, question = case[0], QUESTIONS[case[1]]
