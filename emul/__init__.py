@@ -9,26 +9,44 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from . import (
+        binary,
+        chain,
+        clipping,
+        diagnostics,
+        interop,
+        luq,
+        nn,
+        normalization,
+        operands,
+        recipes,
+        scaling,
+        sparsity,
+    )
     from .ops import matmul, quantize
     from .paired import compare
-    from .recipe import Product, Recipe, Rule
+    from .recipe import ChainGradient, Product, Recipe, Rule
+    from .state import native_state_dict
     from .swap import restore_, swap_, swap_report
 
 __all__ = [
+    "ChainGradient",
     "Product",
     "Recipe",
     "Rule",
     "__version__",
     "binary",
+    "chain",
     "clipping",
     "compare",
     "diagnostics",
     "interop",
     "luq",
     "matmul",
+    "native_state_dict",
     "nn",
     "normalization",
+    "operands",
     "quantize",
     "recipes",
     "restore_",
@@ -39,12 +57,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChainGradient": "emul.recipe",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
     "Rule": "emul.recipe",
     "__version__": "numerics",
     "compare": "emul.paired",
     "matmul": "emul.ops",
+    "native_state_dict": "emul.state",
     "quantize": "emul.ops",
     "restore_": "emul.swap",
     "swap_": "emul.swap",
@@ -52,12 +72,14 @@ _HOMES = {
 }
 _MODULES = (
     "binary",
+    "chain",
     "clipping",
     "diagnostics",
     "interop",
     "luq",
     "nn",
     "normalization",
+    "operands",
     "recipes",
     "scaling",
     "sparsity",
