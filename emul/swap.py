@@ -15,8 +15,6 @@ _NATIVE = {emulated: native for native, emulated in EMULATED.items()}
 #: Layers of torch.nn with products of their own that emul does not have.
 _UNSUPPORTED = (
     torch.nn.Bilinear,
-    torch.nn.Conv1d,
-    torch.nn.Conv3d,
     torch.nn.ConvTranspose1d,
     torch.nn.ConvTranspose2d,
     torch.nn.ConvTranspose3d,

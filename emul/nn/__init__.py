@@ -7,10 +7,15 @@ after the product, its gradient is torch's own sum.
 import torch
 
 from .base import Emulated, Emulation
-from .convolution import Conv2d
+from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
 
-__all__ = ["EMULATED", "Conv2d", "Emulated", "Emulation", "Linear"]
+__all__ = ["EMULATED", "Conv1d", "Conv2d", "Conv3d", "Emulated", "Emulation", "Linear"]
 
 #: The native types and what they become.
-EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {torch.nn.Linear: Linear, torch.nn.Conv2d: Conv2d}
+EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {
+    torch.nn.Linear: Linear,
+    torch.nn.Conv1d: Conv1d,
+    torch.nn.Conv2d: Conv2d,
+    torch.nn.Conv3d: Conv3d,
+}
