@@ -52,6 +52,26 @@ class LinearGeometry:
 
 
 @dataclass(frozen=True)
+class BatchGeometry:
+    """activation [..., M, K], weight [..., N, K], gradient [..., M, N]: a Linear for each leading index.
+
+    forward sums over K, grad_input over N, grad_weight over M, each in ascending order.
+    """
+
+    def forward(self, activation: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
+        """[..., M, N]."""
+        return multiply(activation, weight.mT)
+
+    def grad_input(self, gradient: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
+        """[..., M, K]."""
+        return multiply(gradient, weight)
+
+    def grad_weight(self, gradient: Tensor, activation: Tensor, multiply: Multiply) -> Tensor:
+        """[..., N, K]."""
+        return multiply(gradient.mT, activation)
+
+
+@dataclass(frozen=True)
 class ConvGeometry:
     """activation [N, C, *size], weight [O, C / groups, *kernel], gradient [N, O, *output_size], each group on its own.
 

@@ -7,21 +7,33 @@ import torch
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from .nn import EMULATED, Emulated, Emulation
+from .nn import EMULATED, OPENED, Emulated, Emulation
 from .recipe import Recipe
 
 _NATIVE = {emulated: native for native, emulated in EMULATED.items()}
 
-#: Layers of torch.nn with products of their own that emul does not have.
-_UNSUPPORTED = (
-    torch.nn.Bilinear,
-    torch.nn.ConvTranspose1d,
-    torch.nn.ConvTranspose2d,
-    torch.nn.ConvTranspose3d,
-    torch.nn.MultiheadAttention,
-    torch.nn.RNNBase,
-    torch.nn.RNNCellBase,
+_CLOSED = {opened: native for native, opened in OPENED.items()}
+
+_UNROLL = (
+    "emul.nn has no {}: write its step with torch.nn.Linear layers, which can be emulated, or a rule with keep=True"
 )
+_TRANSPOSED = "emul.nn has no {0}: use torch.nn.Upsample and a {1}, which can be emulated, or a rule with keep=True"
+
+#: Layers of torch.nn with products of their own that emul does not have, and what to do about them.
+_UNSUPPORTED = {
+    torch.nn.Bilinear: (
+        "emul.nn has no {}: use a torch.nn.Linear of the two inputs' outer product, which can be emulated, or a rule"
+        " with keep=True"
+    ),
+    torch.nn.ConvTranspose1d: _TRANSPOSED,
+    torch.nn.ConvTranspose2d: _TRANSPOSED,
+    torch.nn.ConvTranspose3d: _TRANSPOSED,
+    torch.nn.EmbeddingBag: (
+        "emul.nn has no {}: use a torch.nn.Embedding, and emul.matmul with ones for its sums, or a rule with keep=True"
+    ),
+    torch.nn.RNNBase: _UNROLL,
+    torch.nn.RNNCellBase: _UNROLL,
+}
 
 #: Modules whose forward may read the weights of the layers inside without calling these layers.
 _READS_WEIGHTS = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
@@ -71,10 +83,11 @@ class SwapReport:
 def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
     """Emulate, in place, every layer of `model` that a rule of `recipe` matches; returns the model.
 
-    A torch.nn.Linear or torch.nn.Conv2d becomes its namesake of `emul.nn` by its class alone: parameters, buffers,
-    hooks, state_dict and every reference to it stay what they are. Types are exact: a subclass may compute something
-    else. A layer that the model holds under several names is one layer; rules see the first name, in the order of
-    `model.named_modules()`.
+    A torch.nn.Linear, Conv1d, Conv2d, Conv3d or MultiheadAttention becomes its namesake of `emul.nn` by its class alone:
+    parameters, buffers, hooks, state_dict and every reference to it stay what they are. So do torch's transformer
+    encoders around one, which then call it also where they would have read its weights. Types are exact: a subclass
+    may compute something else. A layer that the model holds under several names is one layer; rules see the first
+    name, in the order of `model.named_modules()`.
 
     Only modules are seen. What a forward computes by itself (F.linear, @, scaled_dot_product_attention) stays native
     and is in no report.
@@ -106,6 +119,9 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
         module.__class__ = EMULATED[type(module)]
         assert isinstance(module, Emulated)
         module.emulation = Emulation(recipe, layer.rule, layer.name)
+    for container in model.modules():
+        if type(container) in OPENED and any(isinstance(inner, Emulated) for inner in container.modules()):
+            container.__class__ = OPENED[type(container)]
     return model
 
 
@@ -126,6 +142,9 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
     for layer in layers:
         del layer.emulation
         layer.__class__ = _NATIVE[type(layer)]  # type: ignore[assignment]
+    for container in model.modules():
+        if type(container) in _CLOSED:
+            container.__class__ = _CLOSED[type(container)]
     return model
 
 
@@ -157,7 +176,10 @@ def _check_arguments(model: torch.nn.Module, recipe: Recipe) -> None:
 def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
     layers = []
     used = set()
+    inside: set[torch.nn.Module] = set()  # parts of an emulated layer, which it does not call
     for names, module, reader in _modules(model):
+        if module in inside:
+            continue
         kind = _native_type(module).__name__
         if isinstance(module, Emulated):  # the name it was swapped under decides, whatever root is reported on
             index: int | None = module.emulation.index
@@ -174,6 +196,8 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
             used.add(index)
         elif not reason:
             used.add(index)
+        if not reason:
+            inside.update(inner for inner in module.modules() if inner is not module)
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
     return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)))
 
@@ -184,7 +208,7 @@ def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn
     readers: dict[torch.nn.Module, str] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
-        if isinstance(module, _READS_WEIGHTS):
+        if isinstance(module, _READS_WEIGHTS) and type(module) not in (*OPENED, *_CLOSED):
             readers.update({inner: type(module).__name__ for inner in module.modules() if inner is not module})
     for module, found in names.items():
         yield tuple(found), module, readers.get(module, "")
@@ -193,7 +217,8 @@ def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn
 def _obstacle(module: torch.nn.Module, reader: str) -> str | None:
     """Why a module cannot be emulated; "" if it can, None if it has no products that we know or suspect."""
     kind = type(module)
-    known = isinstance(module, (*EMULATED, *_UNSUPPORTED))
+    unsupported = next((remedy for native, remedy in _UNSUPPORTED.items() if isinstance(module, native)), "")
+    known = isinstance(module, tuple(EMULATED)) or bool(unsupported)
     if reader and isinstance(module, tuple(EMULATED)):
         return f"the {reader} around it may use its weight without calling it"
     if known and isinstance(module, LazyModuleMixin):
@@ -204,8 +229,10 @@ def _obstacle(module: torch.nn.Module, reader: str) -> str | None:
         return "its forward is replaced on the instance: remove that first" if "forward" in vars(module) else ""
     if isinstance(module, tuple(EMULATED)):
         return f"it is a subclass of {_parent(module)}, which may compute something else: use {_parent(module)} itself"
-    if known:
-        return f"emul.nn has no {kind.__name__}"
+    if unsupported:
+        return unsupported.format(kind.__name__, kind.__name__.removeprefix("Lazy").replace("Transpose", ""))
+    if isinstance(module, torch.nn.Embedding):
+        return "it looks up a table and has no product"
     if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
         return f"{kind.__name__} uses parameters in a forward of its own, whose products emul does not see"
     return None

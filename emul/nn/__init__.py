@@ -6,11 +6,25 @@ after the product, its gradient is torch's own sum.
 
 import torch
 
+from . import functional
+from .attention import MultiheadAttention
 from .base import Emulated, Emulation
 from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
+from .transformer import OPENED
 
-__all__ = ["EMULATED", "Conv1d", "Conv2d", "Conv3d", "Emulated", "Emulation", "Linear"]
+__all__ = [
+    "EMULATED",
+    "OPENED",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Emulated",
+    "Emulation",
+    "Linear",
+    "MultiheadAttention",
+    "functional",
+]
 
 #: The native types and what they become.
 EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {
@@ -18,4 +32,5 @@ EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {
     torch.nn.Conv1d: Conv1d,
     torch.nn.Conv2d: Conv2d,
     torch.nn.Conv3d: Conv3d,
+    torch.nn.MultiheadAttention: MultiheadAttention,
 }
