@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from numerics import __version__
 
     from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
     from .swap import restore_, swap_, swap_report
 
 __all__ = [
+    "Norm",
     "Product",
     "Recipe",
     "Rule",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
     "Rule": "emul.recipe",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from numerics import Accumulator, Quantizer
 from numerics.formats.naming import made_from, named
 
+from .norm import BATCH_NORMS, Norm
+
 #: The operands of each of a layer's three products.
 ROLES = {
     "forward": ("activation", "weight"),
@@ -51,6 +53,8 @@ class Rule:
 
     A layer has three products: forward of activation and weight, grad_input of gradient and weight, grad_weight of
     gradient and activation. Each is described on its own; a quantizer that is given for one is not used in another.
+    norm: the form of batch norms, for a rule whose types are such. Norm layers are matched by rules that name their
+    type, and by no other; see `emul.nn.normalization` for what the products are to them.
 
     Errors: ValueError for a pattern that is no regular expression, a quantizer for an operand that the product does
     not have, products together with keep=True, and a rule that changes nothing.
@@ -62,6 +66,7 @@ class Rule:
     forward: Product = field(default=Product(), kw_only=True)
     grad_input: Product = field(default=Product(), kw_only=True)
     grad_weight: Product = field(default=Product(), kw_only=True)
+    norm: Norm | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, str):
@@ -76,7 +81,8 @@ class Rule:
         object.__setattr__(self, "types", tuple(types))
         for product, roles in ROLES.items():
             self._check_product(product, roles)
-        emulates = any(getattr(self, product) != Product() for product in ROLES)
+        self._check_norm()
+        emulates = self.norm is not None or any(getattr(self, product) != Product() for product in ROLES)
         if self.keep and emulates:
             raise ValueError(
                 f"the rule {self.pattern!r} has keep=True, which leaves layers native, and products: drop one"
@@ -85,6 +91,17 @@ class Rule:
             raise ValueError(
                 f"the rule {self.pattern!r} changes nothing: give it a forward, grad_input or grad_weight product,"
                 " or keep=True to leave what it matches native"
+            )
+
+    def _check_norm(self) -> None:
+        if self.norm is None:
+            return
+        if not isinstance(self.norm, Norm):
+            raise TypeError(f"norm = {self.norm!r}: give an emul.Norm, or None")
+        if not self.types or not set(self.types) <= set(BATCH_NORMS):
+            raise ValueError(
+                f"norm = {self.norm} and types = {self.types}: it is the form of batch norms; give types among"
+                f" {', '.join(BATCH_NORMS)}"
             )
 
     def _check_product(self, product: str, roles: tuple[str, ...]) -> None:

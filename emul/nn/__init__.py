@@ -11,18 +11,26 @@ from .attention import MultiheadAttention
 from .base import Emulated, Emulation
 from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, EmulatedNorm, LayerNorm, RMSNorm
 from .transformer import OPENED
 
 __all__ = [
     "EMULATED",
+    "NORMS",
     "OPENED",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
     "Emulated",
+    "EmulatedNorm",
     "Emulation",
+    "LayerNorm",
     "Linear",
     "MultiheadAttention",
+    "RMSNorm",
     "functional",
 ]
 
@@ -33,4 +41,13 @@ EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {
     torch.nn.Conv2d: Conv2d,
     torch.nn.Conv3d: Conv3d,
     torch.nn.MultiheadAttention: MultiheadAttention,
+}
+
+#: Those that have sums alone, for rules that name their type.
+NORMS: dict[type[torch.nn.Module], type[EmulatedNorm]] = {
+    torch.nn.LayerNorm: LayerNorm,
+    torch.nn.RMSNorm: RMSNorm,
+    torch.nn.BatchNorm1d: BatchNorm1d,
+    torch.nn.BatchNorm2d: BatchNorm2d,
+    torch.nn.BatchNorm3d: BatchNorm3d,
 }
