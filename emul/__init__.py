@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, operands, recipes, scaling, sparsity
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
-    from .recipe import Product, Recipe, Rule
+    from .recipe import ChainGradient, Product, Recipe, Rule
+    from .state import native_state_dict
     from .swap import restore_, swap_, swap_report
 
 __all__ = [
+    "ChainGradient",
     "Norm",
     "Product",
     "Recipe",
@@ -29,8 +31,10 @@ __all__ = [
     "interop",
     "luq",
     "matmul",
+    "native_state_dict",
     "nn",
     "normalization",
+    "operands",
     "quantize",
     "recipes",
     "restore_",
@@ -41,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChainGradient": "emul.recipe",
     "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
@@ -48,6 +53,7 @@ _HOMES = {
     "__version__": "numerics",
     "compare": "emul.paired",
     "matmul": "emul.ops",
+    "native_state_dict": "emul.state",
     "quantize": "emul.ops",
     "restore_": "emul.swap",
     "swap_": "emul.swap",
@@ -61,6 +67,7 @@ _MODULES = (
     "luq",
     "nn",
     "normalization",
+    "operands",
     "recipes",
     "scaling",
     "sparsity",

@@ -4,36 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.utils import parametrize
 
-from .nn import EMULATED, OPENED, Emulated, Emulation
+from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
+from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle
 from .recipe import Recipe
 
-_NATIVE = {emulated: native for native, emulated in EMULATED.items()}
-
 _CLOSED = {opened: native for native, opened in OPENED.items()}
-
-_UNROLL = (
-    "emul.nn has no {}: write its step with torch.nn.Linear layers, which can be emulated, or a rule with keep=True"
-)
-_TRANSPOSED = "emul.nn has no {0}: use torch.nn.Upsample and a {1}, which can be emulated, or a rule with keep=True"
-
-#: Layers of torch.nn with products of their own that emul does not have, and what to do about them.
-_UNSUPPORTED = {
-    torch.nn.Bilinear: (
-        "emul.nn has no {}: use a torch.nn.Linear of the two inputs' outer product, which can be emulated, or a rule"
-        " with keep=True"
-    ),
-    torch.nn.ConvTranspose1d: _TRANSPOSED,
-    torch.nn.ConvTranspose2d: _TRANSPOSED,
-    torch.nn.ConvTranspose3d: _TRANSPOSED,
-    torch.nn.EmbeddingBag: (
-        "emul.nn has no {}: use a torch.nn.Embedding, and emul.matmul with ones for its sums, or a rule with keep=True"
-    ),
-    torch.nn.RNNBase: _UNROLL,
-    torch.nn.RNNCellBase: _UNROLL,
-}
 
 #: Modules whose forward may read the weights of the layers inside without calling these layers.
 _READS_WEIGHTS = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
@@ -101,7 +77,7 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
     report = _decide(model, recipe)
     for layer in report.native:
-        index = recipe.match(layer.name, layer.type)
+        index = match(recipe, model.get_submodule(layer.name), layer.name)
         if index is not None and not recipe.rules[index].keep and layer.type in recipe.rules[index].types:
             raise ValueError(
                 f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
@@ -114,9 +90,13 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
         )
     modules = dict(model.named_modules())
     for layer in report.emulated:
+        kind = NORMS.get(type(modules[layer.name]))
+        if kind is not None and layer.rule is not None:
+            kind.check_rule(recipe.rules[layer.rule], layer.name)
+    for layer in report.emulated:
         assert layer.rule is not None
         module = modules[layer.name]
-        module.__class__ = EMULATED[type(module)]
+        module.__class__ = LAYERS[type(module)]
         assert isinstance(module, Emulated)
         module.emulation = Emulation(recipe, layer.rule, layer.name)
     for container in model.modules():
@@ -135,13 +115,13 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no emulated layer to restore: swap_ makes them")
     for layer in layers:
-        if type(layer) not in _NATIVE:
+        if type(layer) not in NATIVE:
             raise ValueError(
                 f"{type(layer).__name__} is a subclass of an emulated layer: it has no native class to restore"
             )
     for layer in layers:
         del layer.emulation
-        layer.__class__ = _NATIVE[type(layer)]  # type: ignore[assignment]
+        layer.__class__ = NATIVE[type(layer)]  # type: ignore[assignment]
     for container in model.modules():
         if type(container) in _CLOSED:
             container.__class__ = _CLOSED[type(container)]
@@ -180,13 +160,13 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
     for names, module, reader in _modules(model):
         if module in inside:
             continue
-        kind = _native_type(module).__name__
+        kind = native_type(module).__name__
         if isinstance(module, Emulated):  # the name it was swapped under decides, whatever root is reported on
             index: int | None = module.emulation.index
             reason: str | None = ""
         else:
-            index = recipe.match(names[0], kind)
-            reason = _obstacle(module, reader)
+            index = match(recipe, module, names[0])
+            reason = obstacle(module, reader) if index is not None or not is_norm(module) else None
         if reason is None:
             continue
         if index is None:
@@ -212,38 +192,6 @@ def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn
             readers.update({inner: type(module).__name__ for inner in module.modules() if inner is not module})
     for module, found in names.items():
         yield tuple(found), module, readers.get(module, "")
-
-
-def _obstacle(module: torch.nn.Module, reader: str) -> str | None:
-    """Why a module cannot be emulated; "" if it can, None if it has no products that we know or suspect."""
-    kind = type(module)
-    unsupported = next((remedy for native, remedy in _UNSUPPORTED.items() if isinstance(module, native)), "")
-    known = isinstance(module, tuple(EMULATED)) or bool(unsupported)
-    if reader and isinstance(module, tuple(EMULATED)):
-        return f"the {reader} around it may use its weight without calling it"
-    if known and isinstance(module, LazyModuleMixin):
-        return "its shape is not known yet: run one batch through the model first"
-    if known and parametrize.is_parametrized(module):
-        return "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"
-    if kind in EMULATED:
-        return "its forward is replaced on the instance: remove that first" if "forward" in vars(module) else ""
-    if isinstance(module, tuple(EMULATED)):
-        return f"it is a subclass of {_parent(module)}, which may compute something else: use {_parent(module)} itself"
-    if unsupported:
-        return unsupported.format(kind.__name__, kind.__name__.removeprefix("Lazy").replace("Transpose", ""))
-    if isinstance(module, torch.nn.Embedding):
-        return "it looks up a table and has no product"
-    if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
-        return f"{kind.__name__} uses parameters in a forward of its own, whose products emul does not see"
-    return None
-
-
-def _native_type(module: torch.nn.Module) -> type[torch.nn.Module]:
-    return _NATIVE.get(type(module), type(module)) if isinstance(module, Emulated) else type(module)
-
-
-def _parent(module: torch.nn.Module) -> str:
-    return next(native.__name__ for native in EMULATED if isinstance(module, native))
 
 
 def _title(recipe: Recipe) -> str:

@@ -5,28 +5,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..autograd import Draw, layer_product
-from ..geometry import BatchGeometry, Geometry, LinearGeometry
+from ..geometry import BatchGeometry, LinearGeometry
 from ..recipe import Rule
 from .base import Emulated
 from .functional import attend, masked
-
-#: The products of one attention layer; each has forward, grad_input and grad_weight, and random words of its own.
-PARTS = ("query", "key", "value", "scores", "context", "output")
 
 
 class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
     """torch.nn.MultiheadAttention whose products are emulated, all by one rule, out_proj among them.
 
-    Six products, named as `PARTS`: the projections of query, key and value, each of its own, whatever tensors are the
-    same; scores and context as in `emul.nn.functional.scaled_dot_product_attention`; the output's projection.
-    query [L, N, E], key [S, N, kdim], value [S, N, vdim], or without N, or with batch_first [N, L, E] and so on ->
-    (output of the query's shape, weights [N, L, S] or, not averaged, [N, heads, L, S], None unless need_weights).
+    Six products, each with forward, grad_input and grad_weight and with random words of its own, named as `parts`: the
+    projections of query, key and value, each of its own, whatever tensors are the same; scores and context as in
+    `emul.nn.functional.scaled_dot_product_attention`; the output's projection. Gradients of the projections' weights
+    sum over (position, sample). query [L, N, E], key [S, N, kdim], value [S, N, vdim], or without N, or with batch_first
+    [N, L, E] and so on -> (output of the query's shape, weights [N, L, S] or, not averaged, [N, heads, L, S], None
+    unless need_weights).
     Parameters, masks (bool: True hides), bias_k and bias_v, add_zero_attn, dropout and what is returned are torch's;
     a query that may look nowhere gets zeros, where torch gives NaN or zeros. torch's fused paths are never taken.
     is_causal is torch's hint: it needs the attn_mask that it speaks of, and that mask is used.
     name and seed, types: as for `Linear`.
     """
+
+    parts = ("query", "key", "value", "scores", "context", "output")
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
             )
         mask = self._mask(label, attn_mask, key_padding_mask, query, key)
         heads = [
-            self._heads(self._part(part, tensor, weight, LinearGeometry(), bias))
+            self._heads(self._projected(part, tensor, weight, bias))
             for (part, tensor), (weight, bias) in zip(
                 (("query", query), ("key", key), ("value", value)), self._projections(), strict=True
             )
@@ -101,13 +101,12 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
             mask = torch.nn.functional.pad(mask, (0, k.shape[-2] - mask.shape[-1]))
 
         def product(part: str, activation: Tensor, weight: Tensor) -> Tensor:
-            found: Tensor = self._part(part, activation, weight, BatchGeometry())
+            found: Tensor = self._product(activation, weight, BatchGeometry(), part)
             return found
 
         context, weights = attend(product, label, q, k, v, mask, self.dropout if self.training else 0.0)
         rows = context.permute(2, 0, 1, 3).reshape(query.shape)
-        output = self._part("output", rows, self.out_proj.weight, LinearGeometry(), self.out_proj.bias)
-        self._count()
+        output = self._projected("output", rows, self.out_proj.weight, self.out_proj.bias)
         if self.batch_first and batched:
             output = output.transpose(0, 1)
         if average_attn_weights:
@@ -116,19 +115,9 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
             output, weights = output.squeeze(1), weights.squeeze(0)
         return output, weights if need_weights else None
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _part(
-        self, part: str, activation: Tensor, weight: Tensor, geometry: Geometry, bias: Tensor | None = None
-    ) -> Tensor:
-        state = self.emulation
-        draw = Draw(state.recipe.seed, f"{state.name}.{part}" if state.name else part, state.step)
-        output = layer_product(activation, weight, geometry, state.rule, draw)
+    def _projected(self, part: str, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        output: Tensor = self._product(rows, weight, LinearGeometry(), part)
         return output if bias is None else output + bias
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _count(self) -> None:
-        if self.training:
-            self.emulation.step += 1
 
     def _projections(self) -> list[tuple[Tensor, Tensor | None]]:
         """Weight and bias of query, key and value."""

@@ -7,6 +7,7 @@ is torch's own arithmetic in the operands' dtype. An accumulator None is torch's
 quantize: a rule with quantizers is refused. swap_ makes these layers where a rule's `types` name them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,9 +22,6 @@ from .row_norms import L2, inverse_deviation, normalized, scaled
 
 class EmulatedNorm(Emulated):
     """What the norm layers have in common."""
-
-    weight: Tensor | None
-    bias: Tensor | None
 
     @classmethod
     def check_rule(cls, rule: Rule, name: str) -> None:
@@ -42,37 +40,31 @@ class EmulatedNorm(Emulated):
         self.check_rule(rule, name)
         super()._start(rule, seed, name)
 
-    def _draw(self) -> Draw:
-        state = self.emulation
-        return Draw(state.recipe.seed, state.name, state.step)
-
-    def _check_floats(self, input: Tensor) -> None:
-        self._check(input, input if self.weight is None else self.weight)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _over_features(self, input: Tensor, shape: tuple[int, ...], epsilon: float, centred: bool) -> Tensor:
+    def _over_features(
+        self, input: Tensor, weight: Tensor | None, shape: tuple[int, ...], epsilon: float, centred: bool
+    ) -> Tensor:
         """Each sample of `input` normalized over its last dimensions, those of `shape`, times the gain of each feature."""
-        self._check_floats(input)
+        other = input if weight is None else weight
+        self._check(input, other)
         if tuple(input.shape[input.dim() - len(shape) :]) != shape or 0 in shape:
             raise ValueError(
                 f"the input of {type(self).__name__} {self.emulation.name!r} has shape {list(input.shape)}: its last"
                 f" dimensions must be {list(shape)}, and none 0"
             )
-        rule, draw = self.emulation.rule, self._draw()
-        samples = input.shape[: input.dim() - len(shape)].numel()
-        values, _, _ = normalized(
-            input.reshape(samples, shape[0] if len(shape) == 1 else torch.Size(shape).numel()),
-            L2,
-            epsilon,
-            rule,
-            draw,
-            centred=centred,
-        )
-        if self.weight is not None:
-            values = scaled(values.mT, self.weight.reshape(-1), L2, rule, draw).mT
-        if self.training:
-            self.emulation.step += 1
-        return values.reshape(input.shape)
+        rows = input.reshape(input.shape[: input.dim() - len(shape)].numel(), torch.Size(shape).numel())
+
+        def compute(draw: Draw) -> Tensor:
+            rule = self.emulation.rule
+            values, _, _ = normalized(rows, L2, epsilon, rule, draw, centred=centred)
+            return values if weight is None else scaled(values.mT, weight.reshape(-1), L2, rule, draw).mT
+
+        output: Tensor = self._apart(compute, input, other)
+        return output.reshape(input.shape)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _apart(self, compute: Callable[[Draw], Tensor], input: Tensor, weight: Tensor) -> Tensor:
+        """A call that a compiled model makes as it is: the step is not a constant."""
+        return self._call(compute, (input, weight))
 
 
 class LayerNorm(EmulatedNorm, torch.nn.LayerNorm):
@@ -100,7 +92,7 @@ class LayerNorm(EmulatedNorm, torch.nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., *normalized_shape] -> the same."""
-        output: Tensor = self._over_features(input, tuple(self.normalized_shape), self.eps, True)
+        output: Tensor = self._over_features(input, self.weight, tuple(self.normalized_shape), self.eps, True)
         return output if self.bias is None else output + self.bias
 
 
@@ -109,8 +101,6 @@ class RMSNorm(EmulatedNorm, torch.nn.RMSNorm):
 
     x / sqrt(mean x**2 + eps) * weight, eps None being that of the dtype; sums as in `LayerNorm`.
     """
-
-    bias = None
 
     def __init__(
         self,
@@ -130,7 +120,7 @@ class RMSNorm(EmulatedNorm, torch.nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """[..., *normalized_shape] -> the same."""
         epsilon = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        output: Tensor = self._over_features(x, tuple(self.normalized_shape), epsilon, False)
+        output: Tensor = self._over_features(x, self.weight, tuple(self.normalized_shape), epsilon, False)
         return output
 
 
@@ -138,6 +128,8 @@ class _BatchNorm(EmulatedNorm):
     """A batch norm over the namesake in torch.nn, in the form that its rule names."""
 
     num_features: int
+    weight: Tensor | None
+    bias: Tensor | None
     eps: float
     momentum: float | None
     track_running_stats: bool
@@ -165,35 +157,40 @@ class _BatchNorm(EmulatedNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, ...] -> the same."""
-        self._check_input_dim(input)  # type: ignore[operator]
-        self._check_floats(input)
+        self._check_input_dim(input)  # type: ignore[operator]  # torch's own, and its sentence
+        other = input if self.weight is None else self.weight
+        self._check(input, other)
         title = f"the input of {type(self).__name__} {self.emulation.name!r} has shape {list(input.shape)}"
         if input.shape[1] != self.num_features:
             raise ValueError(f"{title}: give {self.num_features} channels, [N, {self.num_features}, ...]")
-        output: Tensor = self._normalize(input, title)
-        return output
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _normalize(self, input: Tensor, title: str) -> Tensor:
-        rule, draw = self.emulation.rule, self._draw()
-        norm = rule.norm or L2
         rows = input.transpose(0, 1).reshape(self.num_features, -1)
-        if self.training or self.running_mean is None or self.running_var is None:
-            if rows.shape[1] < 2:
-                raise ValueError(f"{title}: one element of a channel has no deviation; give more, or call eval()")
-            values, mean, variance = normalized(rows, norm, self.eps, rule, draw)
-            if self.training:
-                self._track(mean, variance, rows.shape[1], norm)
-                self.emulation.step += 1
-        else:
-            factor = inverse_deviation(self.running_var, self.eps, norm)
-            values = (rows - self.running_mean[:, None]) * factor[:, None]
-        if self.weight is not None:
-            values = scaled(values, self.weight, norm, rule, draw)
+        if self._of_the_batch and rows.shape[1] < 2:
+            raise ValueError(f"{title}: one element of a channel has no deviation; give more, or call eval()")
+        values: Tensor = self._apart(lambda draw: self._normalized(rows, draw), input, other)
         if self.bias is not None:
             values = values + self.bias[:, None]
         shape = (input.shape[1], input.shape[0], *input.shape[2:])
         return values.reshape(shape).transpose(0, 1).contiguous()
+
+    @property
+    def _of_the_batch(self) -> bool:
+        """Whether the statistics are those of the batch."""
+        return self.training or self.running_mean is None or self.running_var is None
+
+    def _normalized(self, rows: Tensor, draw: Draw) -> Tensor:
+        """[C, n] -> the same, times the gain."""
+        rule = self.emulation.rule
+        norm = rule.norm or L2
+        if self._of_the_batch:
+            values, mean, variance = normalized(rows, norm, self.eps, rule, draw)
+            if self.training:
+                self._track(mean, variance, rows.shape[1], norm)
+        else:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            factor = inverse_deviation(self.running_var, self.eps, norm)
+            values = (rows - self.running_mean[:, None]) * factor[:, None]
+        return values if self.weight is None else scaled(values, self.weight, norm, rule, draw)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n: int, norm: Norm) -> None:

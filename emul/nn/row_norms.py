@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -22,11 +23,12 @@ def normalized(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(values [R, n], mean [R], variance [R]) of rows [R, n], n >= 1: values = (x - mean) / sqrt(variance + epsilon).
 
-    Where that is a division by 0 the values are 0. mean: sum x / n; 0 unless `centred`. variance: the square of the form's estimate of sigma, see `Norm`. Two sums a
-    row, "mean" of x times ones and "spread" of products of deviations, both through the accumulator of rule.forward in
-    order of the row; None is torch's own sum. All else is torch's own, in the dtype of x. The gradient is that of the
-    formula, straight through AP2, with its sums of g values and of g through the accumulator of rule.grad_input. Of
-    elements of one magnitude the first is the largest. mean and variance have no gradient.
+    Values are 0 where that is a division by 0. mean: sum x / n, or 0 unless `centred`. variance: the square of the
+    form's estimate of sigma, see `Norm`. Two sums a row, "mean" of x times ones and "spread" of products of deviations,
+    run in order of the row through the accumulator of rule.forward; None is torch's own sum. All else is torch's own,
+    in the dtype of x. The gradient is that of the formula, straight through AP2, with its sums, of gradient times value
+    and of the gradient, through the accumulator of rule.grad_input. Of elements of one magnitude the first is the
+    largest. mean and variance have no gradient.
     """
     found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(  # type: ignore[no-untyped-call]
         rows, norm, epsilon, rule, draw, centred
@@ -45,7 +47,7 @@ def inverse_deviation(variance: Tensor, epsilon: float, norm: Norm) -> Tensor:
     if norm.form == "shift":
         inverse: Tensor = binary.inverse_root(variance + epsilon).to(variance.dtype)
     else:
-        inverse = 1 / torch.sqrt(variance + epsilon)
+        inverse = 1 / _root(variance + epsilon)
     return inverse.masked_fill(inverse.isinf(), 0)
 
 
@@ -55,7 +57,7 @@ class _Normalized(torch.autograd.Function):
         ctx: Any, rows: Tensor, norm: Norm, epsilon: float, rule: Rule, draw: Draw, centred: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         n = rows.shape[1]
-        mean = _total(draw, rule, "forward", "mean", rows) / n if centred else rows.new_zeros(rows.shape[0])
+        mean = _over(_total(draw, rule, "forward", "mean", rows), n) if centred else rows.new_zeros(rows.shape[0])
         deviations = rows - mean[:, None] if centred else rows
         variance, slopes = _spread(deviations, norm, rule, draw)
         factor = inverse_deviation(variance, epsilon, norm)
@@ -76,7 +78,7 @@ class _Normalized(torch.autograd.Function):
         ratio = torch.where(factor > 0, exact / factor, 0)
         gradient = factor[:, None] * gradient - (along * ratio * exact)[:, None] * (exact[:, None] * slopes)
         if ctx.centred:
-            gradient = gradient - (_total(ctx.draw, ctx.rule, "grad_input", "mean", gradient) / n)[:, None]
+            gradient = gradient - _over(_total(ctx.draw, ctx.rule, "grad_input", "mean", gradient), n)[:, None]
         return gradient, None, None, None, None, None
 
 
@@ -105,18 +107,28 @@ def _total(draw: Draw, rule: Rule, product: str, part: str, a: Tensor, b: Tensor
     return named.multiply(accumulator, product, a[:, None, :], other[:, :, None]).reshape(-1)
 
 
+def _over(x: Tensor, n: int) -> Tensor:
+    """x / n, rounded once. By a number of Python CUDA divides with the number's rounded reciprocal."""
+    return x / x.new_full((), n)
+
+
+def _root(x: Tensor) -> Tensor:
+    """sqrt(x), rounded once. torch's own is off by an ulp now and then on a CPU with AVX-512, numpy's is not."""
+    return torch.sqrt(x) if x.is_cuda else torch.from_numpy(np.asarray(np.sqrt(x.detach().numpy())))
+
+
 def _spread(d: Tensor, norm: Norm, rule: Rule, draw: Draw) -> tuple[Tensor, Tensor]:
     """(variance [R], half its derivative by each deviation [R, n]), of deviations d [R, n]."""
     n = d.shape[1]
 
     def mean(part: Tensor, other: Tensor | None = None) -> Tensor:
-        return _total(draw, rule, "forward", "spread", part, other) / part.shape[1]
+        return _over(_total(draw, rule, "forward", "spread", part, other), part.shape[1])
 
     if norm.form == "l2":
-        return mean(d, d), d / n
+        return mean(d, d), _over(d, n)
     if norm.form == "shift":
         power: Tensor = binary.ap2(d.detach())
-        return mean(d, power), (power + d) / (2 * n)
+        return mean(d, power), _over(power + d, 2 * n)
     if norm.form == "l1":
         scale = L1_CONSTANT * mean(d.abs())
         slopes = L1_CONSTANT / n * d.sign()
@@ -126,7 +138,7 @@ def _spread(d: Tensor, norm: Norm, rule: Rule, draw: Draw) -> tuple[Tensor, Tens
         slopes = torch.zeros_like(d).scatter_(1, d.abs().argmax(1, keepdim=True), constant) * d.sign()
     elif norm.form == "topk":
         constant = top_constant(n, norm.k, norm.kind)
-        largest, places = (part[:, : norm.k] for part in d.abs().sort(1, descending=True, stable=True))
+        largest, places = (part[:, : norm.k] for part in d.abs().sort(stable=True, dim=1, descending=True))
         scale = constant * mean(largest)
         slopes = torch.zeros_like(d).scatter_(1, places, constant / norm.k) * d.sign()
     else:
@@ -136,7 +148,7 @@ def _spread(d: Tensor, norm: Norm, rule: Rule, draw: Draw) -> tuple[Tensor, Tens
 
 def _range(d: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     """The mean over runs of the row of (max - min) times the constant of the run's length, and its derivative."""
-    runs = d.split(-(-d.shape[1] // norm.chunks), 1)
+    runs = torch.split(d, -(-d.shape[1] // norm.chunks), 1)
     if runs[-1].shape[1] < 2:
         raise ValueError(f"chunks = {norm.chunks} of {d.shape[1]} elements leave a run of 1: give fewer chunks")
     estimates, slopes = [], []
@@ -149,4 +161,4 @@ def _range(d: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     total = estimates[0]
     for estimate in estimates[1:]:
         total = total + estimate
-    return total / len(runs), torch.cat(slopes, 1)
+    return _over(total, len(runs)), torch.cat(slopes, 1)
