@@ -1,152 +1,23 @@
 """The three products of a layer as one differentiable step, each in the arithmetic its rule declares."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numerics import Accumulator, MatrixUnit, Quantizer
+from numerics import Accumulator
+from numerics.chains import chain_gradients
 
 from . import ops
+from .draws import Draw, Prepared, array_of, scaled, stream
 from .geometry import Geometry, Multiply
-from .memory import Call, slot
-from .operands import Factor, Operand, Rounded, Stage, stages_of
+from .operands import stages_of
 from .recipe import Product, Rule
 
-#: A call draws the words of elements step * 2**40 and following, so a tensor has 2**40 and a layer 2**24 steps.
-_ELEMENT_BITS = 40
-
-
-class Prepared(NamedTuple):
-    """An operand as far as it can be made from its own tensor.
-
-    waiting: the stages, with their places, that need the matrices of the product. factors: what the product lacks.
-    mask: where the gradient passes to the original, None for everywhere.
-    """
-
-    values: Tensor
-    product: str = ""
-    role: str = ""
-    sample: int = 0
-    waiting: tuple[tuple[int, Stage], ...] = ()
-    factors: tuple[Factor, ...] = ()
-    mask: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Names the random words of one call of a layer: those of (recipe seed; layer, product, operand, sample; step).
-
-    The operand's own C-order index counts the elements, so a result depends neither on threads nor on how the products
-    are cut into matrices; where a stage works on these matrices, their index does. call: what the layer keeps from step
-    to step, without which a stage that remembers is refused. Errors: ValueError for a step of 2**24 or more, beyond
-    which words would repeat.
-    """
-
-    seed: int
-    layer: str
-    step: int
-    call: Call | None = field(default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.step < 1 << (64 - _ELEMENT_BITS):
-            raise ValueError(
-                f"layer {self.layer!r} is at training step {self.step}: random words reach to 2**{64 - _ELEMENT_BITS}"
-                " steps; set layer.emulation.step = 0 and take another recipe seed"
-            )
-
-    def quantize(self, operand: Tensor, quantizer: Quantizer | None, product: str, role: str) -> Tensor:
-        """The operand as the product sees it, where all that is done to it is to round it."""
-        return self.prepare(operand, quantizer, product, role).values
-
-    def prepare(
-        self, tensor: Tensor, operand: Operand | None, product: str, role: str, *, sample: int = 0, masks: bool = False
-    ) -> Prepared:
-        """The operand up to its first stage with blocks; masks: with the mask of its gradient."""
-        stages = tuple(enumerate(stages_of(operand)))
-        first = next((place for place, stage in stages if stage.blocked), len(stages))
-        factors, mask = [], None
-        for place, stage in stages[:first]:
-            used = self._used(stage, tensor, product, role, place)
-            if masks and stage.gradient != "straight":
-                passes = torch.from_numpy(np.asarray(stage.passes(_array(tensor), used))).to(tensor.device)
-                mask = passes if mask is None else mask & passes
-            tensor, factor = _applied(stage, tensor, used, -1, self._words(stage, product, role, place, sample))
-            factors += [factor] if factor else []
-        return Prepared(tensor, product, role, sample, stages[first:], tuple(factors), mask)
-
-    def finish(self, prepared: Prepared, matrix: Tensor, axis: int) -> tuple[Tensor, tuple[Factor, ...]]:
-        """The operand's matrix after the stages that waited for it, and all factors of the operand."""
-        factors = list(prepared.factors)
-        for place, stage in prepared.waiting:
-            used = self._used(stage, matrix, prepared.product, prepared.role, place)
-            words = self._words(stage, prepared.product, prepared.role, place, prepared.sample)
-            matrix, factor = _applied(stage, matrix, used, axis, words)
-            factors += [factor] if factor else []
-        return matrix, tuple(factors)
-
-    def multiplier(self, arithmetic: Product, product: str, left: Prepared, right: Prepared) -> Multiply:
-        """The product of two prepared operands, as a geometry calls it once with their matrices."""
-
-        def multiply(a: Tensor, b: Tensor) -> Tensor:
-            a, of_a = self.finish(left, a, -1)
-            b, of_b = self.finish(right, b, -2)
-            return _scaled(self.multiply(arithmetic.accumulator, product, a, b, left.sample), (*of_a, *of_b))
-
-        return multiply
-
-    def multiply(
-        self, accumulator: Accumulator | MatrixUnit | None, product: str, a: Tensor, b: Tensor, sample: int = 0
-    ) -> Tensor:
-        """a @ b through the accumulator, or torch's own product where there is none."""
-        if accumulator is None:
-            with torch.autocast(a.device.type, enabled=False):
-                return torch.matmul(a, b)
-        try:
-            return ops.matmul(a, b, accumulator, seed=self.seed, stream=self.sums(accumulator, product, sample))
-        except (ValueError, OverflowError) as error:
-            raise type(error)(f"{product} of layer {self.layer!r}: {error}") from error
-
-    def sums(self, accumulator: Accumulator | MatrixUnit, product: str, sample: int = 0) -> int:
-        """The stream of the accumulator's words: they are counted by output and rounding alone, so the step is in it."""
-        if not isinstance(accumulator, Accumulator) or not accumulator.stochastic:
-            return 0
-        return stream(self.layer, product, f"accumulator {self.step}" + (f" {sample}" if sample else ""))
-
-    def _words(self, stage: Stage, product: str, role: str, place: int, sample: int) -> dict[str, int]:
-        if not stage.stochastic:
-            return {}
-        name = f"{role} {place} {sample}" if place or sample else role
-        return {
-            "seed": self.seed,
-            "stream": stream(self.layer, product, name),
-            "offset": self.step << _ELEMENT_BITS,
-        }
-
-    def _used(self, stage: Stage, tensor: Tensor, product: str, role: str, place: int) -> float:
-        if isinstance(stage, Rounded):
-            return 1.0
-        if not stage.remembers:
-            return stage.used((), _array(tensor))
-        if self.call is None:
-            raise ValueError(
-                f"{stage} as {role} of {product} remembers earlier steps, and {self.layer!r} is no layer that does so:"
-                " call it in a layer of emul.nn, or give a stage that looks at the tensor alone"
-            )
-        return self.call.settle(slot(product, role, place), stage, _array(tensor))
-
-
-@lru_cache(maxsize=4096)
-def stream(layer: str, product: str, role: str) -> int:
-    """A 64-bit stream number of these names, the same in every process."""
-    text = "\0".join((layer, product, role))
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+__all__ = ["Draw", "layer_product", "ops", "stream"]
 
 
 def layer_product(activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
@@ -203,17 +74,20 @@ def _chain_product(activation: Tensor, weight: Tensor, geometry: Geometry, rule:
     """The same where the gradient runs through the sums: torch's own gradients of all that a geometry does around them."""
     left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=activation.requires_grad)
     right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=weight.requires_grad)
-    operands = (
-        original if one.values is original else _Staged.apply(original, one.values, one.mask)  # type: ignore[no-untyped-call]
-        for original, one in ((activation, left), (weight, right))
-    )
 
     def multiply(a: Tensor, b: Tensor) -> Tensor:
         output: Tensor = _Chain.apply(a, b, rule.forward, draw, left, right)  # type: ignore[no-untyped-call]
         return output
 
     with torch.autocast(activation.device.type, enabled=False):
-        return geometry.forward(*operands, multiply)
+        return geometry.forward(_staged(activation, left), _staged(weight, right), multiply)
+
+
+def _staged(original: Tensor, prepared: Prepared) -> Tensor:
+    if prepared.values is original:
+        return original
+    values: Tensor = _Staged.apply(original, prepared.values, prepared.mask)  # type: ignore[no-untyped-call]
+    return values
 
 
 class _Staged(torch.autograd.Function):
@@ -240,7 +114,7 @@ class _Chain(torch.autograd.Function):
         a, ctx.of_a = draw.finish(left, a, -1)
         b, ctx.of_b = draw.finish(right, b, -2)
         ctx.save_for_backward(a, b)
-        return _scaled(draw.multiply(product.accumulator, "forward", a, b), (*ctx.of_a, *ctx.of_b))
+        return scaled(draw.multiply(product.accumulator, "forward", a, b), (*ctx.of_a, *ctx.of_b))
 
     @staticmethod
     @once_differentiable
@@ -248,17 +122,17 @@ class _Chain(torch.autograd.Function):
         a, b = ctx.saved_tensors
         of_a, of_b = _chain_gradients(a, b, gradient, ctx.product, ctx.draw)
         # Of the numbers that the values stand for: the other operand's factor is still to come, its own is not.
-        return _scaled(of_a, ctx.of_b), _scaled(of_b, ctx.of_a), None, None, None, None
+        return scaled(of_a, ctx.of_b), scaled(of_b, ctx.of_a), None, None, None, None
 
 
 def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, draw: Draw) -> tuple[Tensor, Tensor]:
     chain, accumulator = product.chain, product.accumulator
     assert chain is not None
     assert isinstance(accumulator, Accumulator)
-    return chain_gradients(
-        a,
-        b,
-        gradient,
+    found = chain_gradients(
+        array_of(a),
+        array_of(b),
+        array_of(gradient),
         accumulator,
         rule=chain.rule,
         event=chain.event,
@@ -266,6 +140,8 @@ def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, d
         seed=draw.seed,
         stream=draw.sums(accumulator, "forward"),
     )
+    of_a, of_b = (torch.from_numpy(one).to(gradient.device) for one in found)
+    return of_a, of_b
 
 
 #: In the place of values that autograd keeps.
@@ -301,26 +177,3 @@ def _gradient_product(
 
 def _passed(gradient: Tensor, mask: Tensor | None) -> Tensor:
     return gradient if mask is None else gradient.where(mask, 0)
-
-
-def _scaled(product: Tensor, factors: tuple[Factor, ...]) -> Tensor:
-    """The product of values on grids, times their factors, one after the other, each rounded to its dtype first."""
-    for number, divides in factors:
-        factor = torch.tensor(number, dtype=product.dtype, device=product.device)
-        product = product / factor if divides else product * factor
-    return product
-
-
-def _applied(
-    stage: Stage, tensor: Tensor, used: float, axis: int, words: dict[str, int]
-) -> tuple[Tensor, Factor | None]:
-    """A stage on a tensor: a quantizer where the tensor is, others on the host."""
-    if isinstance(stage, Rounded):
-        return ops.quantize(tensor, stage.along(axis), **words), None
-    values, factor = stage.apply(_array(tensor), used, axis=axis, **words)
-    return torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device), factor
-
-
-def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
-    array: np.ndarray[Any, np.dtype[Any]] = tensor.detach().numpy(force=True)
-    return array

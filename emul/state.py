@@ -99,7 +99,7 @@ def runs_again() -> bool:
 
 def may_run_again() -> bool:
     """Whether a forward could be one that a checkpoint runs again: without a graph, or with its tensors in hooks."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)  # type: ignore[attr-defined]
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return not torch.is_grad_enabled() or hooks is not None
 
 
@@ -109,5 +109,5 @@ def what_ran(part: str, activation: Tensor, weight: Tensor) -> bytes:
     for operand in (activation,) if isinstance(weight, torch.nn.Parameter) else (activation, weight):
         array = operand.detach().contiguous().numpy(force=True)
         key.update(f"{array.dtype}{array.shape}".encode())
-        key.update(array.reshape(-1).view("u1"))
+        key.update(array.tobytes())
     return key.digest()
