@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, operands, recipes, scaling, sparsity
+    from . import (
+        binary,
+        clipping,
+        diagnostics,
+        interop,
+        luq,
+        nn,
+        normalization,
+        operands,
+        optim,
+        recipes,
+        scaling,
+        sparsity,
+    )
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -35,6 +48,7 @@ __all__ = [
     "nn",
     "normalization",
     "operands",
+    "optim",
     "quantize",
     "recipes",
     "restore_",
@@ -68,6 +82,7 @@ _MODULES = (
     "nn",
     "normalization",
     "operands",
+    "optim",
     "recipes",
     "scaling",
     "sparsity",

@@ -12,6 +12,7 @@ from .base import Emulated, Emulation
 from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, EmulatedNorm, LayerNorm, RMSNorm
+from .swiglu import SmoothSwiGLU, SwiGLU
 from .transformer import OPENED
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "Linear",
     "MultiheadAttention",
     "RMSNorm",
+    "SmoothSwiGLU",
+    "SwiGLU",
     "functional",
 ]
 
