@@ -75,7 +75,7 @@ class Draw:
             if masks and stage.gradient != "straight":
                 passes = torch.from_numpy(np.asarray(stage.passes(array_of(tensor), used))).to(tensor.device)
                 mask = passes if mask is None else mask & passes
-            tensor, factor = _applied(stage, tensor, used, -1, self._words(stage, product, role, place, sample))
+            tensor, factor = applied(stage, tensor, used, -1, self._words(stage, product, role, place, sample))
             factors += [factor] if factor else []
         return Prepared(tensor, product, role, sample, stages[first:], tuple(factors), mask)
 
@@ -85,7 +85,7 @@ class Draw:
         for place, stage in prepared.waiting:
             used = self._used(stage, matrix, prepared.product, prepared.role, place)
             words = self._words(stage, prepared.product, prepared.role, place, prepared.sample)
-            matrix, factor = _applied(stage, matrix, used, axis, words)
+            matrix, factor = applied(stage, matrix, used, axis, words)
             factors += [factor] if factor else []
         return matrix, tuple(factors)
 
@@ -155,7 +155,7 @@ def scaled(product: Tensor, factors: tuple[Factor, ...]) -> Tensor:
     return product
 
 
-def _applied(
+def applied(
     stage: Stage, tensor: Tensor, used: float, axis: int, words: dict[str, int]
 ) -> tuple[Tensor, Factor | None]:
     """A stage on a tensor: a quantizer where the tensor is, others on the host."""

@@ -68,7 +68,10 @@ class Done:
 class Journal:
     """The latest forwards that may be run again, each for one recomputation, the newest of equal keys first.
 
-    A second backward pass through a checkpoint runs its forward once more: then the newest that is spent is found.
+    That is the order in which a backward pass makes them again, checkpoint by checkpoint. Only where one layer had the
+    same bits for input twice, within one checkpoint or in two whose backward passes run apart and the oldest first, does
+    each get the other's words. A second backward pass through a checkpoint runs its forward once more: then the newest
+    that is spent is found.
     """
 
     open: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
