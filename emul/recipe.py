@@ -113,7 +113,7 @@ class Rule:
     """The arithmetic of the layers whose qualified name matches `pattern` in full and whose type is one of `types`.
 
     pattern: a regular expression; the root module is called "". types: class names such as "Linear" and "Conv2d",
-    empty for every type that `emul.nn` has. keep=True leaves what it matches native.
+    empty for every type that `emul.nn` has, but for norms. keep=True leaves what it matches native.
 
     A layer has three products: forward of activation and weight, grad_input of gradient and weight, grad_weight of
     gradient and activation. Each is described on its own; a quantizer that is given for one is not used in another.
