@@ -183,11 +183,14 @@ class Rule:
         if product == "forward":
             return
         for role in roles:
-            for stage in stages_of(getattr(value, role)):
+            stages = stages_of(getattr(value, role))
+            if stages == stages_of(getattr(self.forward, role)):
+                continue  # one record may serve both
+            for stage in stages:
                 if stage.gradient not in ("straight", type(stage).default_gradient):
                     raise ValueError(
                         f"{product} has gradient = {stage.gradient!r} for its {role}: a gradient passes the operands of"
-                        " the forward product alone; give it there"
+                        " the forward product alone; give it there, or the same operand to both"
                     )
         if value.chain is not None:
             raise ValueError(

@@ -140,10 +140,10 @@ class Words:
 #: name -> (random bits, the gradient's stages, gradient of the output, weights of the second layer, samples)
 UNBIASED = {
     "sr": (2, Quantizer(catalog.E2M1, Rounding.SR, random_bits=2), [[2.75]], [[0.625, 0.75]], 1),
-    "sr, 2 samples": (1, Quantizer(catalog.E2M1, Rounding.SR, random_bits=1), [[2.5]], [[0.5, 0.75]], 2),
+    "sr, 2 samples": (1, Quantizer(catalog.E2M1, Rounding.SR, random_bits=1), [[2.5]], [[0.5, 1.0]], 2),
     "luq": (2, LUQ(2, random_bits=2), [[4.0]], [[1.0, -0.375]], 1),
     "scaled sr": (2, Scaled(Quantizer(catalog.E2M1, Rounding.SR, random_bits=2)), [[5.5]], [[0.625, 0.75]], 1),
-    "mvue": (2, MVUE(1, 2, random_bits=2), [[1.0, -3.0]], [[0.5, 0.75], [0.25, 1.5]], 1),
+    "mvue": (1, MVUE(1, 2, random_bits=1), [[3.0, -3.0]], [[0.5, 0.75], [0.25, 1.5]], 1),
 }
 
 
@@ -178,7 +178,7 @@ def test_gradients_of_an_unbiased_recipe_average_to_the_exact_ones(name, monkeyp
 
     for mean, exact in zip(words.mean(run), expected, strict=True):
         np.testing.assert_array_equal(mean, exact)
-    assert len(seen) > 2  # something was random
+    assert len(seen) > 1  # something was random
 
 
 def test_samples_divide_the_variance():
@@ -199,7 +199,7 @@ def test_samples_divide_the_variance():
                 return [layer.weight.grad]
 
             (mean,) = words.mean(run)
-        assert float(mean) == 2.75
+        assert mean.item() == 2.75
         return sum((value - 2.75) ** 2 for value in values[1:]) / (len(values) - 1)
 
     assert variance(1) == 0.25 * 0.75
