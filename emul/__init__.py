@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from . import (
         binary,
+        chain,
         clipping,
         diagnostics,
         interop,
@@ -38,6 +39,7 @@ __all__ = [
     "Rule",
     "__version__",
     "binary",
+    "chain",
     "clipping",
     "compare",
     "diagnostics",
@@ -75,6 +77,7 @@ _HOMES = {
 }
 _MODULES = (
     "binary",
+    "chain",
     "clipping",
     "diagnostics",
     "interop",
