@@ -68,7 +68,9 @@ class SwapReport:
         sorts: dict[str, list[str]] = {}
         for product, sort in self.products(layer).items():
             sorts.setdefault(sort, []).append(product)
-        return ", " + "; ".join(f"{' and '.join(products)} {sort}" for sort, products in sorts.items())
+        norm = None if self.recipe is None else self.recipe.rules[layer.rule].norm
+        form = f", in the form {norm.form}" if norm else ""
+        return form + ", " + "; ".join(f"{' and '.join(products)} {sort}" for sort, products in sorts.items())
 
 
 def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:

@@ -282,6 +282,8 @@ def test_norms_are_for_rules_that_name_them():
     assert type(model[1]) is emul.nn.LayerNorm
     assert type(model[2]) is nn.BatchNorm1d
     emul.restore_(model)
+    ranged = Recipe((form(Norm("range")),))
+    assert str(swap_report(model, ranged)).splitlines()[1].startswith("2 (BatchNorm1d): rule 0, in the form range, for")
     kept = Rule(".*", types=("LayerNorm",), keep=True)
     assert swap_report(model, Recipe((kept, plain))).layers[1].native == "kept by rule 0"
 
