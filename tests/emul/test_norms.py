@@ -258,7 +258,7 @@ def test_every_sum_of_a_layer_norm_is_numpy_s_to_the_bit(centred):
 
 
 def test_words_are_keyed_by_step_and_a_checkpoint_draws_them_again():
-    noisy = Product(accumulator=Accumulator(catalog.BFLOAT16, Rounding.SR, random_bits=8))
+    noisy = Product(accumulator=Accumulator(catalog.BINARY16, Rounding.SR, random_bits=8))
     layer = emul.nn.LayerNorm(16, rule=Rule(".*", forward=noisy, grad_input=noisy), name="norm")
     twin = copy.deepcopy(layer)
     x = draw(4, 16, dtype=torch.float32).requires_grad_()
