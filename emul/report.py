@@ -100,7 +100,7 @@ def write(result: Comparison, folder: Path) -> None:
 def table(result: Comparison, *, narrow: bool = False) -> Table:
     """The table for a rich console; first column the row's name, then scores and differences in the metric's units.
 
-    `narrow` puts two figures into a column and leaves the differences to the tuned net to lines of their own.
+    `narrow` puts two figures into a column and leaves perplexities and differences to the tuned net to lines of their own.
     """
     from rich import box
     from rich.table import Table
@@ -113,7 +113,7 @@ def table(result: Comparison, *, narrow: bool = False) -> Table:
     headings = [metric.name, "sd", *more]
     headings += ["to native", f"{confidence} interval", "to tuned", f"{confidence} interval"]
     if narrow:
-        headings = [metric.name, *more, "to native"]
+        headings = [metric.name, "to native"]
     for heading in [*headings, "time ratio"]:
         out.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
@@ -122,7 +122,7 @@ def table(result: Comparison, *, narrow: bool = False) -> Table:
         native, tuned = (_difference(interval, metric) for interval in (row.difference_to_native, _to_tuned(row)))
         ratio = "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}"
         if narrow:
-            out.add_row(row.row.name, f"{mean} ({deviation})", *beside, " ".join(native).replace("- -", "-"), ratio)
+            out.add_row(row.row.name, f"{mean} ({deviation})", " ".join(native).replace("- -", "-"), ratio)
         else:
             out.add_row(row.row.name, mean, deviation, *beside, *native, *tuned, ratio)
     return out
@@ -195,6 +195,9 @@ def print_table(result: Comparison, console: Console) -> None:
             highlight=False,
             markup=False,
         )
+    if narrow and result.metric.better == "lower":
+        values = ", ".join(_perplexity(row) for row in result.rows)
+        console.print(f"perplexity, in the order of the rows: {values}", highlight=False, markup=False)
     for line in notes(result):
         console.print(line, style="dim", highlight=False, markup=False)
 
