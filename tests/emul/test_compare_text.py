@@ -125,7 +125,8 @@ def test_tables_hold_bits_and_perplexity(result: Comparison, width: int | None) 
     assert "is that net after 2 step(s) more" in flat
     heading = next(line for line in table.splitlines() if line.startswith("| row"))
     assert "bits per character" in heading
-    assert "perplexity" in heading
+    assert ("perplexity" in heading) == (width is None)
+    assert max(map(len, table.splitlines())) <= (width or 200)
     for row in result.rows:
         assert f"{row.score.mean:.4f}" in table
         assert f"{2**row.score.mean:.3f}" in table
