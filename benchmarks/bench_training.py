@@ -94,7 +94,7 @@ def cpu_time(call: Callable[[], object]) -> float:
     return process_time() - begin
 
 
-def shares(step: Callable[[], object], rounds: int = 9) -> dict[str, tuple[float, int]]:
+def shares(step: Callable[[], object], rounds: int = 25) -> dict[str, tuple[float, int]]:
     """For each part (its share of the fastest step's wall time, calls); what no operator accounts for is Python."""
     fastest, events = math.inf, None
     for _ in range(rounds):
