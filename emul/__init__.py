@@ -9,13 +9,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from . import (
+        binary,
+        clipping,
+        diagnostics,
+        interop,
+        luq,
+        nn,
+        normalization,
+        operands,
+        optim,
+        recipes,
+        scaling,
+        sparsity,
+    )
+    from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
-    from .recipe import Product, Recipe, Rule
+    from .recipe import ChainGradient, Product, Recipe, Rule
+    from .state import native_state_dict
     from .swap import restore_, swap_, swap_report
 
 __all__ = [
+    "ChainGradient",
+    "Norm",
     "Product",
     "Recipe",
     "Rule",
@@ -27,8 +44,11 @@ __all__ = [
     "interop",
     "luq",
     "matmul",
+    "native_state_dict",
     "nn",
     "normalization",
+    "operands",
+    "optim",
     "quantize",
     "recipes",
     "restore_",
@@ -39,12 +59,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChainGradient": "emul.recipe",
+    "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
     "Rule": "emul.recipe",
     "__version__": "numerics",
     "compare": "emul.paired",
     "matmul": "emul.ops",
+    "native_state_dict": "emul.state",
     "quantize": "emul.ops",
     "restore_": "emul.swap",
     "swap_": "emul.swap",
@@ -58,6 +81,8 @@ _MODULES = (
     "luq",
     "nn",
     "normalization",
+    "operands",
+    "optim",
     "recipes",
     "scaling",
     "sparsity",

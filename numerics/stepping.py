@@ -37,7 +37,7 @@ def step(
         product += dtype.type(0.0) if problem.c is None else problem.c.astype(dtype)  # +0, never -0
         return product
     _, rows, columns = problem.shape
-    source = _source(problem, accumulator)
+    source = source_of(problem, accumulator)
     turned = columns < NARROW and rows > columns and source != gemm.GIVEN and counts is None
     if turned:
         a, b = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (b, a))
@@ -57,7 +57,7 @@ def _start(problem: Problem, dtype: np.dtype[Any], turned: bool) -> NDArray[Any]
     return np.array(start, dtype, order="C")
 
 
-def _source(problem: Problem, accumulator: Accumulator) -> int:
+def source_of(problem: Problem, accumulator: Accumulator) -> int:
     """Where words come from: drawn in the kernel where a block of them begins at every output's first step."""
     if not accumulator.stochastic:
         return gemm.DETERMINISTIC
@@ -87,19 +87,29 @@ def _in_blocks(
     counts: NDArray[np.uint32] | None,
 ) -> None:
     """Launch with words laid out as the kernels read them, some rows at a time."""
-    assert problem.words is not None
     batches, rows, columns = total.shape
-    count = accumulator.roundings(problem.depth)
-    held = max(1, WORDS_AT_ONCE // (columns * count))
-    bits = random_bits_of(accumulator, problem.depth)
+    held = rows_at_once(accumulator, problem.depth, columns)
     for start in range(0, batches * rows, held):
         stop = min(start + held, batches * rows)
-        outputs = slice(start * columns, stop * columns)
-        laid = np.zeros(((stop - start) * columns, count), np.uint32)
-        for r in {int(r) for r in bits if r}:
-            laid[:, bits == r] = problem.words.of(outputs, slice(0, count), r)[:, bits == r]
-        words = np.ascontiguousarray(laid.reshape(stop - start, columns, count).swapaxes(1, 2))
+        words = laid_words(problem, accumulator, start, stop)
         _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, words)
+
+
+def rows_at_once(accumulator: Accumulator, depth: int, columns: int) -> int:
+    """How many rows of outputs may have their words in memory."""
+    return max(1, WORDS_AT_ONCE // (columns * accumulator.roundings(depth)))
+
+
+def laid_words(problem: Problem, accumulator: Accumulator, start: int, stop: int) -> NDArray[np.uint32]:
+    """The words of rows start ... stop - 1 of the outputs as the kernels read them, [rows, S, N]."""
+    assert problem.words is not None
+    columns, count = problem.shape[2], accumulator.roundings(problem.depth)
+    bits = random_bits_of(accumulator, problem.depth)
+    outputs = slice(start * columns, stop * columns)
+    laid = np.zeros(((stop - start) * columns, count), np.uint32)
+    for r in {int(r) for r in bits if r}:
+        laid[:, bits == r] = problem.words.of(outputs, slice(0, count), r)[:, bits == r]
+    return np.ascontiguousarray(laid.reshape(stop - start, columns, count).swapaxes(1, 2))
 
 
 def _launch(
