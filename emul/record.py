@@ -7,6 +7,7 @@ import json
 import math
 import platform
 from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import numerics
 
 from .intervals import CONFIDENCE
 from .metrics import perplexity
+from .operands import Stage
 from .rows import NATIVE
 
 if TYPE_CHECKING:
@@ -127,13 +129,20 @@ def _finite(value: float | None) -> float | None:
 
 def _plain(value: object) -> Json:
     """Dataclasses as mappings, quantizers and accumulators by their canonical record, everything else as it is."""
+    if isinstance(value, Enum):
+        return value.name
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if isinstance(value, numerics.Quantizer | numerics.Accumulator):
+    if isinstance(value, numerics.Quantizer | numerics.Accumulator | numerics.MatrixUnit):
         record: Json = json.loads(numerics.spec.dumps(value))
         return record
+    if isinstance(value, Stage) and is_dataclass(value):  # two kinds may have the same fields
+        return {
+            "stage": type(value).__name__,
+            **{field.name: _plain(getattr(value, field.name)) for field in fields(value)},
+        }
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"{value!r} has no JSON form")
