@@ -1,0 +1,63 @@
+"""How an operator of this package is defined: all its forms in one call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checks import check_place
+
+LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
+Form = Callable[..., Any]
+
+
+def define(
+    schema: str, *, cpu: Form, cuda: Form, fake: Form, batched: Form, backward: Form | None = None, keep: Form | None = None
+) -> None:
+    """Define the operator of this schema; every device but the CPU and CUDA refuses.
+
+    fake: the result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
+    `torch.library.register_autograd` takes them; None where results have no gradient.
+    """
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    for key, form in (("CPU", cpu), ("CUDA", cuda), ("CompositeExplicitAutograd", _refuse_device)):
+        LIBRARY.impl(name, form, key)  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"emul::{name}", fake, lib=LIBRARY)
+    torch.library.register_vmap(f"emul::{name}", batched, lib=LIBRARY)
+    torch.library.register_autograd(
+        f"emul::{name}", _no_gradient if backward is None else backward, setup_context=keep or _count, lib=LIBRARY
+    )
+
+
+def signed(label: str, value: int) -> int:
+    """An integer in [0, 2**64) as the dispatcher has it. Errors: ValueError outside."""
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{label} = {value}: give an integer in [0, 2**64)")
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def unsigned(value: int) -> int:
+    """The integer that `signed` was given."""
+    return value + (1 << 64) if value < 0 else value
+
+
+def straight(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """What comes in, to the first argument: the straight-through estimator."""
+    return gradient, *(None,) * (ctx.arguments - 1)
+
+
+def _count(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.arguments = len(inputs)
+
+
+def _no_gradient(ctx: Any, *gradients: Any) -> tuple[None, ...]:
+    return (None,) * ctx.arguments
+
+
+def _refuse_device(*arguments: Any) -> Tensor:
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    check_place(tensors[0], "the operand")
+    places = [str(tensor.device) for tensor in tensors]
+    raise ValueError(f"the operands are on {places}: move all of them to the CPU or to one CUDA device")
