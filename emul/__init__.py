@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numerics import __version__
 
     from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from .codes import decode, encode
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
@@ -23,7 +24,9 @@ __all__ = [
     "binary",
     "clipping",
     "compare",
+    "decode",
     "diagnostics",
+    "encode",
     "interop",
     "luq",
     "matmul",
@@ -44,6 +47,8 @@ _HOMES = {
     "Rule": "emul.recipe",
     "__version__": "numerics",
     "compare": "emul.paired",
+    "decode": "emul.codes",
+    "encode": "emul.codes",
     "matmul": "emul.ops",
     "quantize": "emul.ops",
     "restore_": "emul.swap",
