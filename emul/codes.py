@@ -3,6 +3,7 @@
 On CUDA tensors they are those of `.device`, imported when the first one arrives.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from numerics.formats.naming import made_from, named
 from .interop import FORMAT_OF_DTYPE, format_of, is_packed, view_codes
 from .operators import batching
 from .operators.checks import WIDE, check_floats, check_holds, check_place, check_quantizer, check_together
-from .operators.library import define, signed, unsigned
+from .operators.library import call, define, signed, unsigned
 
 __all__ = ["BlockTensors", "decode", "encode"]
 
@@ -53,8 +54,8 @@ def encode(
     wide = tensor if tensor.dtype in WIDE else tensor.float()
     keys = signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
     if isinstance(quantizer.fmt, BlockFormat):
-        return BlockTensors(*torch.ops.emul.encode_blocks(wide, spec.dumps(quantizer), *keys))
-    codes: Tensor = torch.ops.emul.encode(wide, spec.dumps(quantizer), *keys)
+        return BlockTensors(*call("encode_blocks", wide, spec.dumps(quantizer), *keys))
+    codes: Tensor = call("encode", wide, spec.dumps(quantizer), *keys)
     return codes
 
 
@@ -79,9 +80,9 @@ def decode(
     text = spec.dumps(quantizer)
     if isinstance(quantizer.fmt, BlockFormat):
         elements, scales, tensor_scale = _parts(codes, quantizer.fmt)
-        return torch.ops.emul.decode_blocks(elements, scales, tensor_scale, text, dtype)
+        return call("decode_blocks", elements, scales, tensor_scale, text, dtype)
     check_place(codes, "codes")
-    values: Tensor = torch.ops.emul.decode(_integers(codes, "codes", quantizer.fmt), text, dtype)
+    values: Tensor = call("decode", _integers(codes, "codes", quantizer.fmt), text, dtype)
     return values
 
 
@@ -232,20 +233,20 @@ def _decode_blocks_fake(
 
 def _encode_batched(info: Any, in_dims: Any, x: Tensor, quantizer: str, *keys: int) -> Any:
     if spec.loads(quantizer).stochastic:
-        return batching.loop(torch.ops.emul.encode, info, in_dims, x, quantizer, *keys)
-    return torch.ops.emul.encode(x.movedim(in_dims[0], 0), quantizer, *keys), 0
+        return batching.loop(partial(call, "encode"), info, in_dims, x, quantizer, *keys)
+    return call("encode", x.movedim(in_dims[0], 0), quantizer, *keys), 0
 
 
 def _encode_blocks_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return batching.loop(torch.ops.emul.encode_blocks, info, in_dims, *arguments)
+    return batching.loop(partial(call, "encode_blocks"), info, in_dims, *arguments)
 
 
 def _decode_batched(info: Any, in_dims: Any, codes: Tensor, quantizer: str, dtype: torch.dtype) -> Any:
-    return torch.ops.emul.decode(codes.movedim(in_dims[0], 0), quantizer, dtype), 0
+    return call("decode", codes.movedim(in_dims[0], 0), quantizer, dtype), 0
 
 
 def _decode_blocks_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return batching.loop(torch.ops.emul.decode_blocks, info, in_dims, *arguments)
+    return batching.loop(partial(call, "decode_blocks"), info, in_dims, *arguments)
 
 
 define(

@@ -12,7 +12,7 @@ from torch import Tensor
 from numerics import luq as _numpy
 from numerics.luq import RDNP_SHIFT
 
-from .operators import masks as _operators  # defines them
+from .operators import masks
 from .operators.library import signed
 from .published import STRAIGHT, check_operands, operated, published, whole_numbers
 
@@ -64,7 +64,13 @@ def quantize(
     out: Any = None,
 ) -> Any:
     """The operator where it takes the arguments, or the numpy function."""
-    drawn: dict[str, Any] = {"words": words, "random_bits": random_bits, "seed": seed, "stream": stream, "offset": offset}
+    drawn: dict[str, Any] = {
+        "words": words,
+        "random_bits": random_bits,
+        "seed": seed,
+        "stream": stream,
+        "offset": offset,
+    }
     numbers = whole_numbers(levels, random_bits, seed, stream, offset)
     number = alpha is None or isinstance(alpha, int | float) or (isinstance(alpha, Tensor) and not alpha.dim())
     tensors = isinstance(x, Tensor) and (words is None or isinstance(words, Tensor))
@@ -73,7 +79,7 @@ def quantize(
     check_operands(x=x, words=words)
     step = torch.full((), alpha, dtype=torch.float64) if isinstance(alpha, int | float) else alpha
     keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
-    return torch.ops.emul.luq_quantize(x, levels, step, power_of_two, words, random_bits, *keys)
+    return masks.luq_quantize(x, levels, step, power_of_two, words, random_bits, *keys)
 
 
 rdnp = published(_numpy.rdnp, STRAIGHT)

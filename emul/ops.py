@@ -3,6 +3,7 @@
 On CUDA tensors they are those of `.device`, imported when the first one arrives: a CPU-only install has no part of it.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .operators.checks import (
     check_together,
 )
 from .operators.eager import unwatched
-from .operators.library import define, signed, straight, unsigned
+from .operators.library import call, define, signed, straight, unsigned
 
 __all__ = ["check_operand", "check_place", "check_together", "matmul", "quantize"]
 
@@ -53,8 +54,13 @@ def quantize(
     if unwatched(tensor):
         values = quantizer.quantize(tensor.detach().numpy(), seed=seed or 0, stream=stream, offset=offset)
         return torch.from_numpy(values)
-    result: Tensor = torch.ops.emul.quantize(
-        tensor, spec.dumps(quantizer), signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
+    result: Tensor = call(
+        "quantize",
+        tensor,
+        spec.dumps(quantizer),
+        signed("seed", seed or 0),
+        signed("stream", stream),
+        signed("offset", offset),
     )
     return result
 
@@ -98,9 +104,7 @@ def matmul(
         return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
     if unwatched(a) and unwatched(b):
         return _product(a, b, accumulator, seed or 0, stream)
-    result: Tensor = torch.ops.emul.matmul(
-        a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream)
-    )
+    result: Tensor = call("matmul", a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream))
     return result
 
 
@@ -150,19 +154,19 @@ def _matmul_fake(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int)
 def _quantize_batched(info: Any, in_dims: Any, x: Tensor, quantizer: str, *keys: int) -> tuple[Tensor, int]:
     record: Quantizer = spec.loads(quantizer)
     if not batching.at_once(record):
-        return batching.loop(torch.ops.emul.quantize, info, in_dims, x, quantizer, *keys)
+        return batching.loop(partial(call, "quantize"), info, in_dims, x, quantizer, *keys)
     moved = batching.moved_axis(record)
-    return torch.ops.emul.quantize(x.movedim(in_dims[0], 0), spec.dumps(moved), *keys), 0
+    return call("quantize", x.movedim(in_dims[0], 0), spec.dumps(moved), *keys), 0
 
 
 def _matmul_batched(info: Any, in_dims: Any, a: Tensor, b: Tensor, accumulator: str, *keys: int) -> tuple[Tensor, int]:
     record = spec.loads(accumulator)
     if isinstance(record, Accumulator) and record.stochastic:
-        return batching.loop(torch.ops.emul.matmul, info, in_dims, a, b, accumulator, *keys)
+        return batching.loop(partial(call, "matmul"), info, in_dims, a, b, accumulator, *keys)
     places = in_dims[:2]
     rank = max(x.dim() - (place is not None) for x, place in zip((a, b), places, strict=True))
     left, right = (batching.in_front(x, place, rank) for x, place in zip((a, b), places, strict=True))
-    return torch.ops.emul.matmul(left, right, accumulator, *keys), 0
+    return call("matmul", left, right, accumulator, *keys), 0
 
 
 def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -7,13 +7,12 @@ kept and nothing else, zeros among it, so that a weight that is kept can leave z
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from numerics import sparsity as _numpy
 
-from .operators import masks as _operators  # defines them
+from .operators import masks
 from .operators.library import signed
 from .published import STRAIGHT, Gradient, check_operands, operated, published, whole_numbers
 
@@ -53,7 +52,7 @@ def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: Any = None) ->
     if out is not None or not isinstance(x, Tensor) or not whole_numbers(n, m, axis):
         return _top_n(x, n, m, axis=axis, out=out)
     check_operands(x=x)
-    return torch.ops.emul.top_n(x, n, m, axis)
+    return masks.top_n(x, n, m, axis)
 
 
 @operated(_numpy.mvue, STRAIGHT)
@@ -72,14 +71,20 @@ def mvue(
     out: Any = None,
 ) -> Any:
     """The operator where it takes the arguments, or the numpy function."""
-    drawn: dict[str, Any] = {"words": words, "random_bits": random_bits, "seed": seed, "stream": stream, "offset": offset}
+    drawn: dict[str, Any] = {
+        "words": words,
+        "random_bits": random_bits,
+        "seed": seed,
+        "stream": stream,
+        "offset": offset,
+    }
     numbers = whole_numbers(n, m, random_bits, seed, stream, offset, axis) and isinstance(method, str)
     tensors = isinstance(x, Tensor) and (words is None or isinstance(words, Tensor))
     if out is not None or not (numbers and tensors):
         return _mvue(x, n, m, method=method, axis=axis, **drawn, out=out)
     check_operands(x=x, words=words)
     keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
-    return torch.ops.emul.mvue(x, n, m, method, axis, words, random_bits, *keys)
+    return masks.mvue(x, n, m, method, axis, words, random_bits, *keys)
 
 
 @operated(_numpy.transposable_mask)
@@ -88,4 +93,4 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     if not isinstance(w, Tensor) or not whole_numbers(n, m) or not isinstance(method, str):
         return _transposable_mask(w, n, m, method=method)
     check_operands(w=w)
-    return torch.ops.emul.transposable_mask(w, n, m, method)
+    return masks.transposable_mask(w, n, m, method)

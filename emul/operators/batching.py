@@ -4,6 +4,7 @@ A stochastic operator is a pure function of (seed, stream, offset), so under vma
 words, whatever vmap's `randomness`: give the batch as a dimension, or a seed for each slice, where they shall differ.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from numerics import Quantizer
 from numerics.formats import BlockFormat
 
 
-def loop(operator: Any, info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
+def loop(operator: Callable[..., Any], info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
     """The operator on each slice, results stacked along a first dimension."""
     size = info.batch_size
     slices = [

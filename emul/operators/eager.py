@@ -7,7 +7,8 @@ from torch.autograd import forward_ad
 _PLAIN = (Tensor, torch.nn.Parameter)
 _dispatch_modes = torch._C._len_torch_dispatch_stack  # type: ignore[attr-defined]
 _function_modes = torch._C._len_torch_function_stack
-_transforms = torch._C._functorch.peek_interpreter_stack  # type: ignore[attr-defined]
+#: None outside torch.func's transforms, torch.vmap among them.
+transforms = torch._C._functorch.peek_interpreter_stack  # type: ignore[attr-defined]
 _traced = torch._C._get_tracing_state
 _profiled = torch._C._autograd._profiler_enabled
 
@@ -25,7 +26,7 @@ def unwatched(tensor: Tensor) -> bool:
         and not tensor.is_neg()
         and not _dispatch_modes()
         and not _function_modes()
-        and _transforms() is None
+        and transforms() is None
         and forward_ad._current_level < 0
         and _traced() is None
         and not _profiled()

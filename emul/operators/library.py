@@ -5,15 +5,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from .checks import check_place
+from .eager import transforms
 
 LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
 Form = Callable[..., Any]
+_TRANSFORMED: dict[str, type[Function]] = {}
 
 
 def define(
-    schema: str, *, cpu: Form, cuda: Form, fake: Form, batched: Form, backward: Form | None = None, keep: Form | None = None
+    schema: str,
+    *,
+    cpu: Form,
+    cuda: Form,
+    fake: Form,
+    batched: Form,
+    backward: Form | None = None,
+    keep: Form | None = None,
 ) -> None:
     """Define the operator of this schema; every device but the CPU and CUDA refuses.
 
@@ -26,9 +36,18 @@ def define(
         LIBRARY.impl(name, form, key)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"emul::{name}", fake, lib=LIBRARY)
     torch.library.register_vmap(f"emul::{name}", batched, lib=LIBRARY)
-    torch.library.register_autograd(
-        f"emul::{name}", _no_gradient if backward is None else backward, setup_context=keep or _count, lib=LIBRARY
-    )
+    forms = (_no_gradient, _not_differentiable) if backward is None else (backward, keep or _count)
+    torch.library.register_autograd(f"emul::{name}", forms[0], setup_context=forms[1], lib=LIBRARY)
+    operator = getattr(torch.ops.emul, name)
+    parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
+    _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
+
+
+def call(name: str, *arguments: Any) -> Any:
+    """The operator on these arguments; inside torch.func's transforms, which a library's gradients know nothing of, too."""
+    if torch.compiler.is_compiling() or transforms() is None:
+        return getattr(torch.ops.emul, name)(*arguments)
+    return _TRANSFORMED[name].apply(*arguments)
 
 
 def signed(label: str, value: int) -> int:
@@ -50,6 +69,11 @@ def straight(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 def _count(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.arguments = len(inputs)
+
+
+def _not_differentiable(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _count(ctx, inputs, output)
+    ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
 
 
 def _no_gradient(ctx: Any, *gradients: Any) -> tuple[None, ...]:

@@ -4,6 +4,7 @@ Words are tensors of integers, or None where a seed draws them; alpha is a tenso
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from numerics import luq, sparsity
 
 from . import batching
-from .library import define, straight, unsigned
+from .library import call, define, straight, unsigned
 
 
 def _array(tensor: Tensor | None) -> Any:
@@ -39,7 +40,7 @@ def _through_the_host(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _looped(name: str) -> Callable[..., Any]:
     def rule(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        return batching.loop(getattr(torch.ops.emul, name), info, in_dims, *arguments)
+        return batching.loop(partial(call, name), info, in_dims, *arguments)
 
     return rule
 
@@ -85,7 +86,7 @@ def _top_n(x: Tensor, n: int, m: int, axis: int) -> Tensor:
 
 
 def _top_n_batched(info: Any, in_dims: Any, x: Tensor, n: int, m: int, axis: int) -> tuple[Tensor, int]:
-    return torch.ops.emul.top_n(x.movedim(in_dims[0], 0), n, m, batching.axis_behind(axis)), 0
+    return call("top_n", x.movedim(in_dims[0], 0), n, m, batching.axis_behind(axis)), 0
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -96,7 +97,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _kept(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """To what is kept. Zeros are kept only where there is room beside all that are not zero."""
     x, result = ctx.saved_tensors
-    room = torch.ops.emul.top_n(1 + (x != 0).to(x.dtype), *ctx.pattern)
+    room = call("top_n", 1 + (x != 0).to(x.dtype), *ctx.pattern)
     return gradient.where((result != 0) | ((x == 0) & (room != 0)), 0), None, None, None
 
 
@@ -138,3 +139,6 @@ define(
     fake=lambda w, *arguments: w.new_empty(w.shape, dtype=torch.bool),
     batched=_looped("transposable_mask"),
 )
+
+luq_quantize, mvue, top_n = partial(call, "luq_quantize"), partial(call, "mvue"), partial(call, "top_n")
+transposable_mask = partial(call, "transposable_mask")
