@@ -80,8 +80,8 @@ def decode(
     text = spec.dumps(quantizer)
     if isinstance(quantizer.fmt, BlockFormat):
         elements, scales, tensor_scale = _parts(codes, quantizer.fmt)
-        return call("decode_blocks", elements, scales, tensor_scale, text, dtype)
-    check_place(codes, "codes")
+        blocks: Tensor = call("decode_blocks", elements, scales, tensor_scale, text, dtype)
+        return blocks
     values: Tensor = call("decode", _integers(codes, "codes", quantizer.fmt), text, dtype)
     return values
 
@@ -110,8 +110,9 @@ def _parts(codes: Any, fmt: BlockFormat) -> tuple[Tensor, Tensor, Tensor]:
     return _integers(elements, "elements", fmt.element), _integers(scales, "scales", fmt.scale), tensor_scale
 
 
-def _integers(codes: Tensor, label: str, fmt: Any) -> Tensor:
+def _integers(codes: Any, label: str, fmt: Any) -> Tensor:
     """Codes as integers; torch's narrow types where they are of this format."""
+    check_place(codes, label)
     if codes.dtype in FORMAT_OF_DTYPE or is_packed(codes.dtype):
         found = format_of(codes.dtype)
         if found != fmt:
@@ -174,8 +175,8 @@ def _encode_blocks_cuda(x: Tensor, quantizer: str, *keys: int) -> tuple[Tensor, 
     from . import device
 
     record = spec.loads(quantizer)
-    shape, types = _scales_shape(x.shape, record), (record.fmt.element.bits, record.fmt.scale.bits)
-    return device.encode_blocks(x, record, shape, *(_code_type(bits) for bits in types), **_keys(*keys))
+    kinds = _code_type(record.fmt.element.bits), _code_type(record.fmt.scale.bits)
+    return device.encode_blocks(x, record, _scales_shape(x.shape, record), kinds, **_keys(*keys))
 
 
 def _decode_cuda(codes: Tensor, quantizer: str, dtype: torch.dtype) -> Tensor:

@@ -54,19 +54,18 @@ def encode_blocks(
     x: Tensor,
     quantizer: Quantizer,
     shape: tuple[int, ...],
-    kind: torch.dtype,
-    scale_kind: torch.dtype,
+    kinds: tuple[torch.dtype, torch.dtype],
     *,
     seed: int,
     stream: int,
     offset: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`emul::encode_blocks` of a CUDA tensor that is not empty: codes of these types, scales of this shape."""
+    """`emul::encode_blocks` of a CUDA tensor that is not empty: codes of elements and scales of these types, scales of this shape."""
     _check_capture(f"emul.encode to {quantizer.fmt}")
-    with _memory("emul.encode", x.numel() * (kind.itemsize + 4), x.device):
+    with _memory("emul.encode", x.numel() * (kinds[0].itemsize + 4), x.device):
         source = x.detach().contiguous()
-        elements = torch.empty_like(source, dtype=kind, memory_format=torch.contiguous_format)
-        scales = torch.empty(shape, dtype=scale_kind, device=x.device)
+        elements = torch.empty_like(source, dtype=kinds[0], memory_format=torch.contiguous_format)
+        scales = torch.empty(shape, dtype=kinds[1], device=x.device)
         drawn = _drawn(quantizer, seed, stream, offset)
         tensor = encode_blocks_on(quantizer, source, elements, scales, **drawn, queue=queue(x.device))
     return elements, scales, torch.tensor(tensor, dtype=torch.float32, device=x.device)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from numerics import Accumulator, MatrixUnit, Quantizer, spec
 from numerics import matmul as numpy_matmul
@@ -24,7 +25,7 @@ from .operators.checks import (
     check_quantizer,
     check_together,
 )
-from .operators.eager import unwatched
+from .operators.eager import followed, unwatched
 from .operators.library import call, define, signed, straight, unsigned
 
 __all__ = ["check_operand", "check_place", "check_together", "matmul", "quantize"]
@@ -46,14 +47,17 @@ def quantize(
     """
     if not isinstance(quantizer, Quantizer):
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
+    if unwatched(tensor) and tensor.dtype in WIDE:
+        check_quantizer(quantizer, seed)
+        if followed(tensor):
+            rounded: Tensor = _Quantized.apply(tensor, quantizer, seed or 0, stream, offset)  # type: ignore[no-untyped-call]
+            return rounded
+        return _rounded(tensor, quantizer, seed or 0, stream, offset)
     check_floats(tensor, "tensor")
     check_quantizer(quantizer, seed)
     if tensor.dtype not in WIDE:
         check_holds(tensor.dtype, quantizer.fmt, "tensor")
         return quantize(tensor.float(), quantizer, seed=seed, stream=stream, offset=offset).to(tensor.dtype)
-    if unwatched(tensor):
-        values = quantizer.quantize(tensor.detach().numpy(), seed=seed or 0, stream=stream, offset=offset)
-        return torch.from_numpy(values)
     result: Tensor = call(
         "quantize",
         tensor,
@@ -84,6 +88,8 @@ def matmul(
     """
     if not isinstance(accumulator, Accumulator | MatrixUnit):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
+    if unwatched(a, b) and (found := _directly(a, b, accumulator, seed, stream)) is not None:
+        return found
     check_floats(a, "a")
     check_floats(b, "b")
     check_together(a, b, "a", "b")
@@ -99,25 +105,72 @@ def matmul(
     if isinstance(accumulator, Accumulator) and accumulator.stochastic and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, an integer in [0, 2**64)")
     if a.dtype not in WIDE:
-        unit = isinstance(accumulator, MatrixUnit)
-        check_holds(a.dtype, accumulator.result if unit else accumulator.combining.format, "a")
+        output = accumulator.result if isinstance(accumulator, MatrixUnit) else accumulator.combining.format
+        check_holds(a.dtype, output, "a")
         return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
-    if unwatched(a) and unwatched(b):
-        return _product(a, b, accumulator, seed or 0, stream)
     result: Tensor = call("matmul", a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream))
     return result
 
 
+def _directly(
+    a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int | None, stream: int
+) -> Tensor | None:
+    """The product past the dispatcher; None where something is to be refused, and of 16-bit operands."""
+    if a.dtype is not b.dtype or a.dtype not in WIDE or a.dim() < 2 or b.dim() < 2 or a.size(-1) != b.size(-2):
+        return None
+    if seed is None and isinstance(accumulator, Accumulator) and accumulator.stochastic:
+        return None
+    if followed(a) or followed(b):
+        product: Tensor = _Multiplied.apply(a, b, accumulator, seed or 0, stream)  # type: ignore[no-untyped-call]
+        return product
+    return _product(a, b, accumulator, seed or 0, stream)
+
+
+def _read(x: Tensor) -> Any:
+    """The memory of a CPU tensor as an array."""
+    return x.detach().numpy() if x.requires_grad else x.numpy()
+
+
+def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: int) -> Tensor:
+    return torch.from_numpy(quantizer.quantize(_read(x), seed=seed, stream=stream, offset=offset))
+
+
 def _product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
-    keys: dict[str, Any] = {} if isinstance(accumulator, MatrixUnit) else {"seed": seed, "stream": stream}
-    values = numpy_matmul(a.detach().numpy(), b.detach().numpy(), accumulator, **keys)
+    if isinstance(accumulator, MatrixUnit):
+        values = numpy_matmul(_read(a), _read(b), accumulator)
+    else:
+        values = numpy_matmul(_read(a), _read(b), accumulator, seed=seed, stream=stream)
     return torch.from_numpy(values if values.flags.c_contiguous else np.ascontiguousarray(values))
+
+
+class _Quantized(Function):
+    """`emul::quantize` and its gradient, past the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
+        return _rounded(x, *arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients[0], None, None, None, None
+
+
+class _Multiplied(Function):
+    """`emul::matmul` and its gradients, past the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, *arguments: Any) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _product(a, b, *arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _matmul_backward(ctx, gradients[0])
 
 
 def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
     record: Quantizer = spec.loads(quantizer)
-    keys = {"seed": unsigned(seed), "stream": unsigned(stream), "offset": unsigned(offset)}
-    return torch.from_numpy(record.quantize(x.detach().numpy(), **keys))
+    return _rounded(x, record, unsigned(seed), unsigned(stream), unsigned(offset))
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:

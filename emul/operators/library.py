@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from .checks import check_place
 from .eager import transforms
@@ -45,9 +45,22 @@ def define(
 
 def call(name: str, *arguments: Any) -> Any:
     """The operator on these arguments; inside torch.func's transforms, which a library's gradients know nothing of, too."""
-    if torch.compiler.is_compiling() or transforms() is None:
+    if torch.compiler.is_compiling():
         return getattr(torch.ops.emul, name)(*arguments)
-    return _TRANSFORMED[name].apply(*arguments)
+    if forward_ad._current_level >= 0:
+        _refuse_tangents(name, arguments)
+    if transforms() is None:
+        return getattr(torch.ops.emul, name)(*arguments)
+    return _TRANSFORMED[name].apply(*arguments)  # type: ignore[no-untyped-call]
+
+
+def _refuse_tangents(name: str, arguments: tuple[Any, ...]) -> None:
+    """Nothing would say that they are lost."""
+    for argument in arguments:
+        if isinstance(argument, Tensor) and forward_ad.unpack_dual(argument)[1] is not None:  # type: ignore[no-untyped-call]
+            raise NotImplementedError(
+                f"emul::{name} has no forward-mode gradient: use backward(), torch.func.grad or torch.func.jacrev"
+            )
 
 
 def signed(label: str, value: int) -> int:
@@ -77,7 +90,8 @@ def _not_differentiable(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _no_gradient(ctx: Any, *gradients: Any) -> tuple[None, ...]:
-    return (None,) * ctx.arguments
+    count: int = ctx.arguments
+    return (None,) * count
 
 
 def _refuse_device(*arguments: Any) -> Tensor:
