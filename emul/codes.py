@@ -132,7 +132,7 @@ def _keys(seed: int, stream: int, offset: int) -> dict[str, int]:
 
 
 def _tensor(array: Any) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.asarray(array, order="C"))  # ascontiguousarray would give a number a dimension
 
 
 def _encode_cpu(x: Tensor, quantizer: str, *keys: int) -> Tensor:

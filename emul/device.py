@@ -60,7 +60,7 @@ def encode_blocks(
     stream: int,
     offset: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`emul::encode_blocks` of a CUDA tensor that is not empty: codes of elements and scales of these types, scales of this shape."""
+    """`emul::encode_blocks` of a CUDA tensor that is not empty: kinds of elements and scales, the scales' shape."""
     _check_capture(f"emul.encode to {quantizer.fmt}")
     with _memory("emul.encode", x.numel() * (kinds[0].itemsize + 4), x.device):
         source = x.detach().contiguous()

@@ -33,7 +33,7 @@ _NO_WORDS = gemm.Words(np.empty((0, 0, 0), np.uint32), 0, _ZERO, _ZERO, _ZERO, _
 class _Chain(NamedTuple):
     """The kernel of a product in sequence, with all its constants, the type that it computes in, and what may be NaN."""
 
-    run: Callable[..., Any]
+    run: Callable[..., Any] | None  # None: BLAS, because nothing is rounded
     dtype: np.dtype[Any]
     checks: bool  # whether a NaN would have to be refused
     constants: tuple[Any, ...]  # rows, tiny, counts, chunk, words
@@ -63,11 +63,15 @@ def product(a: Any, b: Any, accumulator: Accumulator) -> NDArray[Any] | None:
         return None
     threads.check_subnormals()
     run, inner, checks, constants = known
-    total = np.zeros((1, rows, columns), inner)
     if inner != dtype:
         a, b = a.astype(inner), b.astype(inner)
-    run(a.reshape(1, rows, depth), b.reshape(1, depth, columns), total, *constants, 0, rows)
-    result = total.reshape(rows, columns)
+    if run is None:
+        result = np.matmul(a, b)
+        result += inner.type(0.0)  # +0, never -0
+    else:
+        total = np.zeros((1, rows, columns), inner)
+        run(a.reshape(1, rows, depth), b.reshape(1, depth, columns), total, *constants, 0, rows)
+        result = total.reshape(rows, columns)
     if checks:
         check_result(result, accumulator)
     return result if inner == dtype else result.astype(dtype)
@@ -104,9 +108,10 @@ def _chain(accumulator: Accumulator, depth: int, carrier: Carrier, first: Any, s
         plan = first_plan(Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, None), accumulator)
     except ValueError:
         return None  # the operands themselves may be allowed, or the sentence names them
-    if plan.kernel in ("sgemm", "dgemm"):
-        return None
-    kernel = gemm.make_chain(plan.mode, plan.product_mode, plan.outer_mode, int(plan.normalise), gemm.DETERMINISTIC, 0)
+    kernel = None
+    if plan.kernel not in ("sgemm", "dgemm"):
+        modes = plan.mode, plan.product_mode, plan.outer_mode
+        kernel = gemm.make_chain(*modes, int(plan.normalise), gemm.DETERMINISTIC, 0)
     chunk = min(accumulator.chunk or depth, depth)
     constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, chunk, _NO_WORDS
     return _Chain(kernel, plan.carrier.dtype, not accumulator.combining.format.has_nan, constants)
