@@ -17,6 +17,7 @@ from numerics.formats.naming import made_from, named
 from .interop import FORMAT_OF_DTYPE, format_of, is_packed, view_codes
 from .operators import batching
 from .operators.checks import WIDE, check_floats, check_holds, check_place, check_quantizer, check_together
+from .operators.eager import unwatched
 from .operators.library import call, define, signed, unsigned
 
 __all__ = ["BlockTensors", "decode", "encode"]
@@ -52,6 +53,8 @@ def encode(
     check_floats(tensor, "tensor")
     check_quantizer(quantizer, seed)
     wide = tensor if tensor.dtype in WIDE else tensor.float()
+    if unwatched(wide) and not isinstance(quantizer.fmt, BlockFormat):
+        return _tensor(quantizer.encode(wide.detach().numpy(), seed=seed or 0, stream=stream, offset=offset))
     keys = signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
     if isinstance(quantizer.fmt, BlockFormat):
         return BlockTensors(*call("encode_blocks", wide, spec.dumps(quantizer), *keys))
@@ -82,7 +85,10 @@ def decode(
         elements, scales, tensor_scale = _parts(codes, quantizer.fmt)
         blocks: Tensor = call("decode_blocks", elements, scales, tensor_scale, text, dtype)
         return blocks
-    values: Tensor = call("decode", _integers(codes, "codes", quantizer.fmt), text, dtype)
+    integers = _integers(codes, "codes", quantizer.fmt)
+    if unwatched(integers):
+        return _tensor(quantizer.decode(integers.numpy(), dtype=_numpy(dtype)))
+    values: Tensor = call("decode", integers, text, dtype)
     return values
 
 
@@ -120,7 +126,8 @@ def _integers(codes: Any, label: str, fmt: Any) -> Tensor:
         return view_codes(codes)[0]
     if codes.dtype.is_floating_point or codes.dtype.is_complex or codes.dtype == torch.bool:
         raise TypeError(f"{label} are {codes.dtype}: give unsigned integers, as emul.encode gives them")
-    return codes
+    integers: Tensor = codes
+    return integers
 
 
 def _code_type(bits: int) -> torch.dtype:

@@ -65,6 +65,7 @@ def product(a: Any, b: Any, accumulator: Accumulator) -> NDArray[Any] | None:
     run, inner, checks, constants = known
     if inner != dtype:
         a, b = a.astype(inner), b.astype(inner)
+    result: NDArray[Any]
     if run is None:
         result = np.matmul(a, b)
         result += inner.type(0.0)  # +0, never -0

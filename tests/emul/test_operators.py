@@ -169,6 +169,7 @@ def test_vmap_of_no_slices_and_of_slices_of_slices():
     assert torch.equal(twice, torch.stack([a_loop(lambda x: emul.quantize(x, SR, seed=1), (y,), (0,)) for y in Y]))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # which torch.func.jvp calls
 def test_derivatives_of_torch_func():
     x = torch.tensor([0.3, -1.7, 1000.0])
     assert torch.equal(torch.func.jacrev(lambda x: emul.quantize(x, E4M3))(x), torch.eye(3))
