@@ -4,7 +4,17 @@ import pytest
 import torch
 
 import emul
-from numerics import Accumulator, FixedFormat, Quantizer, Rounding, catalog, parse_format
+from numerics import (
+    Accumulator,
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    NanEncoding,
+    Quantizer,
+    Rounding,
+    catalog,
+    parse_format,
+)
 
 E4M3, SR = Quantizer(catalog.E4M3), Quantizer(catalog.E5M2, Rounding.SR)
 MX = Quantizer(parse_format("mxfp4_e2m1"))
@@ -68,6 +78,8 @@ def test_products_of_narrow_tensors(dtype):
 
 
 BFLOAT, HALF = X.bfloat16(), X.half()
+#: Scales up to 1.5 * 2**14 are numbers of float16, and so are elements up to 6; 6 * 2**14 is none.
+TALL = BlockFormat(catalog.E2M1, FloatFormat(4, 1, 1, infinities=False, nan=NanEncoding.NONE), 16)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +97,7 @@ BFLOAT, HALF = X.bfloat16(), X.half()
         ),
         (lambda: emul.quantize(BFLOAT, Quantizer(catalog.BINARY32)), ValueError, r"torch.bfloat16 does not hold"),
         (lambda: emul.quantize(HALF, MX), ValueError, r"mxfp4_e2m1.* has values that torch.float16 does not hold"),
+        (lambda: emul.quantize(HALF, Quantizer(TALL)), ValueError, r"torch.float16 does not hold"),
         (lambda: emul.quantize(BFLOAT, NV), ValueError, r"nvfp4.* has values that torch.bfloat16 does not hold"),
         (lambda: emul.quantize(BFLOAT, Quantizer(FixedFormat(12))), ValueError, r"torch.bfloat16 does not hold"),
         (

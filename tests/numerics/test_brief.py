@@ -97,6 +97,15 @@ def test_every_zero_and_subnormal_operand(monkeypatch):
                 assert outcomes[0] == outcomes[1]
 
 
+def test_a_sum_of_negative_zeros_is_zero(monkeypatch):
+    for depth in (1, 2, 3):
+        for sums in SUMS.values():
+            a, b = np.full((2, depth), -1.0, np.float32), np.zeros((depth, 3), np.float32)
+            assert brief_products.product(a, b, sums) is not None
+            same(matmul(a, b, sums), generally(lambda a=a, b=b, sums=sums: matmul(a, b, sums), monkeypatch))
+            assert not np.signbit(matmul(a, b, sums)).any()
+
+
 def test_a_kind_of_operand_covers_its_elements():
     """The bounds that a plan is proved with hold for the operands: by numpy, not by the scan."""
     for dtype, carrier in ((np.float32, brief.FLOAT32), (np.float64, brief.FLOAT64)):
