@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         scaling,
         sparsity,
     )
+    from .codes import decode, encode
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -42,7 +43,9 @@ __all__ = [
     "chain",
     "clipping",
     "compare",
+    "decode",
     "diagnostics",
+    "encode",
     "interop",
     "luq",
     "matmul",
@@ -68,6 +71,8 @@ _HOMES = {
     "Rule": "emul.recipe",
     "__version__": "numerics",
     "compare": "emul.paired",
+    "decode": "emul.codes",
+    "encode": "emul.codes",
     "matmul": "emul.ops",
     "native_state_dict": "emul.state",
     "quantize": "emul.ops",

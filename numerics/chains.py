@@ -33,7 +33,8 @@ from .kernels import gemm, masked_sums, replay, threads
 from .operands import Operands, floats, matrices, stack
 from .planning import Plan, plans
 from .problem import Caller, Problem, facts
-from .products import check_output, check_result, source_of_words
+from .products import source_of_words
+from .results import check_output, check_result
 from .stepping import MACS_PER_PIECE, laid_words, rows_at_once, rows_of, source_of
 
 RULES = ("identity", "immediate", "recursive")

@@ -20,7 +20,7 @@ MACS_PER_PIECE = 1 << 17  # multiply-accumulates below which another thread cost
 NARROW = 32  # columns below which the lanes run along the rows of the output instead
 WORDS_AT_ONCE = 1 << 22
 _NO_WORDS = np.empty((0, 0, 0), np.uint32)
-_NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
+NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
 
 
 def step(
@@ -141,8 +141,8 @@ def _launch(
     depth, normalise = problem.depth, int(plan.normalise)
     modes = plan.mode, plan.product_mode
     options: tuple[Any, ...] = ()
-    met = _NO_COUNTS if counts is None else counts
-    tiny = _tiny(accumulator, plan.carrier)
+    met = NO_COUNTS if counts is None else counts
+    tiny = tiny_of(accumulator, plan.carrier)
     if accumulator.order == "pairwise":
         kernel = orders.make_tree(*modes, normalise, source, counting)
         options = (accumulator.block or 0, problem.c is not None)
@@ -173,7 +173,7 @@ def _row(part: Accumulator | Quantizer, carrier: Carrier, watched: bool) -> NDAr
     return parameter_row(fmt, part.rounding, part.overflow, part.random_bits, carrier, watched)
 
 
-def _tiny(accumulator: Accumulator, carrier: Carrier) -> NDArray[Any]:
+def tiny_of(accumulator: Accumulator, carrier: Carrier) -> NDArray[Any]:
     """The smallest normals of sums, products and outer sums, below which a rounding underflows."""
     product = accumulator.product_format
     formats = accumulator.format, accumulator.format if product is None else product, accumulator.combining.format
