@@ -51,7 +51,18 @@ def _last_digit(printed: str) -> int:
 
 def _lambert() -> Iterator[Row]:
     """W0(3 * 4**M), the clip of Laplace's distribution at M bits and of its half range at M - 1."""
-    table = "1.04991 1.86282 2.83068 3.89723 5.02864 6.20477 7.41313 8.64562 9.89676 11.16269".split()
+    table = [
+        "1.04991",
+        "1.86282",
+        "2.83068",
+        "3.89723",
+        "5.02864",
+        "6.20477",
+        "7.41313",
+        "8.64562",
+        "9.89676",
+        "11.16269",
+    ]
     for bits, printed in enumerate(table):
         what = f"W0(3 * 4**{bits})"
         yield Row("W0(3 4^M)", BANNER_2019, what, printed, lambda bits=bits: clipping.lambert_w0(3 * 4.0**bits))
