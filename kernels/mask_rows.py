@@ -13,7 +13,7 @@ from .expansions import two_sum
 from .primitives import fma
 
 HUGE, TINY = 2.0**900, 2.0**-900  # between these in float64, products and quotients are accurate
-EXACT, APPROXIMATE = 0, 1
+EXACT, APPROXIMATE, SEQUENTIAL = 0, 1, 2
 UNIT = 2.0**-53
 
 
@@ -155,6 +155,44 @@ def _draw_approximate(sizes, others, rests, values, word, period, single):
     return sure and reached == 2
 
 
+@core
+def _draw_sequential(sizes, others, rests, values, word, period, single):
+    """The same with the pairs of two draws without replacement: the one whose running sum the word falls into.
+
+    A pair has probability x_i/T x_j/(T - x_i) + x_j/T x_i/(T - x_j); no quotient is above 1, and a term that underflows is
+    below every window. The last pair of numbers that are not zero ends at 1 by definition.
+    """
+    total = _two_draws(sizes, others, rests)
+    m = sizes.size
+    window = (m * m + 4 * m + 16) * UNIT
+    first, last = 0, 0  # the pair that is taken if none is before
+    for i in range(m):
+        values[i] = 0.0
+        if sizes[i] > 0.0:
+            first, last = last, i
+    running, sure, i, j, open_ = 0.0, total > TINY, 0, 0, True
+    while open_:
+        j += 1
+        if j == m:
+            i += 1
+            j = i + 1
+        if i == first and j == last:
+            open_ = False
+        elif sizes[i] > 0.0 and sizes[j] > 0.0:
+            running += sizes[i] / total * (sizes[j] / others[i]) + sizes[j] / total * (sizes[i] / others[j])
+            gap = running * period - word
+            sure &= abs(gap) > window * word
+            open_ = gap < 0.0
+    for k in (i, j):
+        value = total / (1.0 + rests[k])
+        if single:
+            sure &= np.float32(value * (1.0 - window)) == np.float32(value * (1.0 + window))
+            value = np.float64(np.float32(value))
+        sure &= value < np.inf
+        values[k] = value
+    return sure
+
+
 @loop
 def draw_rows(
     x: NDArray[np.float64],
@@ -186,6 +224,8 @@ def draw_rows(
         word = np.float64(words[b]) + 1.0
         if filled > n and fine and method == EXACT:
             fine = _draw_exact(sizes, certain, values, n, word, period, single)
+        elif filled > n and fine and method == SEQUENTIAL:
+            fine = _draw_sequential(sizes, others, rests, values, word, period, single)
         elif filled > n and fine:
             fine = _draw_approximate(sizes, others, rests, values, word, period, single)
         for i in range(m):
