@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity
+    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity, tempered
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import Product, Recipe, Rule
@@ -36,6 +36,7 @@ __all__ = [
     "sparsity",
     "swap_",
     "swap_report",
+    "tempered",
 ]
 
 _HOMES = {
@@ -61,6 +62,7 @@ _MODULES = (
     "recipes",
     "scaling",
     "sparsity",
+    "tempered",
 )
 _WITHOUT_TORCH = ("__version__", "recipes")
 

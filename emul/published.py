@@ -4,7 +4,8 @@ In. CPU tensors of any strides are read where they are, without a copy. CUDA ten
 there, and the results copied back to their device: a round trip, slow, with the CPU's bits because it is the CPU that
 computes. All tensors of a call are on one device. Floats are float32 or float64; words, codes and masks any integers or
 bools. Where a function wants one number, such as alpha, a tensor of no dimensions is one, from any device; where it wants
-a numpy dtype, a torch one; a function among the arguments is called with tensors. What is no tensor is passed on as it is.
+a numpy dtype, a torch one; a function among the arguments is called with tensors. Records may hold tensors. What is no
+tensor is passed on as it is.
 
 Out. Arrays become tensors of the same dtype on the device of the arguments, the CPU where there were none, inside tuples
 and records too; functions become functions of tensors, Python's numbers stay. `PackedMatrix` keeps its bits in numpy, on
@@ -115,6 +116,11 @@ class _Call:
         """An argument, or a part of one, as the numpy function takes it."""
         if isinstance(value, torch.dtype):
             return _numpy_dtype(label, value)
+        if is_dataclass(value) and not isinstance(value, type):
+            held = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+            if not any(isinstance(part, Tensor) for part in held.values()):
+                return value
+            return replace(value, **{name: self._array(label, part) for name, part in held.items()})
         if callable(value) and not isinstance(value, type):
             return lambda array: _mapped(value(self.tensor(array)), partial(self._array, f"the result of {label}"))
         if not isinstance(value, Tensor):
