@@ -53,9 +53,9 @@ def pair_probabilities(block: Sequence[Fraction | float | int]) -> dict[tuple[in
     if sum(1 for x in magnitudes if x) < 3:
         raise ValueError(f"block {list(block)}: pairs are drawn from at least three numbers that are not zero")
     total = sum(magnitudes, Fraction(0))
-    one_after = lambda x, y: x / total * (y / (total - x))  # noqa: E731
+    second = [x / total / (total - x) for x in magnitudes]  # times the other: one first, the other after it
     return {
-        (i, j): one_after(magnitudes[i], magnitudes[j]) + one_after(magnitudes[j], magnitudes[i])
+        (i, j): second[i] * magnitudes[j] + second[j] * magnitudes[i]
         for i, j in combinations(range(len(magnitudes)), 2)
     }
 
