@@ -76,7 +76,7 @@ def _quotient(high, low, lost, divisor, single):
 
 
 @core
-def _draw_exact(sizes, certain, values, n, word, period, single):
+def draw_exact(sizes, certain, values, n, word, period, single):
     """values = magnitudes kept for `word` (the random word plus 1), else 0; returns whether that is certain."""
     kept, high, low, lost, doubt = _water(sizes, certain, n)
     below, above = _quotient(high, low, lost, np.float64(n - kept), single)
@@ -129,7 +129,7 @@ def _two_draws(sizes, others, rests):
 
 
 @core
-def _draw_approximate(sizes, others, rests, values, word, period, single):
+def draw_approximate(sizes, others, rests, values, word, period, single):
     """The same with the probabilities of two draws without replacement."""
     total = _two_draws(sizes, others, rests)
     window = (4 * sizes.size + 16) * UNIT
@@ -156,7 +156,7 @@ def _draw_approximate(sizes, others, rests, values, word, period, single):
 
 
 @core
-def _draw_sequential(sizes, others, rests, values, word, period, single):
+def draw_sequential(sizes, others, rests, values, word, period, single):
     """The same with the pairs of two draws without replacement: the one whose running sum the word falls into.
 
     A pair has probability x_i/T x_j/(T - x_i) + x_j/T x_i/(T - x_j); no quotient is above 1, and a term that underflows is
@@ -223,11 +223,11 @@ def draw_rows(
             sizes[i] = values[i] = size
         word = np.float64(words[b]) + 1.0
         if filled > n and fine and method == EXACT:
-            fine = _draw_exact(sizes, certain, values, n, word, period, single)
+            fine = draw_exact(sizes, certain, values, n, word, period, single)
         elif filled > n and fine and method == SEQUENTIAL:
-            fine = _draw_sequential(sizes, others, rests, values, word, period, single)
+            fine = draw_sequential(sizes, others, rests, values, word, period, single)
         elif filled > n and fine:
-            fine = _draw_approximate(sizes, others, rests, values, word, period, single)
+            fine = draw_approximate(sizes, others, rests, values, word, period, single)
         for i in range(m):
             out[b * m + i] = np.copysign(values[i], x[b * m + i]) if values[i] > 0.0 else 0.0
         left[b] = not fine
