@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import core, loop
-from .primitives import fma, widest_vectors
+from .primitives import fma, from_bits, to_bits, widest_vectors
 
 SPREAD = np.float32(2.0**27)  # from the smallest to the largest magnitude that is not zero, for exact sums
 
@@ -49,7 +49,9 @@ def keep_two_of_four(x: NDArray[Any], out: NDArray[Any]) -> bool:
 def _value(x, size, kept, level):
     """x/p where kept, p = min(1, size/level): of magnitude max(size, level)."""
     zero = np.float32(0)
-    return np.copysign(size if size > level else level, x) if kept & (size > zero) else zero
+    magnitude = to_bits(size if size > level else level)
+    signed = from_bits(np.uint32(magnitude | np.uint32(to_bits(x) & np.uint32(0x80000000))))
+    return signed if kept & (size > zero) else zero
 
 
 @core
