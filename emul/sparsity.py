@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from numerics import sparsity as _numpy
 
@@ -32,11 +33,20 @@ def _kept(arguments: dict[str, Any], result: NDArray[Any]) -> NDArray[np.bool]:
     return kept
 
 
-KEPT = Gradient("to what of x is kept, the identity", _kept)
+def _kept_there(arguments: dict[str, Any], result: Tensor) -> Tensor:
+    """The same on the result's device."""
+    x = arguments["x"].detach()
+    pattern = {label: value for label, value in arguments.items() if label not in ("x", "out")}
+    chosen: Tensor = top_n(1.0 + (x != 0), **pattern)
+    kept: Tensor = (result != 0) | ((x == 0) & (chosen != 0))
+    return kept
+
+
+KEPT = Gradient("to what of x is kept, the identity", _kept, _kept_there)
 
 inclusion_probabilities = published(_numpy.inclusion_probabilities)
-mvue = published(_numpy.mvue, STRAIGHT)
-top_n = published(_numpy.top_n, KEPT)
+mvue = published(_numpy.mvue, STRAIGHT, on_device="mvue")
+top_n = published(_numpy.top_n, KEPT, on_device="top_n")
 transposable_mask = published(_numpy.transposable_mask)
 transposable_mask_count = published(_numpy.transposable_mask_count)
 variance = published(_numpy.variance)

@@ -114,9 +114,12 @@ def _words_at(places: NDArray[np.int64], draw: Draw) -> NDArray[np.uint32]:
 
 
 def pack_on(x: Any, words: Any, *, signed: bool = True, queue: Queue) -> None:
-    """`numerics.binary.pack` of x [R, K], float32 or float64, or `pack_bits`: words uint64 [R, ceil(K/64)]. Errors as there."""
+    """`numerics.binary.pack` of x [R, K], float32 or float64, or `pack_bits`. Errors as there.
+
+    words: integers of 64 bits [R, ceil(K/64)].
+    """
     with launch.on(queue):
-        source, result = launch.array(x), launch.array(words)
+        source, result = launch.array(x), launch.array(words).view(np.uint64)
         check_dtype(source.dtype)
         flags = launch.array(queue.zeros((1,), np.dtype(np.int32)))
         blocks = launch.blocks_for(-(-result.size // xnor.THREADS), queue)
@@ -127,9 +130,9 @@ def pack_on(x: Any, words: Any, *, signed: bool = True, queue: Queue) -> None:
 
 
 def product_on(a: Any, b: Any, length: int, out: Any, *, signed: bool = True, queue: Queue) -> None:
-    """out int32 [M, N]: products of packed rows, uint64 [M, W] and [N, W], of `length` elements. Exact; waits for nothing."""
+    """out int32 [M, N]: products of packed rows [M, W] and [N, W], integers of 64 bits, of `length` elements. Exact."""
     with launch.on(queue):
-        left, right, result = launch.array(a), launch.array(b), launch.array(out)
+        left, right, result = launch.array(a).view(np.uint64), launch.array(b).view(np.uint64), launch.array(out)
         grid = -(-result.shape[1] // xnor.SIDE), -(-result.shape[0] // xnor.SIDE)
         block = xnor.SIDE, xnor.SIDE
         launch.launch(xnor.make_product(int(signed)), grid, block, queue, left, right, length, result)
