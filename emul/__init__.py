@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         recipes,
         scaling,
         sparsity,
+        tempered,
     )
     from .codes import decode, encode
     from .norm import Norm
@@ -61,6 +62,7 @@ __all__ = [
     "sparsity",
     "swap_",
     "swap_report",
+    "tempered",
 ]
 
 _HOMES = {
@@ -94,6 +96,7 @@ _MODULES = (
     "recipes",
     "scaling",
     "sparsity",
+    "tempered",
 )
 _WITHOUT_TORCH = ("__version__", "recipes")
 

@@ -36,17 +36,17 @@ __all__ = [
 ]
 
 ablation = published(_numpy.ablation)
-alpha = published(_numpy.alpha)
+alpha = published(_numpy.alpha, on_device="luq_alpha")
 biased_log_rounding = published(_numpy.biased_log_rounding)
 biased_noise_then_round = published(_numpy.biased_noise_then_round)
-decode = published(_numpy.decode)
-encode = published(_numpy.encode)
+decode = published(_numpy.decode, on_device="luq_decode")
+encode = published(_numpy.encode, on_device="luq_encode")
 hindsight_max = published(_numpy.hindsight_max)
 log_rounding_bias = published(_numpy.log_rounding_bias)
 moments = published(_numpy.moments)
 multiply_int4_fp4 = published(_numpy.multiply_int4_fp4)
 noise_then_round_bias = published(_numpy.noise_then_round_bias)
-_quantize = published(_numpy.quantize, STRAIGHT)
+_quantize = published(_numpy.quantize, STRAIGHT, on_device="luq_quantize")
 
 
 @operated(_numpy.quantize, STRAIGHT)

@@ -35,14 +35,24 @@ def _kept(arguments: dict[str, Any], result: NDArray[Any]) -> NDArray[np.bool]:
     return kept
 
 
-KEPT = Gradient("to what of x is kept, the identity", _kept)
+def _kept_there(arguments: dict[str, Any], result: Tensor) -> Tensor:
+    """The same on the result's device."""
+    x = arguments["x"].detach()
+    pattern = {label: value for label, value in arguments.items() if label not in ("x", "out")}
+    chosen: Tensor = top_n(1.0 + (x != 0), **pattern)
+    kept: Tensor = (result != 0) | ((x == 0) & (chosen != 0))
+    return kept
+
+
+KEPT = Gradient("to what of x is kept, the identity", _kept, _kept_there)
 
 inclusion_probabilities = published(_numpy.inclusion_probabilities)
 transposable_mask_count = published(_numpy.transposable_mask_count)
 variance = published(_numpy.variance)
 
 # With `out`, or arguments that no operator takes.
-_mvue, _top_n = published(_numpy.mvue, STRAIGHT), published(_numpy.top_n, KEPT)
+_mvue = published(_numpy.mvue, STRAIGHT, on_device="mvue")
+_top_n = published(_numpy.top_n, KEPT, on_device="top_n")
 _transposable_mask = published(_numpy.transposable_mask)
 
 

@@ -1,4 +1,4 @@
-"""LUQ and the N:M masks as operators: the numpy functions' bits, CUDA tensors by way of the host.
+"""LUQ and the N:M masks as operators: the numpy functions' bits, on CUDA tensors too.
 
 Words are tensors of integers, or None where a seed draws them; alpha is a tensor of no dimensions, or None for that of x.
 """
@@ -36,6 +36,42 @@ def _through_the_host(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return form(x.cpu(), *here).to(x.device)
 
     return there_and_back
+
+
+def _on_the_card(
+    name: str, form: Callable[..., Tensor], arguments: Callable[..., dict[str, Any]]
+) -> Callable[..., Tensor]:
+    """The form on CUDA tensors: the kernel of `published_device`, or by way of the host what it does not take.
+
+    arguments: of the operator, x aside, as the kernel's keywords.
+    """
+    by_the_host = _through_the_host(form)
+
+    def there(x: Tensor, *given: Any) -> Tensor:
+        try:
+            from .. import published_device
+        except ImportError:  # no numba-cuda
+            return by_the_host(x, *given)
+        result = getattr(published_device, name)(x, **arguments(*given))
+        return by_the_host(x, *given) if result is NotImplemented else result
+
+    return there
+
+
+def _luq_keywords(
+    levels: int, alpha: Any, power_of_two: Any, words: Any, random_bits: int, *keys: Any
+) -> dict[str, Any]:
+    step = {"levels": levels, "alpha": alpha, "power_of_two": power_of_two}
+    return {**step, "words": words, "random_bits": random_bits, **_keys(*keys)}
+
+
+def _mvue_keywords(n: int, m: int, method: str, axis: int, words: Any, random_bits: int, *keys: Any) -> dict[str, Any]:
+    pattern = {"n": n, "m": m, "method": method, "axis": axis}
+    return {**pattern, "words": words, "random_bits": random_bits, **_keys(*keys)}
+
+
+def _top_n_keywords(n: int, m: int, axis: int) -> dict[str, Any]:
+    return {"n": n, "m": m, "axis": axis}
 
 
 def _looped(name: str) -> Callable[..., Any]:
@@ -109,7 +145,7 @@ define(
     "luq_quantize(Tensor x, int levels, Tensor? alpha, str? power_of_two, Tensor? words, int random_bits, int? seed,"
     " int stream, int offset) -> Tensor",
     cpu=_luq,
-    cuda=_through_the_host(_luq),
+    cuda=_on_the_card("luq_quantize", _luq, _luq_keywords),
     fake=_like,
     batched=_looped("luq_quantize"),
     backward=straight,
@@ -118,7 +154,7 @@ define(
     "mvue(Tensor x, int n, int m, str method, int axis, Tensor? words, int random_bits, int? seed, int stream,"
     " int offset) -> Tensor",
     cpu=_mvue,
-    cuda=_through_the_host(_mvue),
+    cuda=_on_the_card("mvue", _mvue, _mvue_keywords),
     fake=_like,
     batched=_looped("mvue"),
     backward=straight,
@@ -126,7 +162,7 @@ define(
 define(
     "top_n(Tensor x, int n, int m, int axis) -> Tensor",
     cpu=_top_n,
-    cuda=_through_the_host(_top_n),
+    cuda=_on_the_card("top_n", _top_n, _top_n_keywords),
     fake=_like,
     batched=_top_n_batched,
     backward=_kept,
