@@ -24,11 +24,15 @@ NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
 
 
 def step(
-    problem: Problem, accumulator: Accumulator, plan: Plan, counts: NDArray[np.uint32] | None = None
+    problem: Problem,
+    accumulator: Accumulator,
+    plan: Plan,
+    counts: NDArray[np.uint32] | None = None,
+    counting: int = 0,
 ) -> NDArray[Any]:
     """The product [B, M, N] in the plan's carrier; overflows to be reported are infinite or NaN there.
 
-    counts: [8, B, M, N], where events are added up.
+    counts: [8, B, M, N], where events are added up; counting: what is known of the sums then, see `finite_tallies`.
     """
     dtype = plan.carrier.dtype
     a, b = (np.ascontiguousarray(x, dtype=dtype) for x in (problem.a, problem.b))
@@ -43,9 +47,10 @@ def step(
         a, b = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (b, a))
     total = _start(problem, dtype, turned)
     if source == gemm.GIVEN:
-        _in_blocks(problem, accumulator, plan, a, b, total, counts)
+        _in_blocks(problem, accumulator, plan, a, b, total, counts, counting)
     else:
-        _launch(problem, accumulator, plan, source, a, b, total, (0, total.shape[0] * total.shape[1]), turned, counts)
+        every = 0, total.shape[0] * total.shape[1]
+        _launch(problem, accumulator, plan, source, a, b, total, every, turned, counts, counting)
     return np.ascontiguousarray(total.swapaxes(-1, -2)) if turned else total
 
 
@@ -85,6 +90,7 @@ def _in_blocks(
     b: NDArray[Any],
     total: NDArray[Any],
     counts: NDArray[np.uint32] | None,
+    counting: int,
 ) -> None:
     """Launch with words laid out as the kernels read them, some rows at a time."""
     assert problem.words is not None
@@ -99,7 +105,7 @@ def _in_blocks(
         for r in {int(r) for r in bits if r}:
             laid[:, bits == r] = problem.words.of(outputs, slice(0, count), r)[:, bits == r]
         words = np.ascontiguousarray(laid.reshape(stop - start, columns, count).swapaxes(1, 2))
-        _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, words)
+        _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, counting, words)
 
 
 def _launch(
@@ -113,6 +119,7 @@ def _launch(
     span: tuple[int, int],
     turned: bool,
     counts: NDArray[np.uint32] | None,
+    counting: int,
     words: NDArray[np.uint32] = _NO_WORDS,
 ) -> None:
     rows = rows_of(accumulator, plan.carrier)
@@ -124,7 +131,6 @@ def _launch(
     depth, normalise = problem.depth, int(plan.normalise)
     modes = plan.mode, plan.product_mode
     options: tuple[Any, ...] = ()
-    counting = int(counts is not None)
     met = NO_COUNTS if counts is None else counts
     tiny = tiny_of(accumulator, plan.carrier)
     if accumulator.order == "pairwise":
