@@ -9,26 +9,52 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, recipes, scaling, sparsity, tempered
+    from . import (
+        binary,
+        chain,
+        clipping,
+        diagnostics,
+        interop,
+        luq,
+        nn,
+        normalization,
+        operands,
+        optim,
+        recipes,
+        scaling,
+        sparsity,
+        tempered,
+    )
+    from .codes import decode, encode
+    from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
-    from .recipe import Product, Recipe, Rule
+    from .recipe import ChainGradient, Product, Recipe, Rule
+    from .state import native_state_dict
     from .swap import restore_, swap_, swap_report
 
 __all__ = [
+    "ChainGradient",
+    "Norm",
     "Product",
     "Recipe",
     "Rule",
     "__version__",
     "binary",
+    "chain",
     "clipping",
     "compare",
+    "decode",
     "diagnostics",
+    "encode",
     "interop",
     "luq",
     "matmul",
+    "native_state_dict",
     "nn",
     "normalization",
+    "operands",
+    "optim",
     "quantize",
     "recipes",
     "restore_",
@@ -40,12 +66,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChainGradient": "emul.recipe",
+    "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
     "Rule": "emul.recipe",
     "__version__": "numerics",
     "compare": "emul.paired",
+    "decode": "emul.codes",
+    "encode": "emul.codes",
     "matmul": "emul.ops",
+    "native_state_dict": "emul.state",
     "quantize": "emul.ops",
     "restore_": "emul.swap",
     "swap_": "emul.swap",
@@ -53,12 +84,15 @@ _HOMES = {
 }
 _MODULES = (
     "binary",
+    "chain",
     "clipping",
     "diagnostics",
     "interop",
     "luq",
     "nn",
     "normalization",
+    "operands",
+    "optim",
     "recipes",
     "scaling",
     "sparsity",

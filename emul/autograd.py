@@ -1,76 +1,34 @@
 """The three products of a layer as one differentiable step, each in the arithmetic its rule declares."""
 
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from hashlib import blake2b
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from numerics import Accumulator, Quantizer
+from numerics import Accumulator
 
 from . import ops
-from .geometry import Geometry
+from .chain import chain_gradients
+from .draws import Draw, Prepared, scaled, stream
+from .geometry import Geometry, Multiply
+from .operands import stages_of
 from .recipe import Product, Rule
 
-#: A call draws the words of elements step * 2**40 and following, so a tensor has 2**40 and a layer 2**24 steps.
-_ELEMENT_BITS = 40
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Names the random words of one call of a layer: those of (recipe seed; layer, product, operand; step).
-
-    The operand's own C-order index counts the elements, so a result depends neither on threads nor on how the products
-    are cut into matrices. Errors: ValueError for a step of 2**24 or more, beyond which words would repeat.
-    """
-
-    seed: int
-    layer: str
-    step: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.step < 1 << (64 - _ELEMENT_BITS):
-            raise ValueError(
-                f"layer {self.layer!r} is at training step {self.step}: random words reach to 2**{64 - _ELEMENT_BITS}"
-                " steps; set layer.emulation.step = 0 and take another recipe seed"
-            )
-
-    def quantize(self, operand: Tensor, quantizer: Quantizer | None, product: str, role: str) -> Tensor:
-        """The operand as the product sees it."""
-        if quantizer is None:
-            return operand
-        key = stream(self.layer, product, role)
-        return ops.quantize(operand, quantizer, seed=self.seed, stream=key, offset=self.step << _ELEMENT_BITS)
-
-    def multiply(self, accumulator: Accumulator | None, product: str, a: Tensor, b: Tensor) -> Tensor:
-        """a @ b through the accumulator, or torch's own product where there is none."""
-        if accumulator is None:
-            with torch.autocast(a.device.type, enabled=False):
-                return torch.matmul(a, b)
-        # The words of an accumulator are counted by output and rounding alone, so the step is part of the key.
-        key = stream(self.layer, product, f"accumulator {self.step}") if accumulator.stochastic else 0
-        try:
-            return ops.matmul(a, b, accumulator, seed=self.seed, stream=key)
-        except (ValueError, OverflowError) as error:
-            raise type(error)(f"{product} of layer {self.layer!r}: {error}") from error
-
-
-@lru_cache(maxsize=4096)
-def stream(layer: str, product: str, role: str) -> int:
-    """A 64-bit stream number of these names, the same in every process."""
-    text = "\0".join((layer, product, role))
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+__all__ = ["Draw", "layer_product", "ops", "stream"]
 
 
 def layer_product(activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
     """The layer's output without bias; backward runs the rule's grad_input and grad_weight products.
 
     Gradients are straight-through: those of the exact product, as if no quantizer and no accumulator had rounded,
-    taken of the operands that the rule declares for them. Differentiable once.
+    taken of the operands that the rule declares for them; then zero where a stage of the forward operand stops them. With
+    a chain the gradient of the sums is that of the accumulator's own steps instead. Differentiable once.
     """
+    if rule.forward.chain is not None:
+        return _chain_product(activation, weight, geometry, rule, draw)
     output: Tensor = _LayerProduct.apply(activation, weight, geometry, rule, draw)  # type: ignore[no-untyped-call]
     return output
 
@@ -79,37 +37,150 @@ class _LayerProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
         ctx.geometry, ctx.rule, ctx.draw = geometry, rule, draw
-        left = draw.quantize(activation, rule.forward.activation, "forward", "activation")
-        right = draw.quantize(weight, rule.forward.weight, "forward", "weight")
-        ctx.save_for_backward(
-            _operand(activation, left, "activation", "grad_weight", rule, draw) if ctx.needs_input_grad[1] else None,
-            _operand(weight, right, "weight", "grad_input", rule, draw) if ctx.needs_input_grad[0] else None,
+        of_input, of_weight = ctx.needs_input_grad[:2]
+        left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=of_input)
+        right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=of_weight)
+        later = (
+            _operand(activation, left, "grad_weight", rule, draw, of_weight),
+            _operand(weight, right, "grad_input", rule, draw, of_input),
         )
-        return geometry.forward(left, right, partial(draw.multiply, rule.forward.accumulator, "forward"))
+        ctx.prepared = [None if one is None else one._replace(values=_NOTHING, mask=None) for one in later]
+        saved = [None if one is None else one.values for one in later]
+        ctx.save_for_backward(*saved, left.mask, right.mask)
+        return geometry.forward(left.values, right.values, draw.multiplier(rule.forward, "forward", left, right))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        geometry: Geometry = ctx.geometry
         rule: Rule = ctx.rule
         draw: Draw = ctx.draw
-        activation, weight = ctx.saved_tensors
+        *values, mask_input, mask_weight = ctx.saved_tensors
+        activation, weight = (
+            None if one is None else one._replace(values=kept) for one, kept in zip(ctx.prepared, values, strict=True)
+        )
         of_activation = of_weight = None
-        if ctx.needs_input_grad[0]:
-            left = draw.quantize(gradient, rule.grad_input.gradient, "grad_input", "gradient")
-            multiply = partial(draw.multiply, rule.grad_input.accumulator, "grad_input")
-            of_activation = geometry.grad_input(left, weight, multiply)
-        if ctx.needs_input_grad[1]:
-            left = draw.quantize(gradient, rule.grad_weight.gradient, "grad_weight", "gradient")
-            multiply = partial(draw.multiply, rule.grad_weight.accumulator, "grad_weight")
-            of_weight = geometry.grad_weight(left, activation, multiply)
+        if weight is not None:
+            product = partial(_gradient_product, ctx.geometry.grad_input, rule.grad_input, "grad_input", draw)
+            of_activation = _passed(product(gradient, weight), mask_input)
+        if activation is not None:
+            product = partial(_gradient_product, ctx.geometry.grad_weight, rule.grad_weight, "grad_weight", draw)
+            of_weight = _passed(product(gradient, activation), mask_weight)
+        if draw.call is not None:
+            draw.call.commit()
         return of_activation, of_weight, None, None, None
 
 
-def _operand(original: Tensor, forward: Tensor, role: str, product: str, rule: Rule, draw: Draw) -> Tensor:
-    """The operand that a backward product takes: the forward one where it has the same bits, else a quantization."""
-    products: dict[str, Product] = {"forward": rule.forward, product: getattr(rule, product)}
-    used, wanted = (getattr(products[name], role) for name in ("forward", product))
-    if wanted == used and (wanted is None or not wanted.stochastic):
+def _chain_product(activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
+    """The same where the gradient runs through the sums: torch's own gradients of all that a geometry does around them."""
+    left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=activation.requires_grad)
+    right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=weight.requires_grad)
+
+    def multiply(a: Tensor, b: Tensor) -> Tensor:
+        output: Tensor = _Chain.apply(a, b, rule.forward, draw, left, right)  # type: ignore[no-untyped-call]
+        return output
+
+    with torch.autocast(activation.device.type, enabled=False):
+        return geometry.forward(_staged(activation, left), _staged(weight, right), multiply)
+
+
+def _staged(original: Tensor, prepared: Prepared) -> Tensor:
+    if prepared.values is original:
+        return original
+    values: Tensor = _Staged.apply(original, prepared.values, prepared.mask)  # type: ignore[no-untyped-call]
+    return values
+
+
+class _Staged(torch.autograd.Function):
+    """An operand's values, and its gradient straight through where the mask lets it pass."""
+
+    @staticmethod
+    def forward(ctx: Any, original: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        ctx.save_for_backward(mask)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return _passed(gradient, *ctx.saved_tensors), None, None
+
+
+class _Chain(torch.autograd.Function):
+    """The emulated product of two matrices whose gradient replays its sums."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, product: Product, draw: Draw, left: Prepared, right: Prepared
+    ) -> Tensor:
+        ctx.product, ctx.draw = product, draw
+        a, ctx.of_a = draw.finish(left, a, -1)
+        b, ctx.of_b = draw.finish(right, b, -2)
+        ctx.save_for_backward(a, b)
+        return scaled(draw.multiply(product.accumulator, "forward", a, b), (*ctx.of_a, *ctx.of_b))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        of_a, of_b = _chain_gradients(a, b, gradient, ctx.product, ctx.draw)
+        # Of the numbers that the values stand for: the other operand's factor is still to come, its own is not.
+        return scaled(of_a, ctx.of_b), scaled(of_b, ctx.of_a), None, None, None, None
+
+
+def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, draw: Draw) -> tuple[Tensor, Tensor]:
+    chain, accumulator = product.chain, product.accumulator
+    assert chain is not None
+    assert isinstance(accumulator, Accumulator)
+    return chain_gradients(
+        a,
+        b,
+        gradient,
+        accumulator,
+        rule=chain.rule,
+        event=chain.event,
+        tolerance=chain.tolerance,
+        seed=draw.seed,
+        stream=draw.sums(accumulator, "forward"),
+    )
+
+
+#: In the place of values that autograd keeps.
+_NOTHING = torch.empty(0)
+
+
+def _operand(
+    original: Tensor, forward: Prepared, product: str, rule: Rule, draw: Draw, needed: bool
+) -> Prepared | None:
+    """The operand that a backward product takes: the forward one where it has the same bits, else one of its own.
+
+    What remembers looks at its tensor in every forward, needed or not: a checkpoint's first forward needs no gradient.
+    """
+    wanted = getattr(getattr(rule, product), forward.role)
+    stages = stages_of(wanted)
+    if not needed:
+        if draw.call is not None and any(stage.remembers for stage in stages):
+            draw.prepare(original, wanted, product, forward.role)
+        return None
+    if stages == stages_of(getattr(rule.forward, forward.role)) and not any(stage.stochastic for stage in stages):
         return forward
-    return draw.quantize(original, wanted, product, role)
+    return draw.prepare(original, wanted, product, forward.role)
+
+
+def _gradient_product(
+    multiply: Callable[[Tensor, Tensor, Multiply], Tensor],
+    arithmetic: Product,
+    product: str,
+    draw: Draw,
+    gradient: Tensor,
+    other: Prepared,
+) -> Tensor:
+    """A backward product: the mean of as many as there are samples of the gradient, added in their order."""
+    total: Tensor | None = None
+    for sample in range(arithmetic.samples):
+        left = draw.prepare(gradient, arithmetic.gradient, product, "gradient", sample=sample)
+        one = multiply(left.values, other.values, draw.multiplier(arithmetic, product, left, other))
+        total = one if total is None else total + one
+    assert total is not None
+    return total if arithmetic.samples == 1 else total / arithmetic.samples
+
+
+def _passed(gradient: Tensor, mask: Tensor | None) -> Tensor:
+    return gradient if mask is None else gradient.where(mask, 0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 try:
-    from numerics.device import Queue, quantize_on, queue_of, waits
+    from numerics.device import Queue, decode_on, encode_blocks_on, quantize_on, queue_of, waits
     from numerics.device_products import matmul_on
 except ImportError as missing:
     raise ImportError(
@@ -35,9 +35,54 @@ def quantize(x: Tensor, quantizer: Quantizer, *, seed: int, stream: int, offset:
     with memory("emul.quantize", x.numel() * x.element_size(), x.device):
         source = x.detach().contiguous()
         out = torch.empty_like(source, memory_format=torch.contiguous_format)
-        drawn: dict[str, Any] = {"seed": seed, "stream": stream, "offset": offset} if quantizer.stochastic else {}
-        quantize_on(quantizer, source, out, **drawn, queue=queue(x.device))
+        quantize_on(quantizer, source, out, **_drawn(quantizer, seed, stream, offset), queue=queue(x.device))
     return out
+
+
+def encode(x: Tensor, quantizer: Quantizer, kind: torch.dtype, *, seed: int, stream: int, offset: int) -> Tensor:
+    """`emul::encode` of a CUDA tensor that is not empty: codes of type `kind`."""
+    if waits(quantizer, np.dtype(str(x.dtype).removeprefix("torch.")), encodes=True):
+        check_capture(f"emul.encode to {quantizer.fmt}")
+    with memory("emul.encode", x.numel() * kind.itemsize, x.device):
+        source = x.detach().contiguous()
+        out = torch.empty_like(source, dtype=kind, memory_format=torch.contiguous_format)
+        quantize_on(quantizer, source, out, **_drawn(quantizer, seed, stream, offset), queue=queue(x.device))
+    return out
+
+
+def encode_blocks(
+    x: Tensor,
+    quantizer: Quantizer,
+    shape: tuple[int, ...],
+    kinds: tuple[torch.dtype, torch.dtype],
+    *,
+    seed: int,
+    stream: int,
+    offset: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`emul::encode_blocks` of a CUDA tensor that is not empty: kinds of elements and scales, the scales' shape."""
+    check_capture(f"emul.encode to {quantizer.fmt}")
+    with memory("emul.encode", x.numel() * (kinds[0].itemsize + 4), x.device):
+        source = x.detach().contiguous()
+        elements = torch.empty_like(source, dtype=kinds[0], memory_format=torch.contiguous_format)
+        scales = torch.empty(shape, dtype=kinds[1], device=x.device)
+        drawn = _drawn(quantizer, seed, stream, offset)
+        tensor = encode_blocks_on(quantizer, source, elements, scales, **drawn, queue=queue(x.device))
+    return elements, scales, torch.tensor(tensor, dtype=torch.float32, device=x.device)
+
+
+def decode(codes: Tensor, quantizer: Quantizer, dtype: torch.dtype) -> Tensor:
+    """`emul::decode` of a CUDA tensor that is not empty."""
+    check_capture(f"emul.decode of {quantizer.fmt}")
+    with memory("emul.decode", codes.numel() * dtype.itemsize, codes.device):
+        source = codes.contiguous()
+        out = torch.empty_like(source, dtype=dtype, memory_format=torch.contiguous_format)
+        decode_on(quantizer, source, out, queue=queue(codes.device))
+    return out
+
+
+def _drawn(quantizer: Quantizer, seed: int, stream: int, offset: int) -> dict[str, int]:
+    return {"seed": seed, "stream": stream, "offset": offset} if quantizer.stochastic else {}
 
 
 def matmul(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, *, seed: int, stream: int) -> Tensor:

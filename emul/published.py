@@ -17,6 +17,10 @@ Gradients. Results are detached, but for the functions whose docstring names a g
 straight-through estimator of Bengio, Leonard and Courville, arXiv 1308.3432, that is, what comes in, in full or where a
 mask lets it pass. torch.compile breaks its graph here and does not look inside, where it would put torch's operations,
 of other bits, in numpy's place.
+
+Four are torch operators besides, `luq.quantize` and of `sparsity` `top_n`, `mvue` and `transposable_mask`: a compiled graph
+holds them, fake tensors have results, and torch.vmap gives what a loop gives (the same words for every slice). With `out`,
+and with words in an array that is no tensor, they are functions like the others.
 """
 
 import sys
@@ -83,10 +87,41 @@ def published(
             return apart()
         return call.result()
 
-    on_tensors.__module__ = "emul." + function.__module__.split(".")[1]
+    return _described(on_tensors, function, gradient)
+
+
+def operated(
+    function: Callable[P, object], gradient: Gradient | None = None
+) -> Callable[[Callable[..., Any]], Callable[P, Any]]:
+    """Makes of the front of an operator the published function on tensors that it computes."""
+
+    def named(front: Callable[..., Any]) -> Callable[P, Any]:
+        return _described(wraps(function)(front), function, gradient)
+
+    return named
+
+
+def whole_numbers(*values: Any) -> bool:
+    """Whether all are Python's integers, or None: what operators take as they are."""
+    return all(value is None or (isinstance(value, int) and not isinstance(value, bool)) for value in values)
+
+
+def check_operands(**tensors: Tensor | None) -> None:
+    """Refuse, with a sentence that names it, a tensor that cannot be computed on, and tensors on two devices."""
+    first: tuple[str, Tensor] | None = None
+    for label, tensor in tensors.items():
+        if tensor is not None:
+            (check_place if tensor.dtype in _WHOLE else check_operand)(tensor, label)
+            first = first or (label, tensor)
+            check_together(first[1], tensor, first[0], label)
+
+
+def _described(made: Callable[P, Any], function: Callable[P, object], gradient: Gradient | None) -> Callable[P, Any]:
+    """`made` with the place and the help of a published function."""
+    made.__module__ = "emul." + function.__module__.split(".")[1]
     stated = f"{gradient.text}." if gradient else "none, results are detached."
-    on_tensors.__doc__ = f"{getdoc(function)}\n\nOn tensors: see `emul.published`. Gradient: {stated}"
-    return on_tensors
+    made.__doc__ = f"{getdoc(function)}\n\nOn tensors: see `emul.published`. Gradient: {stated}"
+    return made
 
 
 @dataclass

@@ -20,15 +20,19 @@ MACS_PER_PIECE = 1 << 17  # multiply-accumulates below which another thread cost
 NARROW = 32  # columns below which the lanes run along the rows of the output instead
 WORDS_AT_ONCE = 1 << 22
 _NO_WORDS = np.empty((0, 0, 0), np.uint32)
-_NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
+NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
 
 
 def step(
-    problem: Problem, accumulator: Accumulator, plan: Plan, counts: NDArray[np.uint32] | None = None
+    problem: Problem,
+    accumulator: Accumulator,
+    plan: Plan,
+    counts: NDArray[np.uint32] | None = None,
+    counting: int = 0,
 ) -> NDArray[Any]:
     """The product [B, M, N] in the plan's carrier; overflows to be reported are infinite or NaN there.
 
-    counts: [8, B, M, N], where events are added up.
+    counts: [8, B, M, N], where events are added up; counting: what is known of the sums then, see `finite_tallies`.
     """
     dtype = plan.carrier.dtype
     a, b = (np.ascontiguousarray(x, dtype=dtype) for x in (problem.a, problem.b))
@@ -37,15 +41,16 @@ def step(
         product += dtype.type(0.0) if problem.c is None else problem.c.astype(dtype)  # +0, never -0
         return product
     _, rows, columns = problem.shape
-    source = _source(problem, accumulator)
+    source = source_of(problem, accumulator)
     turned = columns < NARROW and rows > columns and source != gemm.GIVEN and counts is None
     if turned:
         a, b = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (b, a))
     total = _start(problem, dtype, turned)
     if source == gemm.GIVEN:
-        _in_blocks(problem, accumulator, plan, a, b, total, counts)
+        _in_blocks(problem, accumulator, plan, a, b, total, counts, counting)
     else:
-        _launch(problem, accumulator, plan, source, a, b, total, (0, total.shape[0] * total.shape[1]), turned, counts)
+        every = 0, total.shape[0] * total.shape[1]
+        _launch(problem, accumulator, plan, source, a, b, total, every, turned, counts, counting)
     return np.ascontiguousarray(total.swapaxes(-1, -2)) if turned else total
 
 
@@ -57,7 +62,7 @@ def _start(problem: Problem, dtype: np.dtype[Any], turned: bool) -> NDArray[Any]
     return np.array(start, dtype, order="C")
 
 
-def _source(problem: Problem, accumulator: Accumulator) -> int:
+def source_of(problem: Problem, accumulator: Accumulator) -> int:
     """Where words come from: drawn in the kernel where a block of them begins at every output's first step."""
     if not accumulator.stochastic:
         return gemm.DETERMINISTIC
@@ -85,21 +90,32 @@ def _in_blocks(
     b: NDArray[Any],
     total: NDArray[Any],
     counts: NDArray[np.uint32] | None,
+    counting: int,
 ) -> None:
     """Launch with words laid out as the kernels read them, some rows at a time."""
-    assert problem.words is not None
     batches, rows, columns = total.shape
-    count = accumulator.roundings(problem.depth)
-    held = max(1, WORDS_AT_ONCE // (columns * count))
-    bits = random_bits_of(accumulator, problem.depth)
+    held = rows_at_once(accumulator, problem.depth, columns)
     for start in range(0, batches * rows, held):
         stop = min(start + held, batches * rows)
-        outputs = slice(start * columns, stop * columns)
-        laid = np.zeros(((stop - start) * columns, count), np.uint32)
-        for r in {int(r) for r in bits if r}:
-            laid[:, bits == r] = problem.words.of(outputs, slice(0, count), r)[:, bits == r]
-        words = np.ascontiguousarray(laid.reshape(stop - start, columns, count).swapaxes(1, 2))
-        _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, words)
+        words = laid_words(problem, accumulator, start, stop)
+        _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, counting, words)
+
+
+def rows_at_once(accumulator: Accumulator, depth: int, columns: int) -> int:
+    """How many rows of outputs may have their words in memory."""
+    return max(1, WORDS_AT_ONCE // (columns * accumulator.roundings(depth)))
+
+
+def laid_words(problem: Problem, accumulator: Accumulator, start: int, stop: int) -> NDArray[np.uint32]:
+    """The words of rows start ... stop - 1 of the outputs as the kernels read them, [rows, S, N]."""
+    assert problem.words is not None
+    columns, count = problem.shape[2], accumulator.roundings(problem.depth)
+    bits = random_bits_of(accumulator, problem.depth)
+    outputs = slice(start * columns, stop * columns)
+    laid = np.zeros(((stop - start) * columns, count), np.uint32)
+    for r in {int(r) for r in bits if r}:
+        laid[:, bits == r] = problem.words.of(outputs, slice(0, count), r)[:, bits == r]
+    return np.ascontiguousarray(laid.reshape(stop - start, columns, count).swapaxes(1, 2))
 
 
 def _launch(
@@ -113,6 +129,7 @@ def _launch(
     span: tuple[int, int],
     turned: bool,
     counts: NDArray[np.uint32] | None,
+    counting: int,
     words: NDArray[np.uint32] = _NO_WORDS,
 ) -> None:
     rows = rows_of(accumulator, plan.carrier)
@@ -124,9 +141,8 @@ def _launch(
     depth, normalise = problem.depth, int(plan.normalise)
     modes = plan.mode, plan.product_mode
     options: tuple[Any, ...] = ()
-    counting = int(counts is not None)
-    met = _NO_COUNTS if counts is None else counts
-    tiny = _tiny(accumulator, plan.carrier)
+    met = NO_COUNTS if counts is None else counts
+    tiny = tiny_of(accumulator, plan.carrier)
     if accumulator.order == "pairwise":
         kernel = orders.make_tree(*modes, normalise, source, counting)
         options = (accumulator.block or 0, problem.c is not None)
@@ -157,7 +173,7 @@ def _row(part: Accumulator | Quantizer, carrier: Carrier, watched: bool) -> NDAr
     return parameter_row(fmt, part.rounding, part.overflow, part.random_bits, carrier, watched)
 
 
-def _tiny(accumulator: Accumulator, carrier: Carrier) -> NDArray[Any]:
+def tiny_of(accumulator: Accumulator, carrier: Carrier) -> NDArray[Any]:
     """The smallest normals of sums, products and outer sums, below which a rounding underflows."""
     product = accumulator.product_format
     formats = accumulator.format, accumulator.format if product is None else product, accumulator.combining.format

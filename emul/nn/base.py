@@ -1,28 +1,37 @@
 """What the emulated layers have in common: the rule they follow, their name and steps, and the product."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
 from ..geometry import Geometry
+from ..memory import Call, Done, Journal
 from ..ops import check_operand, check_together
 from ..recipe import Recipe, Rule
+from ..state import load, may_run_again, runs_again, saved, what_ran
+
+Result = TypeVar("Result")
 
 
 @dataclass
 class Emulation:
-    """All that an emulated layer has beyond its native one: the rule of the recipe, its name, its training steps.
+    """All that an emulated layer has beyond its native one: the rule of the recipe, its name, what it keeps.
 
-    name: the layer's part of the key of its random words. step: forward calls in training mode so far. A call in
-    evaluation mode draws the words of the step to come and leaves the count as it is.
+    name: the layer's part of the key of its random words. step: forward products in training mode so far. A call in
+    evaluation mode draws the words of the step to come, scales as it would, and leaves both as they are. kept: what the
+    rule's stages remember, by product and role. journal: forwards that gradient checkpointing may run again.
     """
 
     recipe: Recipe
     index: int
     name: str
     step: int = 0
+    kept: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    journal: Journal = field(default_factory=Journal, compare=False, repr=False)
 
     @property
     def rule(self) -> Rule:
@@ -31,9 +40,17 @@ class Emulation:
 
 
 class Emulated(torch.nn.Module):
-    """What the emulated layers have in common: the attribute `emulation`, and the product."""
+    """What the emulated layers have in common: the attribute `emulation`, and the product.
+
+    The state_dict has, beside the native entries, those of what makes the next step differ from the first, on the CPU:
+    `emulation_step`, int64, where the rule draws random words, and for each stage that remembers its float64 numbers,
+    `emulation_forward_activation` and so on. They are no buffers of the module, so that neither `.half()` rounds them
+    nor another rank's replace them. Loading a state_dict without them starts anew.
+    """
 
     emulation: Emulation
+    #: Names of the products of a layer that has more than three, each three of them a part.
+    parts: tuple[str, ...] = ("",)
 
     def _start(self, rule: Rule, seed: int, name: str) -> None:
         if rule.keep:
@@ -41,14 +58,66 @@ class Emulated(torch.nn.Module):
         self.emulation = Emulation(Recipe((rule,), seed), 0, name)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _product(self, activation: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-        """The forward product, and with it a step. A compiled model calls it as it is: the step is not a constant."""
+    def _product(self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "") -> Tensor:
+        """The forward product, and with it a step. A compiled model calls it as it is: the step is not a constant.
+
+        part: one of `parts`.
+        """
+
+        def product(draw: Draw) -> Tensor:
+            return layer_product(activation, weight, geometry, self.emulation.rule, draw)
+
+        return self._call(product, (activation, weight), part)
+
+    def _call(self, compute: Callable[[Draw], Result], operands: tuple[Tensor, Tensor], part: str = "") -> Result:
+        """What `compute` makes of the operands with the words of this call, and with it a step.
+
+        Where a backward pass is running, gradient checkpointing is making its operands again: then the call is that of
+        the forward that ran before, with its words and its scales, and no step.
+        """
         state = self.emulation
-        draw = Draw(state.recipe.seed, state.name, state.step)
-        output = layer_product(activation, weight, geometry, state.rule, draw)
+        name = f"{state.name}.{part}" if part else state.name
+        changes = state.rule.stochastic or state.rule.remembers
+        if self.training and runs_again():
+            if not changes:
+                return compute(Draw(state.recipe.seed, name, state.step))
+            done = state.journal.find(what_ran(part, *operands))
+            if done is None:
+                raise RuntimeError(
+                    f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
+                    " checkpointing must make the same input again; turn off what differs, such as dropout without"
+                    " preserve_rng_state, or call the layer before the backward pass"
+                )
+            return compute(Draw(state.recipe.seed, name, done.step, Call(state.kept, True, part, dict(done.used))))
+        call = Call(state.kept, self.training, part)
+        output = compute(Draw(state.recipe.seed, name, state.step, call))
         if self.training:
+            if changes and may_run_again():
+                state.journal.note(Done(what_ran(part, *operands), state.step, dict(call.used)))
+            call.commit()
             state.step += 1
         return output
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.update({prefix + name: tensor for name, tensor in saved(self.emulation, self.parts).items()})
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        known, errors = load(self.emulation, self.parts, state_dict, prefix)
+        unexpected_keys[:] = [key for key in unexpected_keys if key not in known]
+        error_msgs += errors
 
     def _check(self, input: Tensor, weight: Tensor) -> None:
         label = f"the {{}} of {type(self).__name__} {self.emulation.name!r}"

@@ -9,7 +9,7 @@ from torch import nn
 import emul
 import emul.ops
 from emul import Product, Recipe, Rule
-from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, reference
+from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, reference, theory
 
 FLOAT = Product(accumulator=Accumulator(catalog.BINARY32, Rounding.RNE, Overflow.IEEE))
 #: Every product through the kernels, every sum of small integers exact.
@@ -91,6 +91,60 @@ def test_conv2d_is_native_on_integers(options):
 def test_conv2d_is_native_on_integers_at_the_edges(options, shape):
     x = integers(*shape).to(options.get("dtype", torch.float32))
     assert_same_as_native(nn.Conv2d(4, 8, 3, **options), emul.nn.Conv2d(4, 8, 3, **options, rule=EXACT), x)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "options", "shape"),
+    [
+        ("Conv1d", {"kernel_size": 3}, (2, 4, 9)),
+        ("Conv1d", {"kernel_size": 3, "stride": 2, "padding": 2, "dilation": 2, "groups": 2}, (2, 4, 9)),
+        ("Conv1d", {"kernel_size": 4, "padding": "same", "groups": 4, "bias": False}, (4, 9)),
+        ("Conv1d", {"kernel_size": 3, "padding": "valid"}, (0, 4, 9)),
+        ("Conv1d", {"kernel_size": 5, "padding": 2, "padding_mode": "reflect"}, (2, 4, 9)),
+        ("Conv1d", {"kernel_size": 2, "padding": "same", "padding_mode": "circular"}, (2, 4, 9)),
+        ("Conv3d", {"kernel_size": (1, 2, 3), "stride": (1, 2, 1), "padding": (0, 1, 2)}, (2, 4, 2, 4, 5)),
+        ("Conv3d", {"kernel_size": 2, "dilation": 2, "groups": 2, "padding": "same"}, (4, 3, 4, 3)),
+        ("Conv3d", {"kernel_size": 3, "padding": 1, "padding_mode": "replicate"}, (1, 4, 2, 3, 4)),
+    ],
+)
+def test_conv1d_and_conv3d_are_native_on_integers(kind, options, shape):
+    assert_same_as_native(
+        getattr(nn, kind)(4, 8, **options), getattr(emul.nn, kind)(4, 8, **options, rule=EXACT), integers(*shape)
+    )
+
+
+WIDE = Product(accumulator=Accumulator(catalog.BINARY64, Rounding.RNE, Overflow.IEEE))
+
+
+@pytest.mark.parametrize(
+    ("made", "shape"),
+    [(("Conv1d", 4, 6, 3, 2, 1), (2, 4, 9)), (("Conv3d", 4, 6, (2, 1, 3)), (2, 4, 3, 2, 4))],
+    ids=["Conv1d", "Conv3d"],
+)
+def test_binary64_is_torch_s_own_within_the_bound(made, shape):
+    kind, *arguments = made
+    native = getattr(nn, kind)(*arguments, bias=False, dtype=torch.float64)
+    ours = copy.deepcopy(native)
+    emul.swap_(ours, Recipe((Rule("", forward=WIDE, grad_input=WIDE, grad_weight=WIDE),)))
+    magnitudes = copy.deepcopy(native)
+    with torch.no_grad():
+        magnitudes.weight.abs_()
+    x = torch.randn(shape, dtype=torch.float64)
+    gradient = torch.randn_like(native(x))
+    results = []
+    for layer, input, upstream in ((ours, x, gradient), (native, x, gradient), (magnitudes, x.abs(), gradient.abs())):
+        leaf = input.clone().requires_grad_()
+        output = layer(leaf)
+        output.backward(upstream)
+        results.append((output.detach(), leaf.grad, layer.weight.grad))
+    lengths = native.weight[0].numel(), 6 * native.weight[0, 0].numel(), gradient[:, 0].numel()
+    for mine, other, size, n in zip(*results, lengths, strict=True):
+        # Both sum n terms, in whatever order, and so does their bound, whose own error is the rest.
+        bound = 2.001 * float(theory.error_bound(WIDE.accumulator, n).products) * size
+        assert ((mine - other).abs() <= bound).all()
+        assert bool(((mine - other).abs() > 0).any())
+        assert bound.max() < 1e-12
 
 
 def test_inputs_of_any_strides():
@@ -286,6 +340,16 @@ CONV = emul.nn.Conv2d(2, 3, 3, rule=EXACT, name="conv")
             r"Conv2d 'conv' has shape \[1, 3, 5, 5\]: give \[N, 2, H, W\]",
         ),
         (lambda: CONV(torch.ones(5, 5)), ValueError, r"Conv2d 'conv' has shape \[5, 5\]"),
+        (
+            lambda: emul.nn.Conv1d(2, 3, 3, rule=EXACT, name="c")(torch.ones(1, 5)),
+            ValueError,
+            r"Conv1d 'c' has shape \[1, 5\]: give \[N, 2, L\] or \[2, L\]",
+        ),
+        (
+            lambda: emul.nn.Conv3d(2, 3, 3, rule=EXACT, name="c")(torch.ones(2, 2, 5, 5)),
+            ValueError,
+            r"Conv3d 'c' has shape .*: with its padding it is smaller than the kernel \(3, 3, 3\)",
+        ),
         (lambda: CONV(torch.ones(1, 2, 5, 2)), ValueError, r"smaller than the kernel \(3, 3\) of dilation \(1, 1\)"),
         (
             lambda: emul.nn.Linear(2, 3, rule=Rule(".*", keep=True)),

@@ -267,7 +267,7 @@ def test_an_error_is_that_of_the_numpy_function(name):
             r"dtype = torch.float16: give torch",
         ),
         (lambda: emul.luq.quantize(BYTES, seed=1), TypeError, r"x of dtype uint8: give a float32 or float64 array"),
-        (lambda: emul.luq.quantize(), TypeError, r"missing a required argument: 'x'"),
+        (lambda: emul.luq.rdnp(), TypeError, r"missing a required argument: 'x'"),
         (
             lambda: emul.sparsity.top_n(X.clone().requires_grad_(), out=X.clone()),
             ValueError,

@@ -1,0 +1,99 @@
+"""What an emulated layer keeps from call to call, and what one call makes of it; torch is not needed.
+
+A call is a forward product of a layer and the backward ones that follow from it. It draws the words of its step and
+scales by numbers of the calls before it; both are settled when the call first needs them and stay, so that a second
+backward pass, or a forward that gradient checkpointing runs again, gives the same bits.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .operands import Stage
+
+#: Calls in training of which a layer knows that they may be run again; older ones are forgotten.
+_REMEMBERED = 4096
+
+#: Where the numbers of a stage are kept: part of the layer, product, role and place of the stage.
+Slot = str
+
+
+def slot(product: str, role: str, place: int) -> Slot:
+    """The name of what the stage at this place of an operand remembers."""
+    return f"{product}_{role}" + (f"_{place}" if place else "")
+
+
+@dataclass
+class Call:
+    """One call of a layer: the numbers in use, and the layer's own, which it leaves changed while it observes.
+
+    part: which of a layer's products, where it has more than three; "" where it has not.
+    """
+
+    kept: dict[Slot, tuple[float, ...]]
+    observes: bool = True
+    part: str = ""
+    used: dict[Slot, float] = field(default_factory=dict)
+    after: dict[Slot, tuple[float, ...]] = field(default_factory=dict)
+
+    def settle(self, slot: Slot, stage: Stage, x: NDArray[Any]) -> float:
+        """The number that the stage uses on x: in a slot that is settled already, the one it used before."""
+        slot = f"{self.part}_{slot}" if self.part else slot
+        if slot not in self.used:
+            past = self.kept.get(slot, ())
+            self.used[slot] = stage.used(past, x)
+            if self.observes:
+                self.after[slot] = stage.after(past, x)
+        return self.used[slot]
+
+    def commit(self) -> None:
+        """Leave what was observed to the next call."""
+        self.kept.update(self.after)
+        self.after.clear()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A forward that may be run again: its key, its step and the numbers that it used."""
+
+    key: bytes
+    step: int
+    used: dict[Slot, float]
+
+
+@dataclass
+class Journal:
+    """The latest forwards that may be run again, each for one recomputation, the newest of equal keys first.
+
+    That is the order in which a backward pass makes them again, checkpoint by checkpoint. Only where one layer had the
+    same bits for input twice, within one checkpoint or in two whose backward passes run apart and the oldest first, does
+    each get the other's words. A second backward pass through a checkpoint runs its forward once more: then the newest
+    that is spent is found.
+    """
+
+    open: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    spent: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    def note(self, done: Done) -> None:
+        """A forward has run."""
+        self.open.append(done)
+
+    def find(self, key: bytes) -> Done | None:
+        """The forward that is running again, None if there is none of this key."""
+        if (found := _newest(self.open, key)) is not None:
+            self.open.remove(found)
+            self.spent.append(found)
+            return found
+        return _newest(self.spent, key)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.open.clear()
+        self.spent.clear()
+
+
+def _newest(entries: Iterable[Done], key: bytes) -> Done | None:
+    return next((entry for entry in reversed(list(entries)) if entry.key == key), None)
