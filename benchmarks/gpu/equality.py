@@ -1,6 +1,7 @@
 """CPU = CUDA, bit for bit, errors included: fixed cases for every form of the kernels, and drawn ones."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from benchmarks.gpu.place import Place
 from numerics import (
     Accumulator,
     BlockFormat,
+    Events,
     FixedFormat,
     FloatFormat,
     LogFormat,
@@ -151,6 +153,8 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         shape = batch, rows, 16 * -(-depth // 16) if number % 2 and not tiny else depth, columns
         name = f"{accumulator} of {operands} [{shape[0]} x {shape[1]} x {shape[2]} x {shape[3]}]"
         yield name, partial(_multiplied, place, accumulator, operands, shape, seed + number)
+        if isinstance(accumulator, Accumulator) and isinstance(accumulator.format, FloatFormat) and not tiny:
+            yield f"events of {name}", partial(_counted, place, accumulator, operands, shape, seed + number)
 
 
 def _one_of(rng: np.random.Generator, members: list[Any]) -> Any:
@@ -224,14 +228,38 @@ def _rounded(place: Place, quantizer: Quantizer, dtype: type, encodes: bool, siz
     return compared(here, there)
 
 
-def _multiplied(
-    place: Place, accumulator: Accumulator | MatrixUnit, operands: Any, shape: tuple[int, ...], seed: int
-) -> dict[str, Any]:
+def _operands(operands: Any, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     batch, rows, depth, columns = shape
     to_operands = Quantizer(operands)
     a = to_operands.quantize(rng.normal(size=(batch, rows, depth)).astype(np.float32))
-    b = to_operands.quantize(rng.normal(size=(depth, columns)).astype(np.float32))
+    return a, to_operands.quantize(rng.normal(size=(depth, columns)).astype(np.float32))
+
+
+def _counted(
+    place: Place, accumulator: Accumulator, operands: Any, shape: tuple[int, ...], seed: int
+) -> dict[str, Any]:
+    """The counts of the eight events; the result goes with `_multiplied`."""
+    a, b = _operands(operands, shape, seed)
+    keys = {"seed": 2**63 + seed, "stream": seed} if accumulator.stochastic else {}
+    names = [field.name for field in fields(Events)]
+
+    def here() -> np.ndarray:
+        _, events = matmul(a, b, accumulator, events=True, **keys)
+        return np.stack([getattr(events, name).astype(np.int32) for name in names])
+
+    def there() -> np.ndarray:
+        given = place.upload(a), place.upload(b)
+        _, events = matmul_on(*given, accumulator, events=True, queue=place.queue, **keys)
+        return np.stack([place.download(getattr(events, name)) for name in names])
+
+    return compared(here, there)
+
+
+def _multiplied(
+    place: Place, accumulator: Accumulator | MatrixUnit, operands: Any, shape: tuple[int, ...], seed: int
+) -> dict[str, Any]:
+    a, b = _operands(operands, shape, seed)
     stochastic = isinstance(accumulator, Accumulator) and accumulator.stochastic
     keys = {"seed": 2**63 + seed, "stream": seed} if stochastic else {}
     return compared(

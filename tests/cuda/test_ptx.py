@@ -32,6 +32,7 @@ pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
 blocks = pytest.importorskip("numerics.kernels.cuda.blocks")
 convert = pytest.importorskip("numerics.kernels.cuda.convert")
+counting = pytest.importorskip("numerics.kernels.cuda.counting")
 fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
 mapped = pytest.importorskip("numerics.kernels.cuda.mapped")
@@ -72,9 +73,19 @@ def ordered(make, mode, product=NONE, source=gemm.DETERMINISTIC):
     stack = float32[:, :, ::1]
     options = (types.int64, types.boolean) if make is orders.make_tree else ()
     words, numbers = uint32[:, ::1], types.UniTuple(uint64, 6)
-    firsts = (types.int32[:, :, ::1],) if make is orders.make_tree else ()
+    firsts = (types.int32[:, :, ::1],)
     signature = types.void(stack, stack, stack, types.UniTuple(LINE, 3), *options, words, numbers, *firsts)
     return make(mode, product, 0, source, 0), signature
+
+
+def counts(make, *modes, source=gemm.DETERMINISTIC, double=0):
+    """A kernel that counts events."""
+    scalar, row = (float64, uint64) if double else (float32, uint32)
+    stack, number = scalar[:, :, ::1], types.int64
+    rows = types.UniTuple(types.Tuple((row[::1], scalar[::1])), 3)
+    options = {counting.make_chain: (number,), counting.make_tree: (number, types.boolean)}.get(make, ())
+    words, numbers, notes = uint32[:, ::1], types.UniTuple(uint64, 6), types.int32[:, :, :, :]
+    return make(*modes, 0, source, double), types.void(stack, stack, stack, rows, *options, words, numbers, notes)
 
 
 def on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
@@ -192,6 +203,10 @@ NARROW = {
     "tree singly": lambda: ordered(orders.make_tree, SR, SR, gemm.SINGLY),
     "kahan": lambda: ordered(orders.make_kahan, modes.RTN, modes.RTN),
     "kahan singly": lambda: ordered(orders.make_kahan, UNIFORM, NONE, gemm.SINGLY),
+    "chain that counts": lambda: counts(counting.make_chain, SHIFTED, SR, modes.RNE, source=gemm.SINGLY),
+    "chain that counts, finite": lambda: counts(counting.make_chain, SIGNED, NONE, NONE),
+    "tree that counts": lambda: counts(counting.make_tree, modes.RTN, NONE),
+    "kahan that counts": lambda: counts(counting.make_kahan, TRUNCATE, modes.RNE),
     "grid fused": lambda: on_grid(modes.RNE, CLAMPS, NONE, CLAMPS),
     "grid odd": lambda: on_grid(modes.RNA, WRAPS, modes.RTN, REPORTS, odd=1),
     "grid tree": lambda: tree_on_grid(modes.RNE, REPORTS, modes.RTZ, REPORTS),
@@ -200,6 +215,7 @@ NARROW = {
 }
 WIDE = {
     "binary16 of float64": lambda: elements(Quantizer(catalog.BINARY16), carrier=FLOAT64),
+    "chain of float64 that counts": lambda: counts(counting.make_chain, modes.RTZ, NONE, NONE, double=1),
     "chain of float64": lambda: chain(modes.RTZ, NONE, NONE, gemm.DETERMINISTIC, 1),
 }
 # The sum of a block is rounded in float64, once for 8 or 16 products.
@@ -231,6 +247,9 @@ LATE = (  # other constants of kernels that are there already
     "chain given",
     "tree singly",
     "kahan singly",
+    "chain that counts, finite",
+    "chain of float64 that counts",
+    "kahan that counts",
     "grid odd",
     "grid singly",
     "grid tree singly",
@@ -246,7 +265,7 @@ def test_every_kernel(name, monkeypatch):
         assert f".target {target}" in code
         assert ptx.unrounded(code) == []
         assert ptx.local_memory(code) == []
-        if name.startswith("chain"):
+        if name.startswith("chain") and "counts" not in name:  # which has one output a thread
             assert len(ptx.rounded(code)) >= gemm.OUTPUTS
         assert ptx.widened(code) == [] if name in NARROW else ptx.widened(code)
 

@@ -141,9 +141,17 @@ def test_accumulators_that_have_no_kernel_are_refused(accumulator, what):
         device_products.matmul_on(X, X, accumulator, queue=launch.Queue(0, 0, np.zeros))
 
 
-def test_events_have_no_kernel():
-    with pytest.raises(NotImplementedError, match=r"counting events does not run on CUDA yet"):
-        device_products.matmul_on(X, X, HALF, events=True, queue=launch.Queue(0, 0, np.zeros))
+@pytest.mark.parametrize(
+    ("accumulator", "what"),
+    [
+        (Accumulator(FixedFormat(16, 8)), "counting events of sums in s16.8"),
+        (Accumulator(FixedFormat(16, 8), chunk=2, outer=HALF), "counting events of sums in s16.8"),
+        (catalog.MATRIX_UNITS["a100.f16.f16"], "counting events of the matrix unit .*"),
+    ],
+)
+def test_events_that_have_no_kernel_are_refused(accumulator, what):
+    with pytest.raises(NotImplementedError, match=rf"{what} does not run on CUDA yet; .*\.cpu\(\)"):
+        device_products.matmul_on(X, X, accumulator, events=True, queue=launch.Queue(0, 0, np.zeros))
 
 
 @pytest.mark.parametrize(("block", "depth"), [(None, 1 << 20), (3, (3 << 20) - 2)])
