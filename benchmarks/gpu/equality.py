@@ -27,7 +27,8 @@ from numerics import (
     matmul,
     parse_format,
 )
-from numerics.device import decode_on, encode_blocks_on, quantize_on
+from numerics.device import encode_blocks_on, quantize_on
+from numerics.device_decoding import decode_blocks_on, decode_on
 from numerics.device_products import matmul_on
 
 R = Rounding
@@ -71,7 +72,8 @@ def elementwise(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
     for number, quantizer in enumerate(_blockwise()):
         shape = tuple(int(n) for n in rng.integers(30, 300, 2))
         yield f"{quantizer} {shape}", partial(_in_blocks, place, quantizer, shape, seed + number)
-    for fmt in (catalog.E4M3, catalog.E2M1, catalog.BINARY16, PositFormat(16)):
+    wide = catalog.BINARY32, catalog.TF32, FixedFormat(32, 7), FixedFormat(24, signed=False)
+    for fmt in (catalog.E4M3, catalog.E2M1, catalog.BINARY16, PositFormat(16), *wide):
         yield f"decode {fmt}", partial(_decoded, place, Quantizer(fmt))
 
 
@@ -96,14 +98,17 @@ def _in_blocks(place: Place, quantizer: Quantizer, shape: tuple[int, ...], seed:
     require_same(place.download(elements), codes.elements)
     require_same(place.download(scales), codes.scales)
     require_same(place.download(out), quantizer.quantize(x, **keys))
+    decode_blocks_on(quantizer, elements, scales, tensor, out, queue=place.queue)
+    require_same(place.download(out), quantizer.decode(codes, dtype=np.float32))
     if tensor != codes.tensor_scale:
         raise DifferentError(f"tensor scale {tensor} for {codes.tensor_scale}")
-    return {"elements": 2 * x.size}
+    return {"elements": 3 * x.size}
 
 
 def _decoded(place: Place, quantizer: Quantizer) -> dict[str, Any]:
     bits = quantizer.fmt.bits
-    codes = np.arange(1 << bits, dtype=np.uint8 if bits <= 8 else np.uint16)
+    some = np.random.default_rng(bits).integers(0, 1 << bits, 1 << 20, np.uint32)
+    codes = some if bits > 16 else np.arange(1 << bits, dtype=np.uint8 if bits <= 8 else np.uint16)
     out = place.zeros(codes.shape, np.float64)
     decode_on(quantizer, place.upload(codes), out, queue=place.queue)
     require_same(place.download(out), quantizer.decode(codes))

@@ -33,6 +33,7 @@ elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
 blocks = pytest.importorskip("numerics.kernels.cuda.blocks")
 convert = pytest.importorskip("numerics.kernels.cuda.convert")
 counting = pytest.importorskip("numerics.kernels.cuda.counting")
+decode = pytest.importorskip("numerics.kernels.cuda.decode")
 fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
 mapped = pytest.importorskip("numerics.kernels.cuda.mapped")
@@ -189,6 +190,10 @@ NARROW = {
         xnor.make_product(1),
         types.void(uint64[:, ::1], uint64[:, ::1], types.int64, types.int32[:, ::1]),
     ),
+    "wide floats": lambda: (
+        decode.make_floats(0),
+        types.void(LINE, float32[::1], types.UniTuple(LINE, 1), uint32, types.int32[::1]),
+    ),
     "chain fused": lambda: chain(SIGNED),
     "chain at once": lambda: chain(SIGNED + modes.ONCE),
     "chain general": lambda: chain(modes.RNE),
@@ -225,6 +230,17 @@ WIDE |= {
     "rows of eight": lambda: rows(8, cpu.DRAWN_4),
     "luq of float64": lambda: through(mapped.LUQ, cpu.DRAWN_4, 1),
     "sign of float64": lambda: through(mapped.DRAWN_SIGN, cpu.GIVEN, 1),
+    "wide integers": lambda: (
+        decode.make_integers(),
+        types.void(LINE, float32[::1], uint64, float64, uint32, types.int32[::1]),
+    ),
+    "under scales": lambda: (
+        decode.make_under_scales(0),
+        types.void(
+            *[float32[:, :, :], float64[:, :, :], float32[:, :, :], float32],
+            *[types.boolean, types.boolean, types.int64, types.int32[::1]],
+        ),
+    ),
     "scaled": lambda: (convert.make_scaled(0), types.void(float64[:, :, :], float32[:, :, :], *[float64] * 3)),
     "mxfp8": lambda: in_blocks("mxfp8_e4m3"),
     "mxint8 codes": lambda: in_blocks("mxint8", codes=1),

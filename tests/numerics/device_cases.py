@@ -16,6 +16,7 @@ import numpy as np
 
 from numerics import (
     Accumulator,
+    BlockCodes,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -27,6 +28,7 @@ from numerics import (
     ScaleRule,
     catalog,
     device,
+    device_decoding,
     device_products,
     device_stepping,
     matmul,
@@ -88,8 +90,29 @@ def launched_only(*calls: Callable[[np.ndarray], None]) -> bool:
 
 def decoded(quantizer: Quantizer, codes: np.ndarray) -> bool:
     out = np.zeros(codes.shape, np.float32)
-    device.decode_on(quantizer, codes, out, queue=QUEUE)
+    device_decoding.decode_on(quantizer, codes, out, queue=QUEUE)
     return same(out, quantizer.decode(codes, dtype=np.float32))
+
+
+def blocks_decoded(quantizer: Quantizer, x: np.ndarray, dtype: type = np.float32) -> bool:
+    """NaN and infinite elements and scales too: codes are also any bits."""
+    codes = quantizer.encode(x)
+    own, bits = (codes.elements, codes.scales), (quantizer.fmt.element.bits, quantizer.fmt.scale.bits)
+    rng = np.random.default_rng(8)
+    parts = [rng.integers(0, 1 << n, part.shape, part.dtype) for n, part in zip(bits, own, strict=True)]
+    found = []
+    for elements, scales in (own, parts):
+        wanted = quantizer.decode(BlockCodes(elements, scales, codes.tensor_scale), dtype=dtype)
+        out = np.zeros_like(wanted)
+        device_decoding.decode_blocks_on(quantizer, elements, scales, codes.tensor_scale, out, queue=QUEUE)
+        found.append(same(out, wanted))
+    return all(found)
+
+
+def too_large_for_float32() -> None:
+    elements, scales = np.full(16, 7, np.uint8), np.array([0x7E], np.uint8)  # 6 and 448
+    out = np.zeros(16, np.float32)
+    device_decoding.decode_blocks_on(Quantizer(parse_format("nvfp4")), elements, scales, 1e36, out, queue=QUEUE)
 
 
 def multiplied(a: np.ndarray, b: np.ndarray, accumulator: Accumulator, **drawn: object) -> bool:
@@ -163,6 +186,23 @@ def cases() -> dict[str, Callable[[], object]]:
         ),
         "decoded": lambda: decoded(Quantizer(catalog.E4M3), np.arange(256, dtype=np.uint8)),
         "a code that is none": lambda: refused(lambda: decoded(Quantizer(catalog.E2M1), np.arange(17, dtype=np.uint8))),
+        "decoded, wide": lambda: decoded(Quantizer(catalog.TF32), np.arange(0, 1 << 19, 8191, dtype=np.uint32)),
+        "decoded, wide integers": lambda: decoded(
+            Quantizer(FixedFormat(20, 6)), np.arange(0, 1 << 20, 16383, dtype=np.uint32)
+        ),
+        "a wide code that is none": lambda: refused(
+            lambda: decoded(Quantizer(catalog.TF32), np.array([3, 1 << 19], np.uint32))
+        ),
+        "decoded blocks": lambda: blocks_decoded(Quantizer(parse_format("mxfp8_e5m2"), axis=0), WIDE, np.float64),
+        "decoded NVFP4": lambda: blocks_decoded(Quantizer(parse_format("nvfp4")), WIDE),
+        "a value beyond float32": lambda: refused(too_large_for_float32),
+        "scales of another shape": lambda: refused(
+            lambda: device_decoding.decode_blocks_on(
+                Quantizer(parse_format("mxfp8_e5m2")),
+                *(np.zeros((2, 40), np.uint8), np.zeros((2, 1), np.uint8), 1.0, np.zeros((2, 40), np.float32)),
+                queue=QUEUE,
+            )
+        ),
         "nothing is read back": lambda: launched_only(
             lambda out: device.quantize_on(Quantizer(catalog.E4M3), WIDE, out, queue=QUEUE),
             lambda out: device.quantize_on(drawn, WIDE, out, seed=3, queue=QUEUE),

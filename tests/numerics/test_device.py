@@ -19,6 +19,7 @@ from numerics import (
     Rounding,
     catalog,
     device,
+    device_decoding,
     device_products,
     device_stepping,
     parse_format,
@@ -38,6 +39,10 @@ EQUAL = (
     "codes of blocks of four, rows",
     "unsigned",
     "decoded",
+    "decoded, wide",
+    "decoded, wide integers",
+    "decoded blocks",
+    "decoded NVFP4",
     "nothing is read back",
     "one chain",
     "one chain, float64",
@@ -67,6 +72,9 @@ REFUSED = {
     "overflow": "OverflowError: {} at element {} is beyond 448.0",
     "unsigned without NaN": "ValueError: {} at element {}: u8.4 is unsigned and has no NaN",
     "a code that is none": "ValueError: {} at element {}16",
+    "a wide code that is none": "ValueError: {} at element {}1",
+    "a value beyond float32": "ValueError: the value of element 0 is beyond float32: decode to float64",
+    "scales of another shape": "ValueError: scales of shape (2, 1) for elements (2, 40): blocks of 32 along axis -1 have",
     "an infinity that would wrap": "OverflowError: inf at element 47 cannot wrap",
     "non-finite": "ValueError: a[1, 4] is nan: products are exact for finite operands only",
     "infinity in a unit": "NotImplementedError: a100.f16.f16{} at element {} with these operands, which have no vector form",
@@ -120,10 +128,18 @@ def test_every_case_is_looked_at():
     assert set(re.findall(r'^        "([^"]+)": lambda', source, re.MULTILINE)) == {*EQUAL, *REFUSED}
 
 
-@pytest.mark.parametrize("name", ["mxfp8_e4m3", "nvfp4", "binary32"])
-def test_codes_that_have_no_table_are_refused(name):
-    with pytest.raises(NotImplementedError, match=r"decoding .* does not run on CUDA yet; there are .*\.cpu\(\)"):
-        device.decode_on(Quantizer(parse_format(name)), X, X, queue=launch.Queue(0, 0, np.zeros))
+@pytest.mark.parametrize("name", ["posit32", "log10.7"])
+def test_wide_codes_without_a_formula_are_refused(name):
+    with pytest.raises(NotImplementedError, match=rf"decoding {name} does not run on CUDA yet; there are .*\.cpu\(\)"):
+        device_decoding.decode_on(Quantizer(parse_format(name)), X, X, queue=launch.Queue(0, 0, np.zeros))
+
+
+def test_each_decoder_says_what_the_other_takes():
+    queue, blocks = launch.Queue(0, 0, np.zeros), Quantizer(parse_format("nvfp4"))
+    with pytest.raises(TypeError, match=r"codes of nvfp4 .* are elements and scales: decode_blocks_on takes them"):
+        device_decoding.decode_on(blocks, X, X, queue=queue)
+    with pytest.raises(TypeError, match=r"e4m3fn is no block format: decode_on takes its codes"):
+        device_decoding.decode_blocks_on(Quantizer(catalog.E4M3), X, X, 1.0, X, queue=queue)
 
 
 @pytest.mark.parametrize(
