@@ -73,7 +73,7 @@ def not_on_device(what: str) -> NotImplementedError:
     return NotImplementedError(
         f"{what} does not run on CUDA yet; there are quantizers of every format, and"
         " products of float and fixed-point accumulators: in sequence, chunked, pairwise or compensated, and of matrix units"
-        " that cut aligned products; move the operands with .cpu()"
+        " that cut aligned products or round at every step; move the operands with .cpu()"
     )
 
 

@@ -67,8 +67,8 @@ def decode_blocks_on(
         shape, dtype = tuple(int(n) for n in source.shape), np.dtype(result.dtype)
         plan = layout(fmt, shape, quantizer.axis)
         if tuple(int(n) for n in kept.shape) != plan.scales_shape():
-            stands = (np.broadcast_to(x.dtype.type(0), tuple(x.shape)) for x in (source, kept))
-            quantizer.decode(BlockCodes(*stands, tensor_scale), dtype=dtype)  # raises the sentence about the shapes
+            blank, none = (np.broadcast_to(x.dtype.type(0), tuple(x.shape)) for x in (source, kept))
+            quantizer.decode(BlockCodes(blank, none, tensor_scale), dtype=dtype)  # raises the sentence about the shapes
         quantizer._check_carrier(carrier_of(dtype))
         wide = np.dtype(np.float64)
         held = result if carrier_of(dtype).holds(fmt.element) else launch.array(queue.zeros(shape, wide))

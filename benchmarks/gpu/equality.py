@@ -149,6 +149,7 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         (Accumulator(half, order="pairwise", chunk=20, outer=Accumulator(catalog.BINARY32, order="kahan")), half),
     ]
     units = "v100.f16.f32", "a100.f16.f16", "a100.tf32.f32", "h100.f16.f32", "h100.e4m3.f32", "h100.wgmma.e5m2.f32"
+    units += "mi100.f16.f32", "mi210.bf16_1k.f32", "mi300.f32.f32", "mi300.f64.f64", "amx.bf16.f32"
     found = [catalog.MATRIX_UNITS[name] for name in units]
     fixed += [(unit, unit.inputs[0]) for unit in found if unit.inputs[0] == unit.inputs[1]]
     cases = fixed[:1] if tiny else [*fixed, *(_accumulator(rng) for _ in range(DRAWN))]

@@ -22,6 +22,7 @@ from numerics import (
 from numerics.block_rows import compiled_row
 from numerics.kernels import elementwise as cpu
 from numerics.kernels import modes
+from numerics.kernels import unit_steps as cpu_steps
 from numerics.kernels.fixed_gemm import CLAMPS, REPORTS, WRAPS
 from numerics.loops import elementwise_choice
 from numerics.parameters import FLOAT32, FLOAT64
@@ -41,6 +42,7 @@ masks = pytest.importorskip("numerics.kernels.cuda.masks")
 matrix_unit = pytest.importorskip("numerics.kernels.cuda.matrix_unit")
 orders = pytest.importorskip("numerics.kernels.cuda.orders")
 scan = pytest.importorskip("numerics.kernels.cuda.scan")
+unit_steps = pytest.importorskip("numerics.kernels.cuda.unit_steps")
 xnor = pytest.importorskip("numerics.kernels.cuda.xnor")
 
 SR, SIGNED = modes.SR, modes.SIGNED
@@ -111,6 +113,13 @@ def unit(unroll, groups, nearest, apart, bounded):
     facts = types.UniTuple(types.int64, 6)
     signature = types.void(floats, integers, floats, integers, floats, facts, float64, types.int64, types.int64)
     return matrix_unit.make_fast(unroll, groups, nearest, apart, bounded), signature
+
+
+def stepping(kind, double=0):
+    """A matrix unit that rounds at every step."""
+    scalar = float64 if double else float32
+    stack = scalar[:, :, ::1]
+    return unit_steps.make_steps(kind, double), types.void(stack, stack, stack, types.int64, scalar)
 
 
 def in_blocks(name, mode=Rounding.RNE, codes=0, source=cpu.DETERMINISTIC, bits=None):
@@ -246,6 +255,9 @@ WIDE |= {
     "mxint8 codes": lambda: in_blocks("mxint8", codes=1),
     "mxfp4 SR": lambda: in_blocks("mxfp4_e2m1", Rounding.SR, 1, cpu.DRAWN_4, 8),
     "operand of a unit": lambda: apart(1, convert.POSITIVE),
+    "unit of fused steps": lambda: stepping(cpu_steps.SEQUENTIAL),
+    "unit of two chains": lambda: stepping(cpu_steps.EVEN_ODD),
+    "unit of trees": lambda: stepping(cpu_steps.PAIRWISE, 1),
     "unit of 16, toward zero": lambda: unit(8, 2, 0, 0, 1),
     "unit of 8, to nearest, that may overflow": lambda: unit(8, 1, 1, 0, 0),
     "unit of 4, c behind the block": lambda: unit(4, 1, 0, 1, 1),
@@ -272,6 +284,7 @@ LATE = (  # other constants of kernels that are there already
     "mxint8 codes",
     "mxfp8",
     "unit of 8, to nearest, that may overflow",
+    "unit of fused steps",
 )
 
 

@@ -231,6 +231,19 @@ def cases() -> dict[str, Callable[[], object]]:
         "matrix unit, c": lambda: multiplied(A[0], B, UNIT, c=A[0, :, :, :5]),
         "matrix unit, groups": lambda: multiplied(groups.quantize(A[0]), groups.quantize(B), grouped),
         "matrix unit, operands cut": lambda: multiplied(flushed, WIDE[:, :9].T.copy(), cut),
+        "unit of fused steps, c": lambda: multiplied(
+            A[0].astype(np.float32), B.astype(np.float32), catalog.MATRIX_UNITS["mi100.f32.f32"], c=A[0, :, :, :5]
+        ),
+        "unit of trees": lambda: multiplied(
+            *(TO_HALF.quantize(x * 2.0**-16).astype(np.float32) for x in (A, B)), catalog.MATRIX_UNITS["mi210.f16.f32"]
+        ),
+        "unit of two chains": lambda: multiplied(A, B, catalog.MATRIX_UNITS["amx.f16.f32"], c=A[:, :, :, :5]),
+        "unit of float64": lambda: multiplied(A / 3, B / 7, catalog.MATRIX_UNITS["mi300.f64.f64"]),
+        "sums of a unit that are infinite": lambda: refused(
+            lambda: multiplied_alone(
+                large * np.float32(1e20), large * np.float32(1e20), catalog.MATRIX_UNITS["mi100.f32.f32"]
+            )
+        ),
         "what a unit lacks": lambda: alike(A[0] / 3, B, UNIT),
         "infinity in a unit": lambda: refused(
             lambda: multiplied_alone(np.where(A[0] == A[0].max(), np.inf, A[0]), B, UNIT)

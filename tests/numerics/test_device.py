@@ -14,6 +14,7 @@ from numerics import (
     Accumulator,
     FixedFormat,
     FloatFormat,
+    MatrixUnit,
     Overflow,
     Quantizer,
     Rounding,
@@ -65,6 +66,10 @@ EQUAL = (
     "matrix unit, c",
     "matrix unit, groups",
     "matrix unit, operands cut",
+    "unit of fused steps, c",
+    "unit of trees",
+    "unit of two chains",
+    "unit of float64",
     "what a unit lacks",
 )
 REFUSED = {
@@ -78,6 +83,7 @@ REFUSED = {
     "an infinity that would wrap": "OverflowError: inf at element 47 cannot wrap",
     "non-finite": "ValueError: a[1, 4] is nan: products are exact for finite operands only",
     "infinity in a unit": "NotImplementedError: a100.f16.f16{} at element {} with these operands, which have no vector form",
+    "sums of a unit that are infinite": "NotImplementedError: {} at element {} with these operands, whose sums are not",
     "batches that do not fit": "ValueError: a of shape (2, 1, 3, 9) for a result (2, 3, 3, 2): on a device",
     "sums that overflow": "OverflowError: the accumulation of output (0, 0) overflows binary16",
 }
@@ -95,6 +101,8 @@ LATE = (  # other constants of kernels that are there already
     "an overflow in a tree",
     "matrix unit, groups",
     "matrix unit, operands cut",
+    "unit of fused steps, c",
+    "unit of float64",
     "codes of blocks of four, rows",
 )
 
@@ -147,7 +155,10 @@ def test_each_decoder_says_what_the_other_takes():
     [
         (Accumulator(FloatFormat(5, 10), order="exact"), "order 'exact'"),
         (Accumulator(FixedFormat(60), chunk=4), "sums of chunks in s60.0, which float64 does not hold,"),
-        (catalog.MATRIX_UNITS["mi210.f16.f32"], "the matrix unit .*, which rounds at every step,"),
+        (
+            MatrixUnit(L=256, tree="pairwise", inputs=(catalog.BINARY16,) * 2, output=catalog.BINARY32),
+            "the matrix unit .*, which has trees of more than 128 products,",
+        ),
         (catalog.MATRIX_UNITS["mi100.exact.f16.f32"], "the matrix unit .*, which adds exactly,"),
         (catalog.MATRIX_UNITS["b200.tcgen05.nvf4.f32"], "the matrix unit .*, which multiplies blocks by scales,"),
     ],
