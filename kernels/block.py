@@ -6,8 +6,10 @@ their own. Which scale follows from a maximum is in `block_power` and `block_rat
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._jit import core, loop
 from .block_elements import (
@@ -169,24 +171,22 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
     return loop(power_blocks)
 
 
-@cache
-def make_maxima(whole: int):
-    """The loop for the maxima of blocks; whole: the length of all of them, where the compiler is to know it, or 0."""
+@loop
+def block_maxima(x: NDArray[Any], maxima: NDArray[Any], columns: int, length: int, start: int, stop: int) -> None:
+    """maxima[b] = the largest magnitude of block b in [start, stop); a NaN counts as larger than infinity.
 
-    def block_maxima(x, maxima, columns, length, start, stop):
-        """maxima[b] = the largest magnitude of block b in [start, stop); a NaN counts as larger than infinity."""
-        widest_vectors()
-        nothing = magnitude(x.dtype.type(0))
-        begin, column = first_element(start, columns, length)
-        for b in range(start, stop):
-            low, size = U64(begin), whole if whole else min(length, columns - column)
-            begin, column = begin + size, (0 if column + length >= columns else column + length)
-            top = nothing
-            for j in range(U64(size)):
-                top = max(top, magnitude(x[low + j]))
-            maxima[b] = from_bits(top)
-
-    return loop(block_maxima)
+    The length stays a variable: of a known one the compiler makes gathers over blocks, which are ten times as slow.
+    """
+    widest_vectors()
+    nothing = magnitude(x.dtype.type(0))
+    begin, column = first_element(start, columns, length)
+    for b in range(start, stop):
+        low, size = U64(begin), min(length, columns - column)
+        begin, column = begin + size, (0 if column + length >= columns else column + length)
+        top = nothing
+        for j in range(U64(size)):
+            top = max(top, magnitude(x[low + j]))
+        maxima[b] = from_bits(top)
 
 
 @cache
@@ -195,9 +195,9 @@ def make_ratio_blocks(
 ):
     """The loop for scales that are quotients; scale_form: MAGIC where scales allow it; the rest as above.
 
-    whole: as in `make_maxima`. (Not in the loops above: the compiler would unroll them, and then not vectorise.) The
-    blocks of a group of elements are handled together: first all their scales, which is a vectorised loop, then their
-    elements.
+    whole: the length of all blocks, where the compiler is to know it, or 0. (Not in the loops above: the compiler would
+    unroll them, and then not vectorise.) The blocks of a group of elements are handled together: first all their
+    scales, which is a vectorised loop, then their elements.
     """
     quick = mode + form
     stochastic = source != DETERMINISTIC

@@ -14,6 +14,8 @@ from .forms import (
     direct_code64,
     finish_plain32,
     finish_plain64,
+    lifted_magnitude32,
+    lifted_magnitude64,
     magic_magnitude32,
     magic_magnitude64,
     shifted_magnitude32,
@@ -25,6 +27,7 @@ from .forms import (
 from .magnitude import code32, code64, finish32, finish64, round_magnitude32, round_magnitude64
 from .modes import (
     LARGEST,
+    LIFTED,
     MAGIC,
     MODE_MASK,
     PLAIN,
@@ -106,7 +109,7 @@ def _grid_of(facts):
     return lambda facts: facts
 
 
-def _make_magnitude_bits(U, round_magnitude, uniform_magnitude, magic_magnitude):
+def _make_magnitude_bits(U, round_magnitude, uniform_magnitude, magic_magnitude, lifted_magnitude):
     def magnitude_bits(a, negative, word, mode, normalise, facts):
         if mode < 0:  # NATIVE
             return a
@@ -114,6 +117,8 @@ def _make_magnitude_bits(U, round_magnitude, uniform_magnitude, magic_magnitude)
             return uniform_magnitude(a, negative, U(word), mode & MODE_MASK, facts)
         if mode & MAGIC:
             return magic_magnitude(a, negative, mode & MODE_MASK, facts)
+        if mode & LIFTED:
+            return lifted_magnitude(a, U(word), facts)
         if mode & SHIFTED:
             return U(shifted_magnitude32(U32(a), U32(word), facts))
         return round_magnitude(a, negative, U(word), mode & MODE_MASK, normalise, facts)
@@ -121,8 +126,12 @@ def _make_magnitude_bits(U, round_magnitude, uniform_magnitude, magic_magnitude)
     return magnitude_bits
 
 
-_magnitude_bits32 = core(_make_magnitude_bits(U32, round_magnitude32, uniform_magnitude32, magic_magnitude32))
-_magnitude_bits64 = core(_make_magnitude_bits(U64, round_magnitude64, uniform_magnitude64, magic_magnitude64))
+_magnitude_bits32 = core(
+    _make_magnitude_bits(U32, round_magnitude32, uniform_magnitude32, magic_magnitude32, lifted_magnitude32)
+)
+_magnitude_bits64 = core(
+    _make_magnitude_bits(U64, round_magnitude64, uniform_magnitude64, magic_magnitude64, lifted_magnitude64)
+)
 
 
 def magnitude_bits(a, negative, word, mode, normalise, facts):
@@ -167,7 +176,7 @@ def _quantize_bits(bits, word, mode, normalise, facts):
     return _quantize_bits32 if bits == types.uint32 else _quantize_bits64
 
 
-def _make_saturate_bits(U, SIGN, uniform_magnitude, magic_magnitude):
+def _make_saturate_bits(U, SIGN, uniform_magnitude, magic_magnitude, lifted_magnitude):
     TOP, ZERO = U(SIGN), U(0)
 
     def saturate_bits(bits, word, mode, facts):
@@ -175,6 +184,8 @@ def _make_saturate_bits(U, SIGN, uniform_magnitude, magic_magnitude):
         a = U(bits ^ sign)
         if mode & MAGIC:
             a = magic_magnitude(a, sign, mode & MODE_MASK, facts)
+        elif mode & LIFTED:
+            a = lifted_magnitude(a, U(word), facts)
         elif mode & SHIFTED:
             a = U(shifted_magnitude32(U32(a), U32(word), facts))
         else:
@@ -185,12 +196,12 @@ def _make_saturate_bits(U, SIGN, uniform_magnitude, magic_magnitude):
     return saturate_bits
 
 
-_saturate_bits32 = _make_saturate_bits(U32, 0x80000000, uniform_magnitude32, magic_magnitude32)
-_saturate_bits64 = _make_saturate_bits(U64, 1 << 63, uniform_magnitude64, magic_magnitude64)
+_saturate_bits32 = _make_saturate_bits(U32, 0x80000000, uniform_magnitude32, magic_magnitude32, lifted_magnitude32)
+_saturate_bits64 = _make_saturate_bits(U64, 1 << 63, uniform_magnitude64, magic_magnitude64, lifted_magnitude64)
 
 
 def saturate_bits(bits, word, mode, facts):
-    """`quantize_bits` in the form UNIFORM, MAGIC or SHIFTED, for finite values, Overflow.SATURATE and a negative zero."""
+    """`quantize_bits` in one of the FINITE forms of `sums`, for finite values, Overflow.SATURATE and a negative zero."""
     raise NotImplementedError("compiled code only")
 
 

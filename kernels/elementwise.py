@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import by_literals, core, loop
-from .carrier import grid_of, noticed, quantize_bits, shown, shown_direct, shown_short, unpack
-from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SHORT_CODE
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_direct, shown_short, unpack
+from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHORT_CODE
 from .philox import fill_blocks
-from .primitives import to_bits, widest_vectors
+from .primitives import shift_left, to_bits, widest_vectors
 
-TILE = 4096  # elements whose random words are drawn ahead, in the L1 cache
+TILE = 1024  # elements whose random words are drawn ahead: with what is read and written they fit the L1 cache
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 
 
@@ -67,6 +67,17 @@ def look_up(codes: NDArray[Any], table: NDArray[Any], out: NDArray[Any], start: 
         out[i] = table[np.uint64(codes[i])]
 
 
+@loop
+def meets_nan(x: NDArray[Any], start: int, stop: int) -> int:
+    """SAW_NAN if there is a NaN in x[start:stop], else 0."""
+    widest_vectors()
+    x = x[start:stop]
+    met = np.uint32(0)
+    for i in range(x.size):
+        met = np.uint32(met | saw(SAW_NAN, x[i] != x[i]))
+    return int(met)
+
+
 @cache
 def make_quantize(mode: int, normalise: int, source: int, check: int):
     """The loop for a rounding mode; four small integers, so that compiled code is found again on disk.
@@ -98,23 +109,19 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         else:
             unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
             units = 16 // unit_bytes
-            mask = np.uint32(grid_of(facts)[RANDOM_MASK])
+            mask, to_top = np.uint32(grid_of(facts)[RANDOM_MASK]), np.uint32(32 - 8 * unit_bytes)
             blocks = np.empty(TILE * unit_bytes // 4 + 8, np.uint32)
-            aligned = blocks if source == DRAWN_4 else np.empty(TILE, np.uint32)
+            drawn = blocks if source == DRAWN_4 else blocks.view(np.uint16 if source == DRAWN_2 else np.uint8)
             for begin in range(start, stop, TILE):
                 end = min(begin + TILE, stop)
                 element_number = np.uint64(offset + np.uint64(begin))
                 first = np.uint64(element_number // np.uint64(units))
                 skip = np.int64(element_number % np.uint64(units))
                 fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
-                if source == DRAWN_4:
-                    taken = blocks[skip : skip + end - begin]
-                else:
-                    taken = aligned[: end - begin]
-                    spread(blocks, skip, taken, source)
+                taken = drawn[skip : skip + end - begin]
                 xs, outs = x[begin:end], out[begin:end]
                 for i in range(xs.size):
-                    word = np.uint32(taken[i] & mask)
+                    word = np.uint32(shift_left(np.uint32(taken[i]), to_top) & mask)
                     outs[i], met = element(xs[i], kind, word, mode, normalise, check, facts)
                     flags = np.uint32(flags | met)
         return flags

@@ -16,6 +16,7 @@ from .modes import (
     DROP,
     EMIN,
     LARGEST,
+    LIFTED,
     MAGIC,
     OFFSET,
     OVER_CODE,
@@ -140,6 +141,32 @@ def shifted_magnitude32(a, word, facts):
     return U32(down + (step if word > room else U32(0)))
 
 
+def _make_lifted(U, WIDTH, TRAILING):
+    ONE, ZERO, T, LOW_WORD, COUNT = U(1), U(0), U(TRAILING), U(WIDTH - 32), U(WIDTH - 1)
+
+    def lifted_magnitude(a, word, facts):
+        """`round_magnitude` for SR and gradual underflow, where a normal value drops as many bits as the word has or more.
+
+        Adding 2**emin, truncated, lifts what is below into the lowest normal binade, where it drops the same bits: the
+        cut is below all that decides. The word, added to the dropped bits, carries into the kept ones.
+        """
+        drop = U(facts[DROP] & COUNT)
+        lowest = shift_left(U(facts[EMIN] - U(OFFSET)), T)
+        origin = from_bits(lowest if a < lowest else ZERO)
+        exact = from_bits(a)
+        sum_ = exact + origin
+        cut = U(to_bits(sum_) - (ONE if sum_ - origin > exact else ZERO))
+        added = shift_right(shift_left(word, LOW_WORD), U(U(U(WIDTH) - drop) & COUNT))
+        kept = U(U(cut + added) & U(ZERO - shift_left(ONE, drop)))
+        return to_bits(from_bits(kept) - origin)
+
+    return lifted_magnitude
+
+
+lifted_magnitude32 = core(_make_lifted(U32, 32, 23))
+lifted_magnitude64 = core(_make_lifted(U64, 64, 52))
+
+
 def _make_centred(U, EXPONENT, TRAILING, SIGN):
     FIELD, TOP, T, HALF = U(EXPONENT), U(SIGN), U(TRAILING), U(1 << (TRAILING - 1))
 
@@ -196,9 +223,9 @@ def _make_finish_plain(U, EXPONENT, QUIET):
     def finish_plain(rounded, a, sign, mode, facts):
         """`finish` where all overflows and infinities become one magnitude, no NaN, and the format has a -0.
 
-        The forms MAGIC and SHIFTED are for gradual underflow, where nothing that is rounded is too small.
+        The forms MAGIC, SHIFTED and LIFTED are for gradual underflow, where nothing that is rounded is too small.
         """
-        r = rounded if mode & (MAGIC | SHIFTED) or rounded >= facts[SMALLEST] else ZERO
+        r = rounded if mode & (MAGIC | SHIFTED | LIFTED) or rounded >= facts[SMALLEST] else ZERO
         r = r if r <= facts[LARGEST] else facts[OVER_POSITIVE]
         return U(r | sign) if a <= INF else NAN
 

@@ -13,6 +13,7 @@ from .carrier import quantize_bits, saturate_bits
 from .forms import centred32, centred64, truncated32, truncated64
 from .modes import (
     LARGEST,
+    LIFTED,
     MAGIC,
     MODE_MASK,
     NATIVE,
@@ -30,7 +31,7 @@ from .modes import (
 from .primitives import fma, from_bits, to_bits
 
 U32, U64 = np.uint32, np.uint64
-FINITE = UNIFORM | MAGIC | SHIFTED | SIGNED  # forms in which no sum is infinite or NaN
+FINITE = UNIFORM | MAGIC | SHIFTED | LIFTED | SIGNED  # forms in which no sum is infinite or NaN
 
 
 def stochastic(mode: int) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .formats import BlockFormat, FixedFormat, FloatFormat, NanEncoding, ScaleRule, Subnormals
 from .kernels import block_elements, modes
-from .parameters import FLOAT32, Carrier, fast_form, parameter_row, plain_end
+from .parameters import FLOAT32, Carrier, fast_form, parameter_row, plain_end, stochastic_form
 from .rounding import Overflow, Rounding
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -53,6 +53,8 @@ def compiled_row(
     rule[block_elements.COUNTS_INFINITY] = int(row[modes.INFINITE] < infinity)
     if ratio:
         form = fast_form(grid, rounding, lanes)
+        if not integers:
+            form = form or stochastic_form(grid, rounding, lanes, random_bits) & modes.LIFTED
         scale_row = parameter_row(fmt.scale, Rounding.RNE, Overflow.SATURATE, None, FLOAT32).copy()
         if not fmt.tensor_scale:
             largest = FLOAT32.bits(_largest_scale(fmt))
@@ -60,6 +62,10 @@ def compiled_row(
     else:
         scale_row = row
         form = _power_rule(fmt, grid, rounding, carrier, rule)
+        if not integers and rounding is Rounding.SR and grid.subnormals is Subnormals.GRADUAL:
+            # In the range of the fast rule a quantum is a normal of the carrier, and so is the lowest binade.
+            assert random_bits is not None
+            form = modes.LIFTED if random_bits <= carrier.precision - grid.precision else form
     plainly = bool(form & modes.MAGIC) and overflow is Overflow.SATURATE and grid.has_negative_zero
     saturates = int(plainly and not (integers and ratio))
     if form and not (saturates or integers):

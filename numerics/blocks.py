@@ -130,10 +130,9 @@ def _loop(
     if job.fmt.rule is ScaleRule.RATIO:
         maxima = np.empty(plan.total, x.dtype)
         whole = length if length == KNOWN and plan.columns % length == 0 else 0
-        find = block.make_maxima(whole)
 
         def part_of_maxima(start: int, stop: int) -> None:
-            find(flat, maxima, plan.columns, length, start, stop)
+            block.block_maxima(flat, maxima, plan.columns, length, start, stop)
 
         threads.run(part_of_maxima, plan.total, grain)
         counts = bool(compiled.row.rule[block_elements.COUNTS_INFINITY])

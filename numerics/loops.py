@@ -57,7 +57,7 @@ def elementwise_choice(
     if isinstance(fmt, LogFormat) and rounding is not Rounding.RNL:
         fmt = as_float(fmt) or fmt
     row, normalise = loop_row(fmt, rounding, overflow, random_bits, carrier)
-    form = fast_form(fmt, rounding, carrier, overflow) or stochastic_form(fmt, rounding, carrier)
+    form = fast_form(fmt, rounding, carrier, overflow) or stochastic_form(fmt, rounding, carrier, random_bits)
     form += plain_end(fmt, row)
     mode = int(rounding) + form
     if encodes:

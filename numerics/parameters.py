@@ -263,14 +263,17 @@ def fast_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier, overflow
     return modes.MAGIC if inside and not rounding.stochastic else 0
 
 
-def stochastic_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier) -> int:
-    """kernels.modes.SHIFTED where it applies to SR of a format in the carrier, else 0."""
-    if not isinstance(fmt, FloatFormat) or rounding is not Rounding.SR or carrier is not FLOAT32:
+def stochastic_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier, random_bits: int | None) -> int:
+    """kernels.modes.LIFTED or SHIFTED where one applies to SR of a format in the carrier, else 0."""
+    if not isinstance(fmt, FloatFormat) or rounding is not Rounding.SR or random_bits is None:
         return 0
-    if fmt.subnormals is not Subnormals.GRADUAL or fmt.precision >= carrier.precision:
+    drop = carrier.precision - fmt.precision
+    if fmt.subnormals is not Subnormals.GRADUAL or drop < 1:
         return 0
+    if random_bits <= drop and fmt.emin > carrier.emin:
+        return modes.LIFTED
     # Subnormals of the carrier are shifted by 56 places or more: nothing of them is left in the rounder's 32 bits.
-    return modes.SHIFTED if fmt.emin - carrier.emin + 1 + carrier.precision - fmt.precision >= 56 else 0
+    return modes.SHIFTED if carrier is FLOAT32 and fmt.emin - carrier.emin + 1 + drop >= 56 else 0
 
 
 def _short_code(fmt: FloatFormat, carrier: Carrier) -> bool:

@@ -147,7 +147,7 @@ def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem, sums
                 top, lowest = a.highest + b.highest + 2, a.lowest + b.lowest
                 product_mode = int(accumulator.product.rounding)
                 if fast and finite:
-                    form = _form(carrier, float_format(accumulator.product), accumulator.product.rounding, top, lowest)
+                    form = _form(carrier, accumulator.product, top, lowest)
                     truncates = accumulator.product.rounding is Rounding.RTZ and form
                     product_mode += form + (modes.SIGNED if truncates else 0)
             exact = all(part is None or _sums_are_exact(carrier, part) for part in (inner, outer))
@@ -176,7 +176,7 @@ def _sum_mode(carrier: Carrier, sums: Sums, once: bool, fast: bool) -> tuple[int
     if not why:
         return mode, ""
     if fast:
-        form = _form(carrier, fmt, part.rounding, sums.top, sums.lowest)
+        form = _form(carrier, part, sums.top, sums.lowest)
         if part.rounding is Rounding.RNE and _centred(carrier, fmt, sums.top):
             multiples = sums.lowest >= fmt.emin - fmt.mantissa_bits and not sums.minus
             form = modes.SIGNED + (modes.UNIFORM if multiples else 0)
@@ -223,14 +223,15 @@ def _odd(carrier: Carrier, part: Accumulator) -> str:
     return f"rounded to odd, then to p = {p} bits by r = {part.random_bits} random bits: {q} >= p + r + {more}"
 
 
-def _form(carrier: Carrier, fmt: FloatFormat, rounding: Rounding, top: int, lowest: int) -> int:
-    """The faster form of this rounding that is exact for finite multiples of 2**lowest below 2**(top+1), 0 if none is."""
+def _form(carrier: Carrier, part: Accumulator | Quantizer, top: int, lowest: int) -> int:
+    """The faster form of a rounding that is exact for finite multiples of 2**lowest below 2**(top+1), 0 if none is."""
+    fmt, rounding = float_format(part), part.rounding
     if not fmt.has_negative_zero or fmt.precision > carrier.precision - 2:
         return 0
     plain = fmt.mantissa_bits > 0 and rounding not in (Rounding.SR_B, Rounding.SR_C)
     if plain and keeps_multiples(fmt, lowest) and fmt.emin > carrier.emin:
         return modes.UNIFORM  # nothing below the normals is rounded
-    form = fast_form(fmt, rounding, carrier) or stochastic_form(fmt, rounding, carrier)
+    form = fast_form(fmt, rounding, carrier) or stochastic_form(fmt, rounding, carrier, part.random_bits)
     return form if top + carrier.precision - fmt.precision <= carrier.emax else 0
 
 

@@ -199,8 +199,11 @@ class Quantizer:
             fmt, self.rounding, self.overflow, self.random_bits, carrier_of(x.dtype), draw[0], encodes
         )
         flat_in = np.ascontiguousarray(x).reshape(-1)
-        # A result that must be refused leaves the caller's array as it was.
-        direct = result.flags.c_contiguous and not (errors and out is not None)
+        # A result that must be refused leaves the caller's array as it was: where only a NaN is, a look before is quick.
+        spare = errors != 0 and out is not None
+        if spare and errors == modes.SAW_NAN:
+            spare = bool(threads.run_flags(lambda i, j: int(elementwise.meets_nan(flat_in, i, j)), x.size, GRAIN))
+        direct = result.flags.c_contiguous and not spare
         flat_out = result.reshape(-1) if direct else np.empty(x.size, result.dtype)
 
         def part(start: int, stop: int) -> int:

@@ -12,7 +12,7 @@ from numba import types
 
 from numerics import Overflow, Rounding, catalog, parse_format
 from numerics.block_rows import compiled_row
-from numerics.kernels import block, elementwise, gemm, luq, modes, orders
+from numerics.kernels import block, decode, elementwise, gemm, luq, modes, orders
 from numerics.loops import elementwise_loop
 from numerics.parameters import FLOAT32, FLOAT64, parameter_row
 
@@ -64,6 +64,7 @@ KERNELS = {
     "e4m3fn RNE": elements("e4m3fn"),
     "e5m2 RTP": elements("e5m2", Rounding.RTP),
     "e5m2 SR drawn": elements("e5m2", Rounding.SR, bits=16, source=elementwise.DRAWN_2),
+    "e5m2 SR of 32 bits": elements("e5m2", Rounding.SR, bits=32, source=elementwise.GIVEN),
     "e5m2 SR given": elements("e5m2", Rounding.SR, bits=16, source=elementwise.GIVEN),
     "bfloat16 RNE": elements("bfloat16"),
     "e4m3fn RNE encode": elements("e4m3fn", code=types.uint8),
@@ -73,8 +74,11 @@ KERNELS = {
     "log5.3 RNE": elements("log5.3"),
     "e4m3fn RNE float64": elements("e4m3fn", carrier=FLOAT64),
     "luq fused": (luq.quantize, (LINE, LINE, types.float32, types.float32, WORDS, *RANGE, *KEYS, *RANGE)),
+    "e4m3fn decode": (decode.decode_floats, (types.uint8[::1], LINE, WORDS, *RANGE)),
+    "int8 decode": (decode.decode_integers, (types.uint8[::1], LINE, types.int64, types.float64, *RANGE)),
     "mxfp8_e4m3 RNE": blocks(catalog.MXFP8_E4M3),
     "nvfp4 RNE": blocks(catalog.NVFP4),
+    "maxima of blocks": (block.block_maxima, (LINE, LINE, types.int64, types.int64, *RANGE)),
     "chain RTZ": product(gemm.make_chain(TRUNCATE, TRUNCATE, TRUNCATE, 0), 1),
     "chain fused": product(gemm.make_chain(SIGNED, NO_ROUNDING, NO_ROUNDING, 0), 1),
     "chain fused at once": product(gemm.make_chain(SIGNED + modes.ONCE, NO_ROUNDING, NO_ROUNDING, 0), 1),
@@ -97,11 +101,12 @@ LONG_LANES = {
     "vpsllq",
     "vpsrlq",
 }
-# Loops that use some of them. Philox counts, and multiplies to get both halves of a product; addresses have 64 bits.
+# Loops that use some of them. Philox counts, and multiplies to get both halves of a product; addresses and the numbers of
+# elements, which AVX-512 multiplies in vectors, have 64 bits.
 ALLOWED = {
     "e5m2 SR drawn": {"vpmuludq", "vpsrlq", "vpaddq"},
     "luq fused": {"vpmuludq", "vpsrlq", "vpaddq"},
-    "chain fused SR": {"vpmuludq", "vpsrlq", "vpaddq", "vpsllq", "vpsrlvq", "vpsllvq", "vpmovzxdq"},
+    "chain fused SR": {"vpmuludq", "vpsrlq", "vpaddq", "vpsllq", "vpsrlvq", "vpsllvq", "vpmovzxdq", "vpmullq"},
     "nvfp4 RNE": {"vpaddq", "vpsllq"},
 }
 
@@ -142,6 +147,11 @@ def test_the_widest_vectors_are_used(name):
 def test_float32_loops_work_on_32_bit_lanes(name):
     seen = {mnemonic for mnemonic, width in instructions(name) if mnemonic in LONG_LANES and width != "xmm"}
     assert seen <= ALLOWED.get(name, set())
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_nothing_is_gathered(name):
+    assert not any("gather" in mnemonic for mnemonic, _ in instructions(name))
 
 
 def test_random_words_are_multiplied_in_64_bit_lanes():

@@ -262,27 +262,45 @@ def stochastic_loop(mode):
     return loop
 
 
-@pytest.mark.parametrize("random_bits", [1, 9, 31, 32])
-def test_stochastic_rounding_by_shifts_is_the_rounder(random_bits):
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+@pytest.mark.parametrize("random_bits", [1, 9, 21, 32])
+def test_faster_forms_of_stochastic_rounding_are_the_rounder(random_bits, carrier):
     rng = np.random.default_rng(random_bits)
-    tried = []
-    for name, fmt in {**FORMATS, "lowest": FloatFormat(3, 2, 73)}.items():
-        if not FLOAT32.holds(fmt) or not stochastic_form(fmt, Rounding.SR, FLOAT32):
+    tried = {modes.SHIFTED: [], modes.LIFTED: []}
+    formats = {
+        **FORMATS,
+        "lowest": FloatFormat(3, 2, 73),
+        "beside": FloatFormat(7, 2, 126),
+        "powers": catalog.E3M0,
+    }
+    for name, fmt in formats.items():
+        form = stochastic_form(fmt, Rounding.SR, carrier, random_bits) if carrier.holds(fmt) else 0
+        if not form:
             continue
-        row = parameter_row(fmt, Rounding.SR, Overflow.SATURATE, random_bits, FLOAT32)
+        row = parameter_row(fmt, Rounding.SR, Overflow.SATURATE, random_bits, carrier)
         mask = int(row[modes.RANDOM_MASK])
-        below = rng.integers(1 << 32, size=4000, dtype=np.uint32).view(np.float32)  # the carrier's subnormals too
-        x = np.concatenate([inputs(fmt, FLOAT32, min(fmt.emax + 3, 126)), below, np.float32([0, -0.0, np.inf, np.nan])])
+        whole = np.iinfo(carrier.unsigned).max
+        below = rng.integers(whole, size=4000, dtype=carrier.unsigned).view(carrier.dtype)  # subnormals too
+        specials = np.array([0, -0.0, np.inf, -np.inf, np.nan, np.finfo(carrier.dtype).max], carrier.dtype)
+        x = np.concatenate([inputs(fmt, carrier, min(fmt.emax + 3, carrier.emax - 1)), below, specials])
         for words in (rng.integers(1 << 32, size=x.size, dtype=np.uint32), np.uint32(0), np.uint32(0xFFFFFFFF)):
             aligned = np.broadcast_to(words & np.uint32(mask), x.shape).astype(np.uint32)
             found, wanted = np.empty_like(x), np.empty_like(x)
-            stochastic_loop(int(Rounding.SR) + modes.SHIFTED)(x.view(np.uint32), aligned, found.view(np.uint32), row)
-            stochastic_loop(int(Rounding.SR))(x.view(np.uint32), aligned, wanted.view(np.uint32), row)
+            for out, mode in ((found, int(Rounding.SR) + form), (wanted, int(Rounding.SR))):
+                stochastic_loop(mode)(x.view(carrier.unsigned), aligned, out.view(carrier.unsigned), row)
             grids.assert_same_bits(found, wanted, x)
-        tried.append(name)
-    assert {"e4m3fn", "e5m2", "lowest"} <= set(tried)
-    assert not stochastic_form(FloatFormat(3, 2, 74 + 20), Rounding.SR, FLOAT32)  # float32's subnormals come too near
-    assert not stochastic_form(catalog.E5M2, Rounding.SR_C, FLOAT32)
+        tried[form].append(name)
+    every, few = set(tried[modes.LIFTED] + tried[modes.SHIFTED]), random_bits <= 20 or carrier is FLOAT64
+    assert {"e4m3fn", "e5m2", "lowest"} <= every
+    assert ("e4m3fn" in tried[modes.LIFTED], "e4m3fn" in tried[modes.SHIFTED]) == (few, not few)
+    assert "powers" in tried[modes.LIFTED if random_bits <= 23 or carrier is FLOAT64 else modes.SHIFTED]
+
+
+def test_what_no_faster_form_of_stochastic_rounding_is_exact_for():
+    assert stochastic_form(FloatFormat(3, 2, 94), Rounding.SR, FLOAT32, 21) == modes.LIFTED
+    assert not stochastic_form(FloatFormat(3, 2, 94), Rounding.SR, FLOAT32, 22)  # float32's subnormals come too near
+    assert not stochastic_form(catalog.E5M2, Rounding.SR_C, FLOAT32, 8)
+    assert not stochastic_form(FloatFormat(8, 2), Rounding.SR, FLOAT32, 8)  # its subnormals are float32's own
 
 
 @cache

@@ -20,8 +20,10 @@ from numerics import (
     random_words,
     reference,
 )
-from numerics.block_rows import largest_tensor_scale
+from numerics.block_rows import compiled_row, largest_tensor_scale
 from numerics.kernels import block as kernels
+from numerics.kernels import modes
+from numerics.parameters import FLOAT32
 from numerics.reference import block as oracle
 from tests.numerics.grids import assert_same_bits
 from tests.sampling import one_in
@@ -147,6 +149,19 @@ def test_stochastic_modes_with_given_words(name, mode, random_bits):
     words = np.random.default_rng(0).integers(0, 1 << random_bits, x.shape)
     words.ravel()[::7], words.ravel()[3::7] = 0, (1 << random_bits) - 1
     check(fmt, x, mode, random_bits=random_bits, words=words)
+
+
+@pytest.mark.parametrize(
+    ("name", "random_bits"), [("mxfp8_e4m3", 20), ("mxfp4_e2m1", 22), ("nvfp4", 16), ("nvfp4", 22)]
+)
+def test_words_as_short_as_what_is_dropped(name, random_bits):
+    fmt = replace(CATALOG[name], block=8)
+    assert compiled_row(fmt, Rounding.SR, Overflow.SATURATE, random_bits, FLOAT32).form & modes.LIFTED
+    assert not compiled_row(fmt, Rounding.SR, Overflow.SATURATE, 23, FLOAT32).form & modes.LIFTED
+    x = tricky(fmt, np.float32, random_bits)
+    words = np.random.default_rng(0).integers(0, 1 << random_bits, x.shape)
+    words.ravel()[::7], words.ravel()[3::7] = 0, (1 << random_bits) - 1
+    check(fmt, x, Rounding.SR, random_bits=random_bits, words=words)
 
 
 @pytest.mark.sampled
