@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numerics import __version__
 
-    from . import binary, clipping, diagnostics, interop, luq, nn, normalization, operands, recipes, scaling, sparsity
+    from . import (
+        binary,
+        chain,
+        clipping,
+        diagnostics,
+        interop,
+        luq,
+        nn,
+        normalization,
+        operands,
+        recipes,
+        scaling,
+        sparsity,
+    )
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import ChainGradient, Product, Recipe, Rule
@@ -23,6 +36,7 @@ __all__ = [
     "Rule",
     "__version__",
     "binary",
+    "chain",
     "clipping",
     "compare",
     "diagnostics",
@@ -58,6 +72,7 @@ _HOMES = {
 }
 _MODULES = (
     "binary",
+    "chain",
     "clipping",
     "diagnostics",
     "interop",

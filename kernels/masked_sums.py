@@ -4,6 +4,8 @@ masks: uint32 [rows from `first` on, words, N], see `replay`; rows are numbered 
 Every element is one sum, a term after the other, so that no result depends on threads or on how rows are grouped.
 """
 
+from typing import Any
+
 import numpy as np
 
 from ._jit import core, loop
@@ -20,7 +22,7 @@ def kept(word, shift, value):
 
 
 @loop
-def sum_left(masks, gradient, turned, out, first, start, stop):
+def sum_left(masks: Any, gradient: Any, turned: Any, out: Any, first: int, start: int, stop: int) -> None:
     """out[n, i, k] += sum over j of gradient[n, i, j] * b[k, j] where the mask is set.
 
     turned [1 or B, N, 32 * words]: b with j first, filled up; out [B, M, 32 * words] of zeros.
@@ -52,7 +54,7 @@ def sum_left(masks, gradient, turned, out, first, start, stop):
 
 
 @loop
-def sum_right(masks, gradient, a, out, first, stop, start_k, stop_k):
+def sum_right(masks: Any, gradient: Any, a: Any, out: Any, first: int, stop: int, start_k: int, stop_k: int) -> None:
     """out[n, k, j] += sum over rows i of a[n, i, k] * gradient[n, i, j] where the mask is set, k from start_k on.
 
     Rows first ... stop - 1 are those of the masks; a [1 or B, M, K], out [1 or B, K, N]: of one, all batches are summed.
@@ -86,7 +88,7 @@ def sum_right(masks, gradient, a, out, first, stop, start_k, stop_k):
 
 
 @loop
-def spread(masks, out, start, stop):
+def spread(masks: Any, out: Any, start: int, stop: int) -> None:
     """out[r, j, k] = bit k of the masks of row r and column j; out: bool [rows, N, K]."""
     masks, out = uncounted(masks), uncounted(out)
     for r in range(start, stop):

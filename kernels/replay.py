@@ -20,9 +20,9 @@ from .gemm import (
     scratch_of,
     uncounted_scratch,
 )
-from .modes import LARGEST, NO_ROUNDING
+from .modes import LARGEST, NO_ROUNDING, ONCE
 from .primitives import fma, from_bits, keep, shift_left, shift_right, uncounted, widest_vectors
-from .sums import fused_bits, multiply_row, to_format
+from .sums import copy_row, fused_bits, multiply_row, stochastic, to_format
 from .tallies import word_of
 
 U32, U64 = np.uint32, np.uint64
@@ -65,79 +65,125 @@ def set_bit(mask, j, shift, condition):
     mask[j] = U32(mask[j] | shift_left(ONE if condition else U32(0), shift))
 
 
+@by_literals
+def inside(x, factor, y, bits, top, mode):
+    """Whether |x + factor * y| < top, the format's largest; bits: of the sum as `fused_bits` has it in this mode.
+
+    To odd or toward zero they are on the same side of it, having more digits than it has. To nearest they need not be.
+    """
+    if not _nearest(mode.literal_value):
+        return lambda x, factor, y, bits, top, mode: abs(from_bits(bits)) < top
+
+    def by_error(x, factor, y, bits, top, mode):
+        s = from_bits(bits)
+        t = s - x
+        return below(s, (x - (s - t)) + fma(factor, y, -t), top)
+
+    return by_error
+
+
+def _nearest(mode: int) -> bool:
+    return mode < 0 or bool(mode & ONCE)
+
+
 # marks: (word rows of the local mask and of that of the way through the sum before, the bit of the step, tolerance).
 
 
 @by_literals
 def step_row(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
-    """total[j] += factor * panel[j], rounded once, and the step's bits of both masks; through: if recursive."""
+    """total[j] += factor * panel[j], rounded once, and the step's bits; of the way through where it differs from local."""
     m = mode.literal_value
     if m == NO_ROUNDING:
         return lambda event, recursive, total, factor, panel, scratch, draw, mode, how, marks: None
     if event.literal_value == OVERFLOW:
-
-        def step_below(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
-            bits = scratch[0]
-            local, through, shift, _ = marks
-            top = from_bits(how[1][LARGEST])
-            for j in range(total.size):
-                x, y = total[j], panel[j]
-                bits[j] = fused_bits(x, factor, y, mode)
-                s = fma(factor, y, x)
-                t = s - x
-                inside = below(s, (x - (s - t)) + fma(factor, y, -t), top)
-                set_bit(local, j, shift, inside)
-                if recursive:
-                    set_bit(through, j, shift, inside)
-            for j in range(total.size):
-                total[j] = to_format(bits[j], word_of(draw, j, mode), mode, how[0], how[1])
-
-        return step_below
-
-    def step_moved(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
-        bits, alone = scratch[0], scratch[1]
-        local, through, shift, tolerance = marks
-        if recursive:
-            for j in range(total.size):
-                alone[j] = fused_bits(total.dtype.type(0.0), factor, panel[j], mode)
-        for j in range(total.size):
-            bits[j] = fused_bits(total[j], factor, panel[j], mode)
-        for j in range(total.size):
-            value = to_format(bits[j], word_of(draw, j, mode), mode, how[0], how[1])
-            set_bit(local, j, shift, moves(event, value, total[j], tolerance))
-            total[j] = value
-        if recursive:
-            for j in range(total.size):
-                value = to_format(alone[j], word_of(draw, j, mode), mode, how[0], how[1])
-                set_bit(through, j, shift, moves(event, total[j], value, tolerance))
-
-    return step_moved
+        return _step_inside
+    return _step_moved_at_once if _nearest(m) and not stochastic(m) and not recursive.literal_value else _step_moved
 
 
-@core
-def clear_large(local, factor, panel, shift, how):
-    """Clears the step's bit where the product, before it is rounded, is not below its format's largest."""
+def _step_inside(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
+    bits = scratch[0]
+    local, _, shift, _ = marks
     top = from_bits(how[1][LARGEST])
-    for j in range(panel.size):
-        large = U32(0) if abs(factor * panel[j]) < top else ONE
-        local[j] = U32(local[j] & U32(ALL ^ shift_left(large, shift)))
+    for j in range(total.size):
+        bits[j] = fused_bits(total[j], factor, panel[j], mode)
+    for j in range(total.size):
+        set_bit(local, j, shift, inside(total[j], factor, panel[j], bits[j], top, mode))
+        total[j] = to_format(bits[j], word_of(draw, j, mode), mode, how[0], how[1])
+
+
+def _step_moved_at_once(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
+    local, _, shift, tolerance = marks
+    for j in range(total.size):
+        value = to_format(fused_bits(total[j], factor, panel[j], mode), U32(0), mode, how[0], how[1])
+        set_bit(local, j, shift, moves(event, value, total[j], tolerance))
+        total[j] = value
+
+
+def _step_moved(event, recursive, total, factor, panel, scratch, draw, mode, how, marks):
+    bits, alone = scratch[0], scratch[1]
+    local, through, shift, tolerance = marks
+    for j in range(total.size):
+        bits[j] = fused_bits(total[j], factor, panel[j], mode)
+    for j in range(total.size):
+        value = to_format(bits[j], word_of(draw, j, mode), mode, how[0], how[1])
+        set_bit(local, j, shift, moves(event, value, total[j], tolerance))
+        total[j] = value
+    if recursive:
+        for j in range(total.size):
+            alone[j] = fused_bits(total.dtype.type(0.0), factor, panel[j], mode)
+        for j in range(total.size):
+            value = to_format(alone[j], word_of(draw, j, mode), mode, how[0], how[1])
+            set_bit(through, j, shift, moves(event, total[j], value, tolerance))
 
 
 @core
-def fold(local, through, inner, start, stop, recursive):
+def fill(row, value):
+    """Sets every word of a row."""
+    for j in range(row.size):
+        row[j] = value
+
+
+@core
+def clear_large(local, through, factor, panel, shift, how):
+    """Clears the step's bit where the product, before it is rounded, is not below its format's largest.
+
+    The way through keeps the bit.
+    """
+    top, one = from_bits(how[1][LARGEST]), shift_left(ONE, shift)
+    for j in range(panel.size):
+        through[j] = U32(through[j] | U32(local[j] & one))
+        large = U32(0) if abs(factor * panel[j]) < top else one
+        local[j] = U32(local[j] & U32(ALL ^ large))
+
+
+@core
+def fold(local, first, through, first_through, inner, start, stop, recursive):
     """Multiplies the masks of steps start ... stop - 1 by that of their chain, `inner`, and of later steps if recursive.
 
-    inner: 0 or 1 for each lane, consumed.
+    inner: 0 or all ones for each lane, consumed; lane 0 has column `first` of local, `first_through` of through, which may
+    be one array. Rows are taken from whole arrays: of a part of one it would not be known that its lanes are neighbours.
     """
-    for back in range(start, stop):
-        k = stop - 1 - (back - start)
-        row, shift = local[k >> 5], U32(k & 31)
-        for j in range(inner.size):
-            row[j] = U32(row[j] & U32(ALL ^ shift_left(U32(inner[j] ^ ONE), shift)))
+    n = inner.size
+    for back in range(start >> 5, ((stop - 1) >> 5) + 1):
+        w = ((stop - 1) >> 5) - (back - (start >> 5))
+        low, high = max(start - 32 * w, 0), min(stop - 32 * w, 32)
+        others = U32(ALL ^ shift_left(shift_right(ALL, U32(32 - high + low)), U32(low)))
+        row = local[w, first : first + n]
         if recursive:
-            passed = through[k >> 5]
-            for j in range(inner.size):
-                inner[j] = U32(inner[j] & shift_right(passed[j], shift))
+            passed = through[w, first_through : first_through + n]
+            for j in range(n):
+                run = U32(passed[j] | others)  # bit k becomes: whether it and all above it are set
+                run = U32(run & U32(shift_right(run, U32(1)) | U32(0x80000000)))
+                run = U32(run & U32(shift_right(run, U32(2)) | U32(0xC0000000)))
+                run = U32(run & U32(shift_right(run, U32(4)) | U32(0xF0000000)))
+                run = U32(run & U32(shift_right(run, U32(8)) | U32(0xFF000000)))
+                run = U32(run & U32(shift_right(run, U32(16)) | U32(0xFFFF0000)))
+                later = U32(shift_right(run, U32(1)) | U32(0x80000000))
+                row[j] = U32(row[j] & U32(U32(later & inner[j]) | others))
+                inner[j] = U32(inner[j] & U32(U32(0) - U32(run & ONE)))
+        else:
+            for j in range(n):
+                row[j] = U32(row[j] & U32(inner[j] | others))
 
 
 @cache
@@ -152,7 +198,8 @@ def make_replay(
 ):
     """The chain of `gemm.make_chain` for these modes, with the masks of an event; recursive: of all that follows too."""
     exact, unbroken = product_mode == NO_ROUNDING, outer_mode == NO_ROUNDING
-    products_too = event == OVERFLOW and not exact
+    one_mask = event == OVERFLOW  # of sums: the way through is as open as the term's own
+    products_too = one_mask and not exact
     steps = 1 if exact else 2
 
     def replay(a, b, total, rows, masks, tolerance, chunk, given, start, stop):
@@ -173,7 +220,7 @@ def make_replay(
             np.empty(width, np.uint32),
             np.empty(width, np.uint32),
         )
-        through_all, outer_local_all, outer_through_all = uncounted(kept[0]), uncounted(kept[1]), uncounted(kept[2])
+        through, outer_local, outer_through = uncounted(kept[0]), uncounted(kept[1]), uncounted(kept[2])
         live_all, inner_all = uncounted(kept[3]), uncounted(kept[4])
         along = U64(given.along * given.span)
         one = total.dtype.type(1.0)
@@ -186,15 +233,20 @@ def make_replay(
                 sums = total[batch, i, j0:j1]
                 inner = sums if unbroken else part[:n]
                 product, scratch = products[:n], first_of(whole, n)
-                local, through = masks[index - given.base, :, j0:j1], through_all[:, :n]
-                outer_local, outer_through = outer_local_all[:, :n], outer_through_all[:, :n]
-                through[:, :], outer_local[:, :], outer_through[:, :] = U32(0), U32(0), U32(0)
+                local = masks[index - given.base]
+                for word in range(through.shape[0]):
+                    fill(through[word], U32(0))
+                for word in range(outer_local.shape[0]):
+                    fill(outer_local[word], U32(0))
+                    fill(outer_through[word], U32(0))
                 for number in range(chunks):
                     if not unbroken:
                         inner[:] = 0.0
                     for k in range(number * chunk, min(number * chunk + chunk, depth)):
                         factor, panel, step = left[k], right[k, j0:j1], steps * k
-                        marks = local[k >> 5], through[k >> 5 if recursive else 0], U32(k & 31), tolerance
+                        word = k >> 5
+                        passed = through[word if recursive else 0, :n]
+                        marks = local[word, j0:j1], passed, U32(k & 31), tolerance
                         if exact:
                             draw = draw_row(source, given, blocks, tile, step, step, mode, how)
                             step_row(event, recursive, inner, factor, panel, scratch, draw, mode, how, marks)
@@ -204,25 +256,34 @@ def make_replay(
                             draw = draw_row(source, given, blocks, tile, step + 1, step, mode, how)
                             step_row(event, recursive, inner, one, product, scratch, draw, mode, how, marks)
                         if products_too:
-                            clear_large(marks[0], factor, panel, marks[2], how_products)
+                            clear_large(marks[0], passed, factor, panel, marks[2], how_products)
                     if not unbroken:
                         step = steps * depth + number
                         row = number >> 5
-                        marks = outer_local[row], outer_through[row], U32(number & 31), tolerance
+                        marks = outer_local[row, :n], outer_through[row, :n], U32(number & 31), tolerance
                         draw = draw_row(source, given, outer_blocks, tile, step, step, outer_mode, how_outer)
                         step_row(event, recursive, sums, one, inner, scratch, draw, outer_mode, how_outer, marks)
                 if recursive or not unbroken:
                     live, path = live_all[:n], inner_all[:n]
-                    live[:] = ONE
+                    fill(live, ALL)
                     for back in range(chunks):
                         number = chunks - 1 - back
-                        path[:] = live
                         if not unbroken:
-                            row = number >> 5
-                            fold(outer_local, outer_through, live, number, number + 1, recursive)
+                            outer = outer_local if one_mask else outer_through
+                            bit, row = U32(number & 31), outer_local[number >> 5, :n]
                             for j in range(n):
-                                path[j] = U32(shift_right(outer_local[row, j], U32(number & 31)) & ONE)
-                        fold(local, through, path, number * chunk, min(number * chunk + chunk, depth), recursive)
+                                path[j] = U32(live[j] & U32(U32(0) - U32(shift_right(row[j], bit) & ONE)))
+                            if recursive:
+                                row = outer[number >> 5, :n]
+                                for j in range(n):
+                                    live[j] = U32(live[j] & U32(U32(0) - U32(shift_right(row[j], bit) & ONE)))
+                        else:
+                            copy_row(path, live)
+                        k0, k1 = number * chunk, min(number * chunk + chunk, depth)
+                        if one_mask and not products_too:
+                            fold(local, j0, local, j0, path, k0, k1, recursive)
+                        else:
+                            fold(local, j0, through, 0, path, k0, k1, recursive)
         keep(held)
         keep(kept)
 

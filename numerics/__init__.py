@@ -32,6 +32,7 @@ from .words import random_words
 
 if TYPE_CHECKING:
     from . import binary, clipping, diagnostics, luq, normalization, scaling, sparsity, tempered
+    from .chains import chain_gradients, chain_masks
 
 __all__ = [
     "Accumulator",
@@ -53,6 +54,8 @@ __all__ = [
     "arithmetic",
     "binary",
     "catalog",
+    "chain_gradients",
+    "chain_masks",
     "clipping",
     "diagnostics",
     "dot",
@@ -82,6 +85,8 @@ def __getattr__(name: str) -> object:
     match name:
         case "binary":
             return import_module("numerics.binary")
+        case "chain_gradients" | "chain_masks":
+            return getattr(import_module("numerics.chains"), name)
         case "clipping":
             return import_module("numerics.clipping")
         case "diagnostics":

@@ -18,7 +18,8 @@ and what its recursive form multiplies were not to be had; the definitions above
 of finite differences hold them (tests/numerics/test_chains.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ from .stepping import MACS_PER_PIECE, laid_words, rows_at_once, rows_of, source_
 RULES = ("identity", "immediate", "recursive")
 EVENTS = ("overflow", "diff")
 WORDS_AT_ONCE = 1 << 23  # words of masks in memory, of 32 steps each
+_NO_WORDS = np.empty((0, 0, 0), np.uint32)
 FAR = 900  # exponents beyond which thresholds are not exact in float64
 
 
@@ -75,7 +77,8 @@ def chain_gradients(
     gradient[i, j] * b[k, j], grad_b[k, j] = sum over i of mask[i, j, k] * a[i, k] * gradient[i, j]; the masks are those of
     `chain_masks`. What a mask stops is left out, not multiplied by zero. Sums are in float64, a term after the other in
     ascending order (of a b that all matrices share, over the rows of all; of another broadcast operand a sum for each
-    matrix, then those in order), and rounded once at the end: the same bits for any number of threads. "identity" is for every float accumulator, in any order.
+    matrix, then those in order), and rounded once at the end: the same bits for any number of threads. "identity" is for
+    every Accumulator, in any order.
     Errors: as `matmul` and `chain_masks`; ValueError for a gradient of another shape.
     """
     given, question = _checked(a, b, accumulator, rule, event, tolerance)
@@ -125,9 +128,8 @@ def chain_masks(
     return found.reshape(*given.shape, given.depth)
 
 
-def _checked(
-    a: Any, b: Any, accumulator: Accumulator, rule: str, event: str, tolerance: float
-) -> tuple[Operands, Question]:
+def check_question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:
+    """What is asked for, or the sentence that says why it is not to be had; see `chain_masks`."""
     if not isinstance(accumulator, Accumulator):
         raise TypeError(
             f"accumulator {named(accumulator)}: masks are of the steps of a chain; give"
@@ -143,9 +145,17 @@ def _checked(
         raise ValueError(
             f'tolerance = {tolerance!r} with event {event!r}: a tolerance is for event="diff"; leave it out'
         )
-    given, question = matrices(a, b, None), Question(rule, event, limit)
     if rule != "identity":
         _check_chain(accumulator, limit)
+    return Question(rule, event, limit)
+
+
+def _checked(
+    a: Any, b: Any, accumulator: Accumulator, rule: str, event: str, tolerance: float
+) -> tuple[Operands, Question]:
+    question = check_question(accumulator, rule, event, tolerance)
+    given = matrices(a, b, None)
+    if rule != "identity":
         check_output(np.result_type(given.a, given.b), accumulator)
     return given, question
 
@@ -200,18 +210,14 @@ def _panels(
         masks = np.zeros((count, size, columns), np.uint32)
         laid = laid_words(problem, accumulator, first, first + count) if where == gemm.GIVEN else _NO_WORDS
         drawn = gemm.Words(laid, first, *numbers)
-        threads.run(
-            lambda i, j, first=first, masks=masks, drawn=drawn: kernel(
-                a, b, total, rows, masks, question.tolerance, chunk, drawn, first + i, first + j
-            ),
-            count,
-            max(1, MACS_PER_PIECE // (depth * columns)),
-        )
+        call = partial(kernel, a, b, total, rows, masks, question.tolerance, chunk, drawn)
+        threads.run(_from(first, call), count, max(1, MACS_PER_PIECE // (depth * columns)))
         yield first, masks
     check_result(total.reshape(given.shape), accumulator)
 
 
-_NO_WORDS = np.empty((0, 0, 0), np.uint32)
+def _from(first: int, call: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    return lambda start, stop: call(first + start, first + stop)
 
 
 def _plan(problem: Problem, accumulator: Accumulator, question: Question) -> Plan:

@@ -3,7 +3,7 @@
 Values are Python floats (float64 holds every format exactly); what lies between them is `fractions.Fraction`.
 """
 
-from . import arithmetic, binary, logscale, matrix_unit
+from . import arithmetic, binary, chains, logscale, matrix_unit
 from .decision import floor_log2, rounds_up, stochastic_threshold
 from .floats import lower_neighbour, magnitude_code, round_exact
 from .products import accumulate, add, matmul, multiply_add
@@ -14,6 +14,7 @@ __all__ = [
     "add",
     "arithmetic",
     "binary",
+    "chains",
     "decode_code",
     "encode",
     "encode_value",
