@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         nn,
         normalization,
         operands,
+        optim,
         recipes,
         scaling,
         sparsity,
     )
+    from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
     from .recipe import ChainGradient, Product, Recipe, Rule
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChainGradient",
+    "Norm",
     "Product",
     "Recipe",
     "Rule",
@@ -47,6 +50,7 @@ __all__ = [
     "nn",
     "normalization",
     "operands",
+    "optim",
     "quantize",
     "recipes",
     "restore_",
@@ -58,6 +62,7 @@ __all__ = [
 
 _HOMES = {
     "ChainGradient": "emul.recipe",
+    "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
     "Rule": "emul.recipe",
@@ -80,6 +85,7 @@ _MODULES = (
     "nn",
     "normalization",
     "operands",
+    "optim",
     "recipes",
     "scaling",
     "sparsity",

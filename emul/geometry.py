@@ -1,8 +1,9 @@
 """How the three products of a layer are products of matrices, and so in which order each of their sums runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from math import prod
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.nn.functional import pad
@@ -51,96 +52,140 @@ class LinearGeometry:
 
 
 @dataclass(frozen=True)
-class Conv2dGeometry:
-    """activation [N, C, H, W], weight [O, C / groups, KH, KW], gradient [N, O, OH, OW], each group on its own.
+class BatchGeometry:
+    """activation [..., M, K], weight [..., N, K], gradient [..., M, N]: a Linear for each leading index.
 
-    forward sums over (channel, kernel row, kernel column); grad_weight over (sample, output row, output column);
-    grad_input, which is the convolution of the gradient with the rotated kernel, over (output channel, row and column
-    of the gradient inside the window). Zeros that pad an activation or lie between the gradients of a stride are
-    operands like any others: they take their place in a chunk.
-
-    size: (H, W). padding: zeros (left, right, top, bottom), not negative.
+    forward sums over K, grad_input over N, grad_weight over M, each in ascending order.
     """
 
-    size: tuple[int, int]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int]
+    def forward(self, activation: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
+        """[..., M, N]."""
+        return multiply(activation, weight.mT)
+
+    def grad_input(self, gradient: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
+        """[..., M, K]."""
+        return multiply(gradient, weight)
+
+    def grad_weight(self, gradient: Tensor, activation: Tensor, multiply: Multiply) -> Tensor:
+        """[..., N, K]."""
+        return multiply(gradient.mT, activation)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """activation [N, C, *size], weight [O, C / groups, *kernel], gradient [N, O, *output_size], each group on its own.
+
+    forward sums over (channel, kernel position); grad_weight over (sample, output position); grad_input, which is the
+    convolution of the gradient with the rotated kernel, over (output channel, position of the gradient inside the
+    window); positions in C order. Zeros that pad an activation or lie between the gradients of a stride are operands
+    like any others: they take their place in a chunk.
+
+    size, kernel, stride, dilation: one number for each spatial dimension, (H, W) of an image. padding: zeros before
+    and after, not negative, the last dimension first, as torch.nn.functional.pad has them: (left, right, top, bottom).
+    """
+
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     groups: int
 
     @property
-    def output_size(self) -> tuple[int, int]:
-        """(OH, OW); not positive where the kernel does not fit."""
-        left, right, top, bottom = self.padding
-        (height, width), (down, across) = self.size, self._reach
-        return (
-            (height + top + bottom - down - 1) // self.stride[0] + 1,
-            (width + left + right - across - 1) // self.stride[1] + 1,
+    def output_size(self) -> tuple[int, ...]:
+        """(OH, OW) of an image; not positive where the kernel does not fit."""
+        return _positions(
+            [size + sum(ends) for size, ends in zip(self.size, self._ends, strict=True)],
+            self.kernel,
+            self.stride,
+            self.dilation,
         )
 
     @property
-    def _reach(self) -> tuple[int, int]:
-        """Rows and columns from the first tap of the kernel to its last."""
-        return self.dilation[0] * (self.kernel[0] - 1), self.dilation[1] * (self.kernel[1] - 1)
+    def _ends(self) -> list[tuple[int, int]]:
+        """(zeros before, zeros after) of each dimension, the first one first."""
+        return [(self.padding[i], self.padding[i + 1]) for i in range(len(self.padding) - 2, -1, -2)]
+
+    @property
+    def _tail(self) -> tuple[int, ...]:
+        """The spatial dimensions of a tensor."""
+        return tuple(range(-len(self.size), 0))
 
     def forward(self, activation: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
-        """[N, O, OH, OW]."""
+        """[N, O, *output_size]."""
         filters = weight.reshape(self.groups, weight.shape[0] // self.groups, weight[0].numel())
         return self._image(multiply(self._patches(activation), filters.mT), activation.shape[0], self.output_size)
 
     def grad_weight(self, gradient: Tensor, activation: Tensor, multiply: Multiply) -> Tensor:
-        """[O, C / groups, KH, KW]."""
-        samples, outputs, height, width = gradient.shape
-        columns = gradient.reshape(samples, self.groups, outputs // self.groups, height * width).permute(1, 2, 0, 3)
-        columns = columns.reshape(self.groups, outputs // self.groups, samples * height * width)
+        """[O, C / groups, *kernel]."""
+        samples, outputs, *spatial = gradient.shape
+        positions = prod(spatial)
+        columns = gradient.reshape(samples, self.groups, outputs // self.groups, positions).permute(1, 2, 0, 3)
+        columns = columns.reshape(self.groups, outputs // self.groups, samples * positions)
         product = multiply(columns, self._patches(activation))
         return product.reshape(outputs, activation.shape[1] // self.groups, *self.kernel)
 
     def grad_input(self, gradient: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
-        """[N, C, H, W]."""
-        (height, width), (down, across) = self.size, self._reach
+        """[N, C, *size]."""
         spread = self._spread(gradient)
-        left, top = across - self.padding[0], down - self.padding[2]
-        right, bottom = width + across - left - spread.shape[3], height + down - top - spread.shape[2]
-        windows = _windows(pad(spread, (left, right, top, bottom)), self.kernel, (1, 1), self.dilation, self.groups)
+        padding: list[int] = []
+        for i in reversed(self._tail):
+            reach = self.dilation[i] * (self.kernel[i] - 1)  # from the first tap of the kernel to its last
+            before = reach - self._ends[i][0]
+            padding += [before, self.size[i] + reach - before - spread.shape[i]]
+        windows = _windows(pad(spread, padding), self.kernel, (1,) * len(self.size), self.dilation, self.groups)
         outputs, inputs, *_ = weight.shape
-        filters = weight.flip(2, 3).reshape(self.groups, outputs // self.groups, inputs, *self.kernel)
-        filters = filters.permute(0, 1, 3, 4, 2).reshape(self.groups, windows.shape[2], inputs)
+        filters = weight.flip(self._tail).reshape(self.groups, outputs // self.groups, inputs, *self.kernel)
+        filters = filters.movedim(2, -1).reshape(self.groups, windows.shape[2], inputs)
         return self._image(multiply(windows, filters), gradient.shape[0], self.size)
 
     def _patches(self, activation: Tensor) -> Tensor:
-        """What the kernel sees at each output position: [groups, N OH OW, (C / groups) KH KW]."""
+        """What the kernel sees at each output position: [groups, N positions, (C / groups) taps]."""
         return _windows(pad(activation, self.padding), self.kernel, self.stride, self.dilation, self.groups)
 
     def _spread(self, gradient: Tensor) -> Tensor:
         """The gradient at the positions that its stride leaves, zeros between them."""
-        if self.stride == (1, 1):
+        if set(self.stride) == {1}:
             return gradient
-        *outer, height, width = gradient.shape
-        rows, columns = self.stride
-        spread = gradient.new_zeros(*outer, (height - 1) * rows + 1, (width - 1) * columns + 1)
-        spread[..., ::rows, ::columns] = gradient
+        sizes = [(gradient.shape[i] - 1) * self.stride[i] + 1 for i in self._tail]
+        spread = gradient.new_zeros(*gradient.shape[:2], *sizes)
+        places: tuple[Any, ...] = (..., *(slice(None, None, step) for step in self.stride))
+        spread[places] = gradient
         return spread
 
-    def _image(self, product: Tensor, samples: int, size: tuple[int, int]) -> Tensor:
-        """[groups, N H W, channels of a group] as contiguous [N, channels, H, W]."""
+    def _image(self, product: Tensor, samples: int, size: tuple[int, ...]) -> Tensor:
+        """[groups, N positions, channels of a group] as contiguous [N, channels, *size]."""
         groups, _, channels = product.shape
-        image = product.reshape(groups, samples, *size, channels).permute(1, 0, 4, 2, 3)
+        image = product.reshape(groups, samples, *size, channels).movedim(0, 1).movedim(-1, 2)
         return image.reshape(samples, groups * channels, *size).contiguous()
 
 
-def _windows(
-    image: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], groups: int
-) -> Tensor:
-    """Every window of [N, C, H, W] as a row of [groups, N positions, (C / groups) KH KW]; one copy."""
-    samples, channels, height, width = image.shape
-    rows = (height - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
-    columns = (width - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-    per_group = channels // groups
-    n, c, h, w = image.stride()
-    view = image.as_strided(
-        (groups, samples, rows, columns, per_group, *kernel),
-        (c * per_group, n, h * stride[0], w * stride[1], c, h * dilation[0], w * dilation[1]),
+def _positions(
+    size: Sequence[int], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Of each dimension, where a window fits."""
+    return tuple(
+        (length - gap * (taps - 1) - 1) // step + 1
+        for length, taps, step, gap in zip(size, kernel, stride, dilation, strict=True)
     )
-    return view.reshape(groups, samples * rows * columns, per_group * kernel[0] * kernel[1])
+
+
+def _windows(
+    image: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], groups: int
+) -> Tensor:
+    """Every window of [N, C, *size] as a row of [groups, N positions, (C / groups) taps]; one copy."""
+    samples, channels, *size = image.shape
+    places = _positions(size, kernel, stride, dilation)
+    per_group = channels // groups
+    n, c, *inner = image.stride()
+    view = image.as_strided(
+        (groups, samples, *places, per_group, *kernel),
+        (
+            c * per_group,
+            n,
+            *(one * step for one, step in zip(inner, stride, strict=True)),
+            c,
+            *(one * gap for one, gap in zip(inner, dilation, strict=True)),
+        ),
+    )
+    return view.reshape(groups, samples * prod(places), per_group * prod(kernel))

@@ -8,6 +8,7 @@ from numerics import Accumulator, MatrixUnit
 from numerics.formats.integers import whole
 from numerics.formats.naming import made_from, named
 
+from .norm import BATCH_NORMS, Norm
 from .operands import Operand, checked_operand, stages_of
 
 #: The operands of each of a layer's three products.
@@ -112,11 +113,13 @@ class Rule:
     """The arithmetic of the layers whose qualified name matches `pattern` in full and whose type is one of `types`.
 
     pattern: a regular expression; the root module is called "". types: class names such as "Linear" and "Conv2d",
-    empty for every type that `emul.nn` has. keep=True leaves what it matches native.
+    empty for every type that `emul.nn` has, but for norms. keep=True leaves what it matches native.
 
     A layer has three products: forward of activation and weight, grad_input of gradient and weight, grad_weight of
     gradient and activation. Each is described on its own; a quantizer that is given for one is not used in another.
     The gradient of the activation and of the weight passes the stages of the forward operands as each of them says.
+    norm: the form of batch norms, for a rule whose types are such. Norm layers are matched by rules that name their
+    type, and by no other; `emul.nn.normalization` says what the products are to them.
 
     Errors: ValueError for a pattern that is no regular expression, a quantizer for an operand that the product does
     not have, a gradient that nothing would use, products together with keep=True, and a rule that changes nothing.
@@ -128,6 +131,7 @@ class Rule:
     forward: Product = field(default=Product(), kw_only=True)
     grad_input: Product = field(default=Product(), kw_only=True)
     grad_weight: Product = field(default=Product(), kw_only=True)
+    norm: Norm | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, str):
@@ -142,8 +146,9 @@ class Rule:
         object.__setattr__(self, "types", tuple(types))
         for product, roles in ROLES.items():
             self._check_product(product, roles)
+        self._check_norm()
         self._check_chain()
-        emulates = any(getattr(self, product) != Product() for product in ROLES)
+        emulates = self.norm is not None or any(getattr(self, product) != Product() for product in ROLES)
         if self.keep and emulates:
             raise ValueError(
                 f"the rule {self.pattern!r} has keep=True, which leaves layers native, and products: drop one"
@@ -152,6 +157,17 @@ class Rule:
             raise ValueError(
                 f"the rule {self.pattern!r} changes nothing: give it a forward, grad_input or grad_weight product,"
                 " or keep=True to leave what it matches native"
+            )
+
+    def _check_norm(self) -> None:
+        if self.norm is None:
+            return
+        if not isinstance(self.norm, Norm):
+            raise TypeError(f"norm = {self.norm!r}: give an emul.Norm, or None")
+        if not self.types or not set(self.types) <= set(BATCH_NORMS):
+            raise ValueError(
+                f"norm = {self.norm} and types = {self.types}: it is the form of batch norms; give types among"
+                f" {', '.join(BATCH_NORMS)}"
             )
 
     def _check_product(self, product: str, roles: tuple[str, ...]) -> None:

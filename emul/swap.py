@@ -4,26 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.utils import parametrize
 
-from .nn import EMULATED, Emulated, Emulation
+from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
+from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle
 from .recipe import Recipe
 
-_NATIVE = {emulated: native for native, emulated in EMULATED.items()}
-
-#: Layers of torch.nn with products of their own that emul does not have.
-_UNSUPPORTED = (
-    torch.nn.Bilinear,
-    torch.nn.Conv1d,
-    torch.nn.Conv3d,
-    torch.nn.ConvTranspose1d,
-    torch.nn.ConvTranspose2d,
-    torch.nn.ConvTranspose3d,
-    torch.nn.MultiheadAttention,
-    torch.nn.RNNBase,
-    torch.nn.RNNCellBase,
-)
+_CLOSED = {opened: native for native, opened in OPENED.items()}
 
 #: Modules whose forward may read the weights of the layers inside without calling these layers.
 _READS_WEIGHTS = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
@@ -73,10 +59,11 @@ class SwapReport:
 def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
     """Emulate, in place, every layer of `model` that a rule of `recipe` matches; returns the model.
 
-    A torch.nn.Linear or torch.nn.Conv2d becomes its namesake of `emul.nn` by its class alone: parameters, buffers,
-    hooks, state_dict and every reference to it stay what they are. Types are exact: a subclass may compute something
-    else. A layer that the model holds under several names is one layer; rules see the first name, in the order of
-    `model.named_modules()`.
+    A torch.nn.Linear, Conv1d, Conv2d, Conv3d or MultiheadAttention becomes its namesake of `emul.nn` by its class alone:
+    parameters, buffers, hooks, state_dict and every reference to it stay what they are. So do torch's transformer
+    encoders around one, which then call it also where they would have read its weights. Types are exact: a subclass
+    may compute something else. A layer that the model holds under several names is one layer; rules see the first
+    name, in the order of `model.named_modules()`.
 
     Only modules are seen. What a forward computes by itself (F.linear, @, scaled_dot_product_attention) stays native
     and is in no report.
@@ -90,7 +77,7 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
     report = _decide(model, recipe)
     for layer in report.native:
-        index = recipe.match(layer.name, layer.type)
+        index = match(recipe, model.get_submodule(layer.name), layer.name)
         if index is not None and not recipe.rules[index].keep and layer.type in recipe.rules[index].types:
             raise ValueError(
                 f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
@@ -103,11 +90,18 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
         )
     modules = dict(model.named_modules())
     for layer in report.emulated:
+        kind = NORMS.get(type(modules[layer.name]))
+        if kind is not None and layer.rule is not None:
+            kind.check_rule(recipe.rules[layer.rule], layer.name)
+    for layer in report.emulated:
         assert layer.rule is not None
         module = modules[layer.name]
-        module.__class__ = EMULATED[type(module)]
+        module.__class__ = LAYERS[type(module)]
         assert isinstance(module, Emulated)
         module.emulation = Emulation(recipe, layer.rule, layer.name)
+    for container in model.modules():
+        if type(container) in OPENED and any(isinstance(inner, Emulated) for inner in container.modules()):
+            container.__class__ = OPENED[type(container)]
     return model
 
 
@@ -121,13 +115,16 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no emulated layer to restore: swap_ makes them")
     for layer in layers:
-        if type(layer) not in _NATIVE:
+        if type(layer) not in NATIVE:
             raise ValueError(
                 f"{type(layer).__name__} is a subclass of an emulated layer: it has no native class to restore"
             )
     for layer in layers:
         del layer.emulation
-        layer.__class__ = _NATIVE[type(layer)]  # type: ignore[assignment]
+        layer.__class__ = NATIVE[type(layer)]  # type: ignore[assignment]
+    for container in model.modules():
+        if type(container) in _CLOSED:
+            container.__class__ = _CLOSED[type(container)]
     return model
 
 
@@ -159,14 +156,17 @@ def _check_arguments(model: torch.nn.Module, recipe: Recipe) -> None:
 def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
     layers = []
     used = set()
+    inside: set[torch.nn.Module] = set()  # parts of an emulated layer, which it does not call
     for names, module, reader in _modules(model):
-        kind = _native_type(module).__name__
+        if module in inside:
+            continue
+        kind = native_type(module).__name__
         if isinstance(module, Emulated):  # the name it was swapped under decides, whatever root is reported on
             index: int | None = module.emulation.index
             reason: str | None = ""
         else:
-            index = recipe.match(names[0], kind)
-            reason = _obstacle(module, reader)
+            index = match(recipe, module, names[0])
+            reason = obstacle(module, reader) if index is not None or not is_norm(module) else None
         if reason is None:
             continue
         if index is None:
@@ -176,6 +176,8 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
             used.add(index)
         elif not reason:
             used.add(index)
+        if not reason:
+            inside.update(inner for inner in module.modules() if inner is not module)
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
     return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)))
 
@@ -186,39 +188,10 @@ def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn
     readers: dict[torch.nn.Module, str] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
-        if isinstance(module, _READS_WEIGHTS):
+        if isinstance(module, _READS_WEIGHTS) and type(module) not in (*OPENED, *_CLOSED):
             readers.update({inner: type(module).__name__ for inner in module.modules() if inner is not module})
     for module, found in names.items():
         yield tuple(found), module, readers.get(module, "")
-
-
-def _obstacle(module: torch.nn.Module, reader: str) -> str | None:
-    """Why a module cannot be emulated; "" if it can, None if it has no products that we know or suspect."""
-    kind = type(module)
-    known = isinstance(module, (*EMULATED, *_UNSUPPORTED))
-    if reader and isinstance(module, tuple(EMULATED)):
-        return f"the {reader} around it may use its weight without calling it"
-    if known and isinstance(module, LazyModuleMixin):
-        return "its shape is not known yet: run one batch through the model first"
-    if known and parametrize.is_parametrized(module):
-        return "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"
-    if kind in EMULATED:
-        return "its forward is replaced on the instance: remove that first" if "forward" in vars(module) else ""
-    if isinstance(module, tuple(EMULATED)):
-        return f"it is a subclass of {_parent(module)}, which may compute something else: use {_parent(module)} itself"
-    if known:
-        return f"emul.nn has no {kind.__name__}"
-    if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
-        return f"{kind.__name__} uses parameters in a forward of its own, whose products emul does not see"
-    return None
-
-
-def _native_type(module: torch.nn.Module) -> type[torch.nn.Module]:
-    return _NATIVE.get(type(module), type(module)) if isinstance(module, Emulated) else type(module)
-
-
-def _parent(module: torch.nn.Module) -> str:
-    return next(native.__name__ for native in EMULATED if isinstance(module, native))
 
 
 def _title(recipe: Recipe) -> str:

@@ -6,11 +6,51 @@ after the product, its gradient is torch's own sum.
 
 import torch
 
+from . import functional
+from .attention import MultiheadAttention
 from .base import Emulated, Emulation
-from .convolution import Conv2d
+from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, EmulatedNorm, LayerNorm, RMSNorm
+from .swiglu import SmoothSwiGLU, SwiGLU
+from .transformer import OPENED
 
-__all__ = ["EMULATED", "Conv2d", "Emulated", "Emulation", "Linear"]
+__all__ = [
+    "EMULATED",
+    "NORMS",
+    "OPENED",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Emulated",
+    "EmulatedNorm",
+    "Emulation",
+    "LayerNorm",
+    "Linear",
+    "MultiheadAttention",
+    "RMSNorm",
+    "SmoothSwiGLU",
+    "SwiGLU",
+    "functional",
+]
 
 #: The native types and what they become.
-EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {torch.nn.Linear: Linear, torch.nn.Conv2d: Conv2d}
+EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {
+    torch.nn.Linear: Linear,
+    torch.nn.Conv1d: Conv1d,
+    torch.nn.Conv2d: Conv2d,
+    torch.nn.Conv3d: Conv3d,
+    torch.nn.MultiheadAttention: MultiheadAttention,
+}
+
+#: Those that have sums alone, for rules that name their type.
+NORMS: dict[type[torch.nn.Module], type[EmulatedNorm]] = {
+    torch.nn.LayerNorm: LayerNorm,
+    torch.nn.RMSNorm: RMSNorm,
+    torch.nn.BatchNorm1d: BatchNorm1d,
+    torch.nn.BatchNorm2d: BatchNorm2d,
+    torch.nn.BatchNorm3d: BatchNorm3d,
+}

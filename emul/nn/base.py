@@ -1,7 +1,8 @@
 """What the emulated layers have in common: the rule they follow, their name and steps, and the product."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from ..memory import Call, Done, Journal
 from ..ops import check_operand, check_together
 from ..recipe import Recipe, Rule
 from ..state import load, may_run_again, runs_again, saved, what_ran
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -58,34 +61,39 @@ class Emulated(torch.nn.Module):
     def _product(self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "") -> Tensor:
         """The forward product, and with it a step. A compiled model calls it as it is: the step is not a constant.
 
-        part: one of `parts`. Where a backward pass is running, gradient checkpointing is making its operands again: then
-        the product is that of the forward that ran before, with its words and its scales, and no step.
+        part: one of `parts`.
+        """
+
+        def product(draw: Draw) -> Tensor:
+            return layer_product(activation, weight, geometry, self.emulation.rule, draw)
+
+        return self._call(product, (activation, weight), part)
+
+    def _call(self, compute: Callable[[Draw], Result], operands: tuple[Tensor, Tensor], part: str = "") -> Result:
+        """What `compute` makes of the operands with the words of this call, and with it a step.
+
+        Where a backward pass is running, gradient checkpointing is making its operands again: then the call is that of
+        the forward that ran before, with its words and its scales, and no step.
         """
         state = self.emulation
         name = f"{state.name}.{part}" if part else state.name
         changes = state.rule.stochastic or state.rule.remembers
         if self.training and runs_again():
             if not changes:
-                return layer_product(
-                    activation, weight, geometry, state.rule, Draw(state.recipe.seed, name, state.step)
-                )
-            done = state.journal.find(what_ran(part, activation, weight))
+                return compute(Draw(state.recipe.seed, name, state.step))
+            done = state.journal.find(what_ran(part, *operands))
             if done is None:
                 raise RuntimeError(
                     f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
                     " checkpointing must make the same input again; turn off what differs, such as dropout without"
                     " preserve_rng_state, or call the layer before the backward pass"
                 )
-            call = Call(state.kept, self.training, part, dict(done.used))
-            return layer_product(
-                activation, weight, geometry, state.rule, Draw(state.recipe.seed, name, done.step, call)
-            )
+            return compute(Draw(state.recipe.seed, name, done.step, Call(state.kept, True, part, dict(done.used))))
         call = Call(state.kept, self.training, part)
-        draw = Draw(state.recipe.seed, name, state.step, call)
-        output = layer_product(activation, weight, geometry, state.rule, draw)
+        output = compute(Draw(state.recipe.seed, name, state.step, call))
         if self.training:
             if changes and may_run_again():
-                state.journal.note(Done(what_ran(part, activation, weight), state.step, dict(call.used)))
+                state.journal.note(Done(what_ran(part, *operands), state.step, dict(call.used)))
             call.commit()
             state.step += 1
         return output

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emul.geometry import Conv2dGeometry, LinearGeometry
+from emul.geometry import ConvGeometry, LinearGeometry
 from numerics import Accumulator, Quantizer, Rounding, matmul, parse_format, reference
 
 #: Truncating, coarse and chunked: almost any other order gives other bits.
@@ -15,11 +15,13 @@ SUMS = Accumulator(
 )
 
 CONVOLUTIONS = [
-    Conv2dGeometry((4, 5), (3, 2), (1, 1), (0, 0, 0, 0), (1, 1), 1),
-    Conv2dGeometry((4, 5), (3, 2), (2, 1), (1, 1, 1, 1), (1, 2), 2),
-    Conv2dGeometry((5, 5), (2, 2), (2, 3), (0, 1, 1, 0), (1, 1), 1),
-    Conv2dGeometry((4, 4), (1, 1), (1, 1), (2, 2, 2, 2), (1, 1), 2),  # more padding than the kernel reaches
-    Conv2dGeometry((5, 6), (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 4),  # rows that no window sees; depthwise
+    ConvGeometry((4, 5), (3, 2), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    ConvGeometry((4, 5), (3, 2), (2, 1), (1, 1, 1, 1), (1, 2), 2),
+    ConvGeometry((5, 5), (2, 2), (2, 3), (0, 1, 1, 0), (1, 1), 1),
+    ConvGeometry((4, 4), (1, 1), (1, 1), (2, 2, 2, 2), (1, 1), 2),  # more padding than the kernel reaches
+    ConvGeometry((5, 6), (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 4),  # rows that no window sees; depthwise
+    ConvGeometry((7,), (3,), (2,), (1, 2), (2,), 2),
+    ConvGeometry((3, 2, 4), (2, 1, 2), (1, 2, 2), (0, 1, 1, 0, 1, 0), (1, 1, 2), 2),
 ]
 
 
@@ -36,41 +38,44 @@ def chain(pairs: list[tuple[float, float]]) -> float:
     return reference.accumulate([a for a, _ in pairs], [b for _, b in pairs], SUMS)
 
 
-def at(image: torch.Tensor, row: int, column: int) -> float:
+def at(image: torch.Tensor, position: list[int]) -> float:
     """A pixel, or the zero around the image."""
-    inside = 0 <= row < image.shape[0] and 0 <= column < image.shape[1]
-    return float(image[row, column]) if inside else 0.0
+    inside = all(0 <= place < length for place, length in zip(position, image.shape, strict=True))
+    return float(image[tuple(position)]) if inside else 0.0
 
 
-def problem(geometry: Conv2dGeometry) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def problem(geometry: ConvGeometry) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     activation = draw(2, 4, *geometry.size)
     weight = draw(4, 4 // geometry.groups, *geometry.kernel)
     return activation, weight, draw(2, 4, *geometry.output_size)
 
 
-def taps(geometry: Conv2dGeometry) -> list[tuple[int, int]]:
+def taps(geometry: ConvGeometry) -> list[tuple[int, ...]]:
     return list(itertools.product(*map(range, geometry.kernel)))
+
+
+def before(geometry: ConvGeometry) -> tuple[int, ...]:
+    """Zeros before each dimension, the first one first."""
+    return geometry.padding[::2][::-1]
+
+
+def seen(geometry: ConvGeometry, place: tuple[int, ...], tap: tuple[int, ...]) -> list[int]:
+    """The pixel that a tap sees at an output position."""
+    parts = zip(place, geometry.stride, tap, geometry.dilation, before(geometry), strict=True)
+    return [y * step + i * gap - zeros for y, step, i, gap, zeros in parts]
 
 
 @pytest.mark.parametrize("geometry", CONVOLUTIONS)
 def test_forward_sums_over_channel_and_kernel_position(geometry):
     activation, weight, gradient = problem(geometry)
-    left, _, top, _ = geometry.padding
     expected = np.zeros(gradient.shape, np.float32)
-    for n, o, y, x in np.ndindex(*gradient.shape):
+    for n, o, *place in np.ndindex(*gradient.shape):
         first = o // (4 // geometry.groups) * weight.shape[1]
-        expected[n, o, y, x] = chain(
+        expected[(n, o, *place)] = chain(
             [
-                (
-                    at(
-                        activation[n, first + c],
-                        y * geometry.stride[0] + i * geometry.dilation[0] - top,
-                        x * geometry.stride[1] + j * geometry.dilation[1] - left,
-                    ),
-                    float(weight[o, c, i, j]),
-                )
+                (at(activation[n, first + c], seen(geometry, place, tap)), float(weight[(o, c, *tap)]))
                 for c in range(weight.shape[1])
-                for i, j in taps(geometry)
+                for tap in taps(geometry)
             ]
         )
     result = geometry.forward(activation, weight, multiply)
@@ -81,21 +86,13 @@ def test_forward_sums_over_channel_and_kernel_position(geometry):
 @pytest.mark.parametrize("geometry", CONVOLUTIONS)
 def test_grad_weight_sums_over_sample_and_output_position(geometry):
     activation, weight, gradient = problem(geometry)
-    left, _, top, _ = geometry.padding
     expected = np.zeros(weight.shape, np.float32)
-    for o, c, i, j in np.ndindex(*weight.shape):
+    for o, c, *tap in np.ndindex(*weight.shape):
         first = o // (4 // geometry.groups) * weight.shape[1]
-        expected[o, c, i, j] = chain(
+        expected[(o, c, *tap)] = chain(
             [
-                (
-                    float(gradient[n, o, y, x]),
-                    at(
-                        activation[n, first + c],
-                        y * geometry.stride[0] + i * geometry.dilation[0] - top,
-                        x * geometry.stride[1] + j * geometry.dilation[1] - left,
-                    ),
-                )
-                for n, y, x in np.ndindex(len(gradient), *geometry.output_size)
+                (float(gradient[(n, o, *place)]), at(activation[n, first + c], seen(geometry, place, tap)))
+                for n, *place in np.ndindex(len(gradient), *geometry.output_size)
             ]
         )
     result = geometry.grad_weight(gradient, activation, multiply)
@@ -106,19 +103,19 @@ def test_grad_weight_sums_over_sample_and_output_position(geometry):
 @pytest.mark.parametrize("geometry", CONVOLUTIONS)
 def test_grad_input_sums_over_output_channel_and_position_of_the_gradient(geometry):
     activation, weight, gradient = problem(geometry)
-    left, _, top, _ = geometry.padding
     per_group = 4 // geometry.groups
     expected = np.zeros(activation.shape, np.float32)
-    for n, c, h, w in np.ndindex(*activation.shape):
+    for n, c, *pixel in np.ndindex(*activation.shape):
         group, inner = divmod(c, weight.shape[1])
         pairs = []
         for o in range(group * per_group, (group + 1) * per_group):
-            for i, j in reversed(taps(geometry)):  # the last tap meets the first row and column of the gradient
-                row, no_row = divmod(h + top - i * geometry.dilation[0], geometry.stride[0])
-                column, no_column = divmod(w + left - j * geometry.dilation[1], geometry.stride[1])
-                value = 0.0 if no_row or no_column else at(gradient[n, o], row, column)
-                pairs.append((value, float(weight[o, inner, i, j])))
-        expected[n, c, h, w] = chain(pairs)
+            for tap in reversed(taps(geometry)):  # the last tap meets the first position of the gradient
+                parts = zip(pixel, before(geometry), tap, geometry.dilation, geometry.stride, strict=True)
+                places = [divmod(h + zeros - i * gap, step) for h, zeros, i, gap, step in parts]
+                between = any(rest for _, rest in places)
+                value = 0.0 if between else at(gradient[n, o], [place for place, _ in places])
+                pairs.append((value, float(weight[(o, inner, *tap)])))
+        expected[(n, c, *pixel)] = chain(pairs)
     result = geometry.grad_input(gradient, weight, multiply)
     assert result.is_contiguous()
     np.testing.assert_array_equal(result.numpy(), expected, strict=True)

@@ -93,6 +93,27 @@ def test_conv2d_is_native_on_integers_at_the_edges(options, shape):
     assert_same_as_native(nn.Conv2d(4, 8, 3, **options), emul.nn.Conv2d(4, 8, 3, **options, rule=EXACT), x)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "options", "shape"),
+    [
+        ("Conv1d", {"kernel_size": 3}, (2, 4, 9)),
+        ("Conv1d", {"kernel_size": 3, "stride": 2, "padding": 2, "dilation": 2, "groups": 2}, (2, 4, 9)),
+        ("Conv1d", {"kernel_size": 4, "padding": "same", "groups": 4, "bias": False}, (4, 9)),
+        ("Conv1d", {"kernel_size": 3, "padding": "valid"}, (0, 4, 9)),
+        ("Conv1d", {"kernel_size": 5, "padding": 2, "padding_mode": "reflect"}, (2, 4, 9)),
+        ("Conv1d", {"kernel_size": 2, "padding": "same", "padding_mode": "circular"}, (2, 4, 9)),
+        ("Conv3d", {"kernel_size": (1, 2, 3), "stride": (1, 2, 1), "padding": (0, 1, 2)}, (2, 4, 2, 4, 5)),
+        ("Conv3d", {"kernel_size": 2, "dilation": 2, "groups": 2, "padding": "same"}, (4, 3, 4, 3)),
+        ("Conv3d", {"kernel_size": 3, "padding": 1, "padding_mode": "replicate"}, (1, 4, 2, 3, 4)),
+    ],
+)
+def test_conv1d_and_conv3d_are_native_on_integers(kind, options, shape):
+    assert_same_as_native(
+        getattr(nn, kind)(4, 8, **options), getattr(emul.nn, kind)(4, 8, **options, rule=EXACT), integers(*shape)
+    )
+
+
 def test_inputs_of_any_strides():
     layer = fill(emul.nn.Conv2d(4, 6, 3, padding=1, rule=EXACT))
     x = integers(2, 4, 6, 6)
@@ -286,6 +307,16 @@ CONV = emul.nn.Conv2d(2, 3, 3, rule=EXACT, name="conv")
             r"Conv2d 'conv' has shape \[1, 3, 5, 5\]: give \[N, 2, H, W\]",
         ),
         (lambda: CONV(torch.ones(5, 5)), ValueError, r"Conv2d 'conv' has shape \[5, 5\]"),
+        (
+            lambda: emul.nn.Conv1d(2, 3, 3, rule=EXACT, name="c")(torch.ones(1, 5)),
+            ValueError,
+            r"Conv1d 'c' has shape \[1, 5\]: give \[N, 2, L\] or \[2, L\]",
+        ),
+        (
+            lambda: emul.nn.Conv3d(2, 3, 3, rule=EXACT, name="c")(torch.ones(2, 2, 5, 5)),
+            ValueError,
+            r"Conv3d 'c' has shape .*: with its padding it is smaller than the kernel \(3, 3, 3\)",
+        ),
         (lambda: CONV(torch.ones(1, 2, 5, 2)), ValueError, r"smaller than the kernel \(3, 3\) of dilation \(1, 1\)"),
         (
             lambda: emul.nn.Linear(2, 3, rule=Rule(".*", keep=True)),

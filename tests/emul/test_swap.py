@@ -184,13 +184,16 @@ def test_the_report_tells_every_layer(net):
     planned = swap_report(net, rules)
     assert planned.layers == (
         LayerReport("features.0", "Conv2d", None, "kept by rule 1"),
+        LayerReport("embedding", "Embedding", None, "it looks up a table and has no product"),
         LayerReport("head", "Linear", 0, ""),
     )
     assert planned.unused == (2,)
     assert [layer.name for layer in planned.emulated] == ["head"]
-    assert [layer.name for layer in planned.native] == ["features.0"]
+    assert [layer.name for layer in planned.native] == ["features.0", "embedding"]
     assert str(planned) == (
-        "features.0 (Conv2d): native, kept by rule 1\nhead (Linear): rule 0\nrule 2 matches nothing"
+        "features.0 (Conv2d): native, kept by rule 1\n"
+        "embedding (Embedding): native, it looks up a table and has no product\n"
+        "head (Linear): rule 0\nrule 2 matches nothing"
     )
     assert type(net.head) is nn.Linear
     assert swap_report(swap_(net, rules)) == planned
@@ -203,7 +206,7 @@ def test_the_report_of_a_part_keeps_the_rule_it_was_swapped_by(net):
 
 def test_a_layer_without_rule_is_reported(net):
     report = swap_report(net, recipe(Rule("head", forward=COARSE)))
-    assert report.native == (LayerReport("features.0", "Conv2d", None, "no rule matches"),)
+    assert report.native[0] == LayerReport("features.0", "Conv2d", None, "no rule matches")
 
 
 def test_a_layer_under_two_names_is_one_layer_and_goes_by_the_first():
@@ -247,13 +250,14 @@ def parametrized() -> nn.Module:
 
 #: A module with products that cannot be emulated, and why.
 NATIVE = [
-    (lambda: nn.Conv1d(1, 1, 1), "emul.nn has no Conv1d"),
-    (lambda: nn.Conv3d(1, 1, 1), "emul.nn has no Conv3d"),
-    (lambda: nn.ConvTranspose2d(1, 1, 1), "emul.nn has no ConvTranspose2d"),
-    (lambda: nn.Bilinear(1, 1, 1), "emul.nn has no Bilinear"),
-    (lambda: nn.LSTM(1, 1), "emul.nn has no LSTM"),
-    (lambda: nn.GRUCell(1, 1), "emul.nn has no GRUCell"),
-    (lambda: nn.MultiheadAttention(2, 1), "emul.nn has no MultiheadAttention"),
+    (lambda: nn.ConvTranspose1d(1, 1, 1), "emul.nn has no ConvTranspose1d: use torch.nn.Upsample and a Conv1d"),
+    (lambda: nn.ConvTranspose3d(1, 1, 1), "emul.nn has no ConvTranspose3d: use torch.nn.Upsample and a Conv3d"),
+    (lambda: nn.Bilinear(1, 1, 1), "emul.nn has no Bilinear: use a torch.nn.Linear of the two inputs' outer product"),
+    (lambda: nn.RNN(1, 1), "emul.nn has no RNN: write its step with torch.nn.Linear layers"),
+    (lambda: nn.LSTM(1, 1), "emul.nn has no LSTM: write its step with torch.nn.Linear layers, which can be emulated"),
+    (lambda: nn.GRUCell(1, 1), "emul.nn has no GRUCell: write its step"),
+    (lambda: nn.Embedding(3, 2), "it looks up a table and has no product"),
+    (lambda: nn.EmbeddingBag(3, 2), "emul.nn has no EmbeddingBag: use a torch.nn.Embedding, and emul.matmul with ones"),
     (lambda: nn.LazyLinear(2), "its shape is not known yet: run one batch through the model first"),
     (lambda: nn.LazyConv1d(2, 1), "its shape is not known yet"),
     (parametrized, "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"),
@@ -298,17 +302,28 @@ def test_a_lazy_layer_is_emulated_once_it_has_its_shape():
     assert type(swap_(model, recipe())[0]) is emul.nn.Linear
 
 
-def test_linears_that_a_transformer_layer_may_bypass_stay_native():
+class Encoder(nn.TransformerEncoderLayer):
+    pass
+
+
+def test_linears_that_a_subclass_of_a_transformer_layer_may_bypass_stay_native():
     # In evaluation torch's fast path reads linear1.weight and never calls linear1.
-    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
-    with pytest.raises(ValueError, match="no layer of TransformerEncoderLayer is emulated"):
+    layer = Encoder(4, 2, 8, batch_first=True)
+    with pytest.raises(ValueError, match="no layer of Encoder is emulated"):
         swap_(layer, recipe())
     model = nn.ModuleDict({"encoder": layer, "fc": nn.Linear(2, 2)})
     found = {entry.name: entry.native for entry in swap_report(swap_(model, recipe())).layers}
-    assert found["encoder.linear1"] == "the TransformerEncoderLayer around it may use its weight without calling it"
-    assert found["encoder.self_attn"] == "emul.nn has no MultiheadAttention"
+    assert found["encoder.linear1"] == "the Encoder around it may use its weight without calling it"
+    assert found["encoder.self_attn"] == "the Encoder around it may use its weight without calling it"
     assert found["encoder.self_attn.out_proj"].startswith("the MultiheadAttention around it may use its weight")
     assert found["fc"] == ""
+
+
+def test_the_projection_inside_an_emulated_attention_is_its_own():
+    report = swap_report(nn.MultiheadAttention(4, 2), recipe())
+    assert report.layers == (LayerReport("", "MultiheadAttention", 0, ""),)
+    kept = swap_report(nn.MultiheadAttention(4, 2), recipe(Rule("", keep=True), Rule("out_proj", forward=COARSE)))
+    assert [layer.name for layer in kept.native] == ["", "out_proj"]
 
 
 def test_a_pruned_layer_is_emulated_with_its_mask():
@@ -332,8 +347,8 @@ def test_a_swapped_model_is_refused(net):
 def test_a_recipe_that_matches_nothing_is_refused_with_what_is_there(net):
     with pytest.raises(ValueError, match="no layer of Net is emulated by the recipe 'coarse'") as refusal:
         swap_(net, recipe(Rule("nowhere", forward=COARSE)))
-    assert "emul.nn has Linear, Conv2d" in str(refusal.value)
-    assert "the model has features.0 (Conv2d): native, no rule matches; head (Linear)" in str(refusal.value)
+    assert "emul.nn has Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention; the model" in str(refusal.value)
+    assert "the model has features.0 (Conv2d): native, no rule matches; embedding (Embedding)" in str(refusal.value)
     assert type(net.head) is nn.Linear
     with pytest.raises(ValueError, match="the model has Sequential, ReLU"):
         swap_(nn.Sequential(nn.ReLU()), recipe())

@@ -1,0 +1,91 @@
+"""Which rule decides about a module, and why a module cannot be emulated."""
+
+import torch
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
+
+from .nn import EMULATED, NORMS, Emulated
+from .recipe import Recipe
+
+#: The native types and what they become, and back.
+LAYERS = {**EMULATED, **NORMS}
+NATIVE = {emulated: native for native, emulated in LAYERS.items()}
+
+_UNROLL = (
+    "emul.nn has no {}: write its step with torch.nn.Linear layers, which can be emulated, or a rule with keep=True"
+)
+_TRANSPOSED = "emul.nn has no {0}: use torch.nn.Upsample and a {1}, which can be emulated, or a rule with keep=True"
+_NORM = "emul.nn has no {}: use a torch.nn.LayerNorm or a BatchNorm, which can be emulated, or a rule with keep=True"
+
+#: Norms that emul does not have, and what to do about them.
+_OTHER_NORMS = {
+    torch.nn.GroupNorm: _NORM,
+    _InstanceNorm: _NORM,
+    torch.nn.LocalResponseNorm: _NORM,
+    torch.nn.SyncBatchNorm: "emul.nn has no {}: use a BatchNorm, whose statistics are those of each process",
+}
+
+#: Layers of torch.nn with products or sums of their own that emul does not have, and what to do about them.
+_UNSUPPORTED = {
+    torch.nn.Bilinear: (
+        "emul.nn has no {}: use a torch.nn.Linear of the two inputs' outer product, which can be emulated, or a rule"
+        " with keep=True"
+    ),
+    torch.nn.ConvTranspose1d: _TRANSPOSED,
+    torch.nn.ConvTranspose2d: _TRANSPOSED,
+    torch.nn.ConvTranspose3d: _TRANSPOSED,
+    torch.nn.EmbeddingBag: (
+        "emul.nn has no {}: use a torch.nn.Embedding, and emul.matmul with ones for its sums, or a rule with keep=True"
+    ),
+    torch.nn.RNNBase: _UNROLL,
+    torch.nn.RNNCellBase: _UNROLL,
+    **_OTHER_NORMS,
+}
+
+
+def match(recipe: Recipe, module: torch.nn.Module, name: str) -> int | None:
+    """The rule for a module; for a norm of torch.nn, which has no products, the first that names its type."""
+    kind = native_type(module).__name__
+    for index, rule in enumerate(recipe.rules):
+        if rule.matches(name, kind) and (rule.types or not is_norm(module)):
+            return index
+    return None
+
+
+def is_norm(module: torch.nn.Module) -> bool:
+    """Whether it is a norm of torch.nn, or made of one: reported only where a rule names its type."""
+    return native_type(module).__module__.startswith("torch.nn.") and isinstance(module, (*NORMS, *_OTHER_NORMS))
+
+
+def obstacle(module: torch.nn.Module, reader: str) -> str | None:
+    """Why a module cannot be emulated; "" if it can, None if it has no products that we know or suspect."""
+    kind = type(module)
+    unsupported = next((remedy for native, remedy in _UNSUPPORTED.items() if isinstance(module, native)), "")
+    known = isinstance(module, tuple(LAYERS)) or bool(unsupported)
+    if reader and isinstance(module, tuple(LAYERS)):
+        return f"the {reader} around it may use its weight without calling it"
+    if known and isinstance(module, LazyModuleMixin):
+        return "its shape is not known yet: run one batch through the model first"
+    if known and parametrize.is_parametrized(module):
+        return "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"
+    if kind in LAYERS:
+        return "its forward is replaced on the instance: remove that first" if "forward" in vars(module) else ""
+    if isinstance(module, tuple(LAYERS)):
+        return f"it is a subclass of {_parent(module)}, which may compute something else: use {_parent(module)} itself"
+    if unsupported:
+        return unsupported.format(kind.__name__, kind.__name__.removeprefix("Lazy").replace("Transpose", ""))
+    if isinstance(module, torch.nn.Embedding):
+        return "it looks up a table and has no product"
+    if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
+        return f"{kind.__name__} uses parameters in a forward of its own, whose products emul does not see"
+    return None
+
+
+def native_type(module: torch.nn.Module) -> type[torch.nn.Module]:
+    """The class of torch.nn that an emulated layer is made of, that of any other module."""
+    return NATIVE.get(type(module), type(module)) if isinstance(module, Emulated) else type(module)
+
+
+def _parent(module: torch.nn.Module) -> str:
+    return next(native.__name__ for native in LAYERS if isinstance(module, native))

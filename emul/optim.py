@@ -1,0 +1,290 @@
+"""Optimizers whose state and weights are in low precision, over the pure steps of `numerics`.
+
+Parameters are float32 or float64. A step is that of numpy's function on each parameter in turn, CUDA tensors go to the
+host and back, so the bits are the same everywhere. Random words are keyed by (seed; "optimizer", index of the parameter
+over all groups, what is rounded; step), so that processes that hold the same weights draw the same. state_dict() has all
+that a run needs to go on with the same bits. `lr` and the other options are those of parameter groups, schedulers work.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from numerics import Quantizer
+from numerics.binary import AdaMaxState
+from numerics.formats.naming import made_from, named
+from numerics.normalization.weights import RULES
+from numerics.scaling import FP8_ADAM, AdamState, AdamStorage, Scaled
+from numerics.words import counter
+
+from . import binary, normalization, scaling
+from .draws import stream
+from .ops import check_operand, quantize
+
+__all__ = ["BoundedNorm", "FP8Adam", "RoundedWeights", "ShiftAdaMax"]
+
+#: A step has the words of 2**40 elements, as in a layer.
+_ELEMENT_BITS = 40
+
+Closure = Callable[[], float]
+
+
+class _Stepping(torch.optim.Optimizer):
+    """What the optimizers with a step of their own have in common: closures, and one parameter after the other."""
+
+    def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
+        """One step of every parameter that has a gradient; closure: makes the loss and gradients anew, and gives it."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            for index, (parameter, group) in enumerate(_parameters(self)):
+                if parameter.grad is not None:
+                    check_operand(parameter, f"parameter {index}")
+                    check_operand(parameter.grad, f"the gradient of parameter {index}")
+                    self._move(index, parameter, parameter.grad, group)
+        return loss
+
+    def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class FP8Adam(_Stepping):
+    """AdamW with moments in E4M3 and E5M2 and weights in FP16, each with a scale: `numerics.scaling.fp8_adam`.
+
+    storage: how the three tensors are stored. The parameter is what the stored weights stand for, from the first step
+    on, of which the weights at that time are the start; a later change of it from outside is not seen. lr, betas, eps,
+    weight_decay: those of a parameter group. seed: an integer in [0, 2**64), used where something is stored at random.
+    Errors: as `fp8_adam`; TypeError for gradients of other dtypes and sparse ones.
+    Source: Fishman, Chmiel, Banner and Soudry, Scaling FP8 training to trillion-token LLMs, arXiv 2409.12517.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        storage: AdamStorage = FP8_ADAM,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(storage, AdamStorage):
+            raise TypeError(f"storage = {storage!r}: give a numerics.scaling.AdamStorage")
+        self.storage, self.seed = storage, counter("seed", seed)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        kept = self.state[parameter]
+        # fp8_adam takes this stream and the next two, for the moments and the weights.
+        words = {"seed": self.seed, "stream": stream("optimizer", str(index), "fp8_adam")}
+        if kept:
+            master, first, second = (Scaled(kept[name], kept[f"{name}_scale"]) for name in AdamState._fields[:3])
+            state = AdamState(master, first, second, kept["steps"])
+        else:
+            state = scaling.adam_start(parameter.detach(), self.storage, **words)
+        state = scaling.fp8_adam(
+            gradient,
+            state,
+            rate=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            epsilon=group["eps"],
+            weight_decay=group["weight_decay"],
+            storage=self.storage,
+            offset=_offset(state.steps + 1),
+            **words,
+        )
+        for name, (values, scale) in zip(AdamState._fields[:3], state[:3], strict=True):
+            kept[name], kept[f"{name}_scale"] = values, scale
+        kept["steps"] = state.steps
+        parameter.copy_(scaling.unscale(state.master))
+
+
+class ShiftAdaMax(_Stepping):
+    """AdaMax whose products are shifts: `numerics.binary.shift_adamax`; lr, betas, eps are those of a parameter group.
+
+    store: "exact", or "ap2", which writes AP2(v) into the state as the released code does, after which v = 2**k never
+    decays. clip: keep the weights in [-1, 1] after each step, as binary nets do. Errors: as `shift_adamax`.
+    Source: Hubara, Courbariaux, Soudry, El-Yaniv and Bengio, Binarized neural networks, arXiv 1602.02830.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 2.0**-10,
+        betas: tuple[float, float] = (1 - 2.0**-3, 1 - 2.0**-10),
+        eps: float = 0.0,
+        *,
+        store: str = "exact",
+        clip: bool = False,
+    ) -> None:
+        if store not in ("exact", "ap2"):
+            raise ValueError(f"store = {store!r}: give 'exact' or 'ap2'")
+        self.store, self.clip = store, bool(clip)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        kept: dict[str, Any] = self.state[parameter]
+        theta = parameter.detach()
+        zero = torch.zeros_like(theta)
+        state = AdaMaxState(kept.get("m", zero), kept.get("v", zero), kept.get("steps", 0))
+        moved, state = binary.shift_adamax(
+            theta,
+            gradient,
+            state,
+            rate=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            epsilon=group["eps"],
+            store=self.store,
+        )
+        kept.update(state._asdict())
+        parameter.copy_(binary.clip_weights(moved) if self.clip else moved)
+
+
+class _Following(torch.optim.Optimizer):
+    """Another optimizer's step, and something done to every parameter after it. The groups are the other's own."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer, made already")
+        self.optimizer = optimizer
+        super().__init__(optimizer.param_groups, {})
+        self.state = optimizer.state
+
+    def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
+        """The other's step, and what follows it."""
+        loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
+        with torch.no_grad():
+            self._follow()
+        return loss
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As the other's; what follows a step is done to its parameters too."""
+        if not any(param_group is group for group in self.optimizer.param_groups):
+            self.optimizer.add_param_group(param_group)
+            with torch.no_grad():
+                self._start(list(self.optimizer.param_groups[-1]["params"]))
+        self.param_groups = self.optimizer.param_groups
+
+    def state_dict(self) -> dict[str, Any]:
+        """The other's, and in it, as "emul", what this one keeps."""
+        return {**self.optimizer.state_dict(), "emul": self._kept()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Both parts. Errors: ValueError for the state of another optimizer."""
+        if not isinstance(state_dict.get("emul"), dict) or state_dict["emul"].keys() != self._kept().keys():
+            raise ValueError(
+                f"state_dict has no entry 'emul' of a {type(self).__name__}: give one that its state_dict() made, or load"
+                " that of the optimizer inside into .optimizer"
+            )
+        self._keep(state_dict["emul"])
+        self.optimizer.load_state_dict({name: value for name, value in state_dict.items() if name != "emul"})
+        self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
+
+    def _start(self, parameters: list[Tensor]) -> None:
+        raise NotImplementedError
+
+    def _follow(self) -> None:
+        raise NotImplementedError
+
+    def _kept(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _keep(self, kept: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class RoundedWeights(_Following):
+    """Weights that are always members of a quantizer's format: another optimizer's step, and one rounding after it.
+
+    The step is computed in the parameter's dtype from the rounded weights, and its result rounded by the quantizer;
+    the weights at the start are rounded too, as step 0. With stochastic rounding small updates take place on average;
+    to nearest those under half an ulp never do. The optimizer's own state is left as it is.
+    Errors: TypeError for another quantizer or optimizer; as `emul.quantize`.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, quantizer: Quantizer, *, seed: int = 0) -> None:
+        if not isinstance(quantizer, Quantizer):
+            raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
+        self.quantizer, self.seed, self.steps = quantizer, counter("seed", seed), 0
+        super().__init__(optimizer)
+        with torch.no_grad():
+            self._follow(0)
+
+    def _follow(self, start: int = 1) -> None:
+        self.steps += start
+        offset = _offset(self.steps)
+        for index, (parameter, _) in enumerate(_parameters(self)):
+            key = stream("optimizer", str(index), "weights")
+            parameter.copy_(quantize(parameter.detach(), self.quantizer, seed=self.seed, stream=key, offset=offset))
+
+    def _start(self, parameters: list[Tensor]) -> None:
+        self._follow(0)  # members stay what they are
+
+    def _kept(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def _keep(self, kept: dict[str, Any]) -> None:
+        self.steps = int(kept["steps"])
+
+
+class BoundedNorm(_Following):
+    """Weights of a fixed norm: another optimizer's step, and `numerics.normalization.bounded_weight_norm` after it.
+
+    Every channel along `axis` of every parameter with two dimensions or more gets the norm rho, which is that of
+    `initial_rho` by `rule` at the start, and at the start as well. The paper's w = rho v / ||v|| with v trained is this to
+    second order in the step, where the loss does not depend on the norm of w (a norm layer follows). Errors: as those.
+    Source: Hoffer, Banner, Golan and Soudry, Norm matters, NeurIPS 2018, arXiv 1803.01814.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, rule: str = "total", axis: int = 0) -> None:
+        if rule not in RULES:
+            raise ValueError(f"rule {rule!r} is not known: known are {', '.join(RULES)}")
+        self.rule, self.axis = rule, axis
+        self.rho: list[float | None] = []
+        super().__init__(optimizer)
+        with torch.no_grad():
+            self._start([parameter for parameter, _ in _parameters(self)])
+
+    def _start(self, parameters: list[Tensor]) -> None:
+        for parameter in parameters:
+            rho = normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule)
+            self.rho.append(rho if parameter.dim() > 1 else None)
+        self._follow()
+
+    def _follow(self) -> None:
+        for (parameter, _), rho in zip(_parameters(self), self.rho, strict=True):
+            if rho is not None:
+                parameter.copy_(normalization.bounded_weight_norm(parameter.detach(), rho, axis=self.axis))
+
+    def _kept(self) -> dict[str, Any]:
+        return {"rho": list(self.rho)}
+
+    def _keep(self, kept: dict[str, Any]) -> None:
+        if len(kept["rho"]) != len(self.rho):
+            raise ValueError(f"state_dict has rho of {len(kept['rho'])} parameters: this optimizer has {len(self.rho)}")
+        self.rho = list(kept["rho"])
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Every parameter, in the order of the groups, and its group."""
+    groups: Iterable[dict[str, Any]] = optimizer.param_groups
+    for group in groups:
+        for parameter in group["params"]:
+            yield parameter, group
+
+
+def _offset(step: int) -> int:
+    """The first word of a step, as the layers count them."""
+    if step >= 1 << (64 - _ELEMENT_BITS):
+        raise ValueError(
+            f"the optimizer is at step {step}: random words reach to 2**{64 - _ELEMENT_BITS} steps; make a new one with"
+            " another seed"
+        )
+    return step << _ELEMENT_BITS

@@ -1,0 +1,246 @@
+"""Optimizers: every step is numpy's to the bit, and a run that stops, is loaded and goes on is the run that did not."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from emul import optim
+from emul.draws import stream
+from numerics import Quantizer, Rounding, binary, catalog, normalization, scaling
+
+RANDOM = scaling.AdamStorage(
+    scaling.Storage(Quantizer(catalog.E4M3), flush=True),
+    scaling.Storage(Quantizer(catalog.E5M2, Rounding.SR)),
+    scaling.Storage(Quantizer(catalog.BINARY16, Rounding.SR)),
+)
+SR = Quantizer(catalog.BFLOAT16, Rounding.SR)
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def net() -> torch.nn.Sequential:
+    model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Linear(4, 3, bias=False))
+    with torch.no_grad():
+        for i, parameter in enumerate(model.parameters()):
+            parameter.copy_(draw(*parameter.shape, seed=i))
+    return model
+
+
+def gradients(model: torch.nn.Module, step: int) -> list[np.ndarray]:
+    """The same for every run: those of a fixed batch a step, pulled towards the weights' own values."""
+    for i, parameter in enumerate(model.parameters()):
+        parameter.grad = draw(*parameter.shape, seed=100 * step + i) + parameter.detach() / 4
+    return [parameter.grad.numpy().copy() for parameter in model.parameters()]
+
+
+def values(model: torch.nn.Module) -> list[np.ndarray]:
+    return [parameter.detach().numpy().copy() for parameter in model.parameters()]
+
+
+def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+@pytest.mark.parametrize("storage", [scaling.FP8_ADAM, RANDOM], ids=["nearest", "random"])
+def test_fp8_adam_is_numpy_s_to_the_bit(storage):
+    model = net()
+    optimizer = optim.FP8Adam(model.parameters(), 0.01, weight_decay=0.1, storage=storage, seed=5)
+    keys = [{"seed": 5, "stream": stream("optimizer", str(i), "fp8_adam")} for i in range(3)]
+    states = [scaling.adam_start(x, storage, **key) for x, key in zip(values(model), keys, strict=True)]
+    for step in range(1, 4):
+        given = gradients(model, step)
+        optimizer.step()
+        states = [
+            scaling.fp8_adam(g, state, rate=0.01, weight_decay=0.1, storage=storage, offset=step << 40, **key)
+            for g, state, key in zip(given, states, keys, strict=True)
+        ]
+        assert_equal(values(model), [scaling.unscale(state.master) for state in states])
+
+
+@pytest.mark.parametrize("store", ["exact", "ap2"])
+def test_shift_adamax_is_numpy_s_to_the_bit(store):
+    model = net()
+    optimizer = optim.ShiftAdaMax(model.parameters(), 0.1, (0.9, 0.999), 2.0**-27, store=store, clip=True)
+    expected = values(model)
+    states = [binary.AdaMaxState.zeros(x) for x in expected]
+    for step in range(1, 4):
+        given = gradients(model, step)
+        optimizer.step()
+        moved = [
+            binary.shift_adamax(x, g, state, rate=0.1, beta1=0.9, beta2=0.999, epsilon=2.0**-27, store=store)
+            for x, g, state in zip(expected, given, states, strict=True)
+        ]
+        expected, states = [binary.clip_weights(x) for x, _ in moved], [state for _, state in moved]
+        assert_equal(values(model), expected)
+    assert max(abs(x).max() for x in expected) == 1
+
+
+def followed(model, optimizer, step):
+    """The weights after the step of the optimizer inside alone; then the whole step is done."""
+    twin = copy.deepcopy(model)
+    other = type(optimizer.optimizer)(twin.parameters(), 0.01)
+    other.load_state_dict(copy.deepcopy(optimizer.optimizer.state_dict()))
+    gradients(twin, step)
+    other.step()
+    gradients(model, step)
+    optimizer.step()
+    return values(twin)
+
+
+def test_rounded_weights_are_numpy_s_to_the_bit():
+    model = net()
+
+    def rounded(arrays, step):
+        keys = [stream("optimizer", str(i), "weights") for i in range(3)]
+        return [SR.quantize(x, seed=5, stream=key, offset=step << 40) for x, key in zip(arrays, keys, strict=True)]
+
+    expected = rounded(values(model), 0)
+    optimizer = optim.RoundedWeights(torch.optim.SGD(model.parameters(), 0.01, momentum=0.9), SR, seed=5)
+    assert_equal(values(model), expected)
+    for step in range(1, 4):
+        expected = rounded(followed(model, optimizer, step), step)
+        assert_equal(values(model), expected)
+
+
+def test_stochastic_rounding_moves_what_nearest_leaves():
+    moved = []
+    for quantizer in (Quantizer(catalog.BFLOAT16), SR):
+        weights = torch.nn.Parameter(torch.ones(512))
+        optimizer = optim.RoundedWeights(torch.optim.SGD([weights], 2.0**-12), quantizer)
+        for _ in range(32):
+            weights.grad = -torch.ones(512)
+            optimizer.step()
+        moved.append(float(weights.detach().mean()) - 1)
+    assert moved[0] == 0
+    assert abs(moved[1] - 2.0**-7) < 2.0**-10  # 32 steps of 2**-12, in ulps of 2**-7: 5 standard deviations
+
+
+@pytest.mark.parametrize("rule", ["total", "mean"])
+def test_bounded_norms_are_numpy_s_to_the_bit(rule):
+    model = net()
+    start = values(model)
+    rho = [normalization.initial_rho(x, rule=rule) if x.ndim > 1 else None for x in start]
+    optimizer = optim.BoundedNorm(torch.optim.SGD(model.parameters(), 0.1), rule=rule)
+
+    def bounded(arrays):
+        return [x if r is None else normalization.bounded_weight_norm(x, r) for x, r in zip(arrays, rho, strict=True)]
+
+    expected = bounded(start)
+    assert_equal(values(model), expected)
+    for step in range(1, 3):
+        expected = bounded(followed(model, optimizer, step))
+        assert_equal(values(model), expected)
+        if rule == "mean":
+            np.testing.assert_allclose(np.linalg.norm(values(model)[0], axis=1), rho[0], rtol=1e-6)
+
+
+BUILDERS = {
+    "FP8Adam": lambda p: optim.FP8Adam(p, 0.01, storage=RANDOM, seed=2),
+    "ShiftAdaMax": lambda p: optim.ShiftAdaMax(p, 0.1, store="ap2"),
+    "RoundedWeights": lambda p: optim.RoundedWeights(torch.optim.AdamW(p, 0.01), SR, seed=2),
+    "BoundedNorm": lambda p: optim.BoundedNorm(torch.optim.SGD(p, 0.1, momentum=0.9)),
+}
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_a_run_that_stops_and_is_loaded_goes_on_with_the_same_bits(build):
+    def run(model, optimizer, scheduler, steps):
+        for step in steps:
+            gradients(model, step)
+            optimizer.step()
+            scheduler.step()
+
+    def made():
+        model = net()
+        optimizer = build(model.parameters())
+        return model, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+
+    whole = made()
+    run(*whole, range(1, 6))
+    first = made()
+    run(*first, range(1, 4))
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first], file)
+    file.seek(0)
+    later = made()
+    for part, state in zip(later, torch.load(file), strict=True):
+        part.load_state_dict(state)
+    assert later[1].param_groups[0]["lr"] == first[1].param_groups[0]["lr"]
+    run(*later, range(4, 6))
+    assert_equal(values(later[0]), values(whole[0]))
+    moved = values(first[0])
+    assert not np.array_equal(moved[0], values(whole[0])[0])
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_closures_groups_and_absent_gradients(build):
+    model = net()
+    optimizer = build([model[0].weight])
+    optimizer.add_param_group({"params": [model[1].weight], "lr": 0.0 if "Shift" not in str(optimizer) else 2.0**-30})
+    before = values(model)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 5)).square().sum()
+        loss.backward()
+        return loss
+
+    loss = optimizer.step(closure)
+    assert float(loss.detach()) > 0
+    assert not np.array_equal(values(model)[0], before[0])
+    np.testing.assert_array_equal(values(model)[1], before[1])  # the bias is in no group
+    optimizer.zero_grad()
+    kept = values(model)
+    optimizer.step()
+    assert_equal(values(model), kept)
+
+
+P = torch.nn.Parameter(torch.ones(2, 2))
+
+
+def step_with(gradient):
+    parameter = torch.nn.Parameter(torch.ones(2, 2, dtype=gradient.dtype))
+    optimizer = optim.FP8Adam([parameter])
+    parameter.grad = gradient
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda: optim.FP8Adam([P], storage="fp8"), TypeError, "storage = 'fp8': give a numerics.scaling.AdamStorage"),
+        (lambda: optim.FP8Adam([P], seed=-1), ValueError, "seed = -1: give an integer in"),
+        (lambda: step_with(torch.ones(2, 2).half()), TypeError, "parameter 0 is torch.float16"),
+        (lambda: step_with(torch.ones(2, 2).to_sparse()), ValueError, "the gradient of parameter 0 has layout"),
+        (lambda: step_with(torch.full((2, 2), torch.nan)), ValueError, "gradient has nan at element 0"),
+        (lambda: optim.ShiftAdaMax([P], store="none"), ValueError, "store = 'none': give 'exact' or 'ap2'"),
+        (lambda: optim.RoundedWeights([P], SR), TypeError, "optimizer is a list: give a torch.optim.Optimizer"),
+        (
+            lambda: optim.RoundedWeights(torch.optim.SGD([P], 0.1), catalog.BFLOAT16),
+            TypeError,
+            "quantizer = .*: give numerics.Quantizer",
+        ),
+        (lambda: optim.BoundedNorm(torch.optim.SGD([P], 0.1), rule="max"), ValueError, "rule 'max' is not known"),
+        (
+            lambda: optim.RoundedWeights(torch.optim.SGD([P], 0.1), SR).load_state_dict(
+                torch.optim.SGD([P], 0.1).state_dict()
+            ),
+            ValueError,
+            "state_dict has no entry 'emul' of a RoundedWeights: give one that its state_dict",
+        ),
+        (
+            lambda: optim._offset(1 << 24),
+            ValueError,
+            r"the optimizer is at step 16777216: random words reach to 2\*\*24",
+        ),
+    ],
+)
+def test_refused(call, error, sentence):
+    with pytest.raises(error, match=sentence):
+        call()
