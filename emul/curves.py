@@ -47,13 +47,20 @@ def picture(result: Comparison) -> bytes:
         for row in rows:
             _draw(axes, row, COLOURS[0] if row.recipe is None else next(colours))
         axes.set_title(title)
-        axes.set_xlabel(f"step (batches of {result.settings.batch} samples)")
+        axes.set_xlabel(f"step (batches of {_batch(result)})")
         axes.set_ylabel("training loss (cross-entropy, nats)")
         axes.grid(True, which="major", alpha=0.3)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small", frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
+
+
+def _batch(result: Comparison) -> str:
+    data = result.data
+    if data.task == "classification":
+        return f"{result.settings.batch} samples"
+    return f"{result.settings.batch} x {data.train_labels.shape[1]} {data.token}s"
 
 
 def _draw(axes: Axes, row: RowResult, colour: str) -> None:

@@ -3,55 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
+
+from .datasets import Dataset
 
 #: Pixels are counts of black dots, 0 to 16. Divided by 16 they have at most four significant bits, so that
 #: quantizing the input of the first layer to E4M3 changes no bit of it.
 PIXEL_SCALE = 16.0
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Train and test parts of a classification problem.
-
-    Inputs are float32 tensors ``[samples, ...]``, labels int64 tensors ``[samples]``.
-    """
-
-    name: str
-    train_inputs: torch.Tensor
-    train_labels: torch.Tensor
-    test_inputs: torch.Tensor
-    test_labels: torch.Tensor
-
-    def __post_init__(self) -> None:
-        for part, inputs, labels in (
-            ("train", self.train_inputs, self.train_labels),
-            ("test", self.test_inputs, self.test_labels),
-        ):
-            if inputs.dtype != torch.float32 or labels.dtype != torch.int64:
-                raise TypeError(
-                    f"the {part} part of {self.name!r} holds {inputs.dtype} inputs and {labels.dtype} labels; "
-                    "give float32 inputs and int64 labels"
-                )
-            if labels.ndim != 1 or inputs.ndim < 1 or len(inputs) != len(labels) or len(labels) == 0:
-                raise ValueError(
-                    f"the {part} part of {self.name!r} has inputs {list(inputs.shape)} and labels "
-                    f"{list(labels.shape)}; give at least one sample and one label for each"
-                )
-
-    def head(self, train: int, test: int) -> Dataset:
-        """The first `train` training and the first `test` test samples, for quick looks."""
-        if train < 1 or test < 1:
-            raise ValueError(f"{train} training and {test} test samples were asked for; ask for at least one of each")
-        return Dataset(
-            self.name,
-            self.train_inputs[:train],
-            self.train_labels[:train],
-            self.test_inputs[:test],
-            self.test_labels[:test],
-        )
 
 
 def load() -> Dataset:
@@ -71,7 +30,7 @@ def load() -> Dataset:
     test = torch.zeros(len(labels), dtype=torch.bool)
     for digit in range(10):
         test[torch.nonzero(labels == digit).flatten()[3::4]] = True
-    return Dataset("digits", inputs[~test], labels[~test], inputs[test], labels[test])
+    return Dataset("digits", inputs[~test], labels[~test], inputs[test], labels[test], classes=10)
 
 
 def cnn() -> torch.nn.Module:

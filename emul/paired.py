@@ -9,14 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
 
-from . import digits
-from .digits import Dataset
+from . import tasks
+from .datasets import Dataset
 from .extras import require
 from .intervals import Interval, paired, spread
+from .metrics import metric_of
+from .named import usual_data
 from .recipe import Recipe
 from .results import Comparison, RowResult, RowTiming, Run
 from .rows import NATIVE, Row, select
@@ -32,9 +35,11 @@ from .training import (
     phase_seed,
     reproducible,
     train,
+    usual,
 )
 
-Builder = Callable[[], torch.nn.Module]
+#: A function that builds a model: of no argument, or of one, the Dataset.
+Factory = Callable[..., torch.nn.Module]
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Plan:
     """A comparison whose arguments have been checked, ready to run."""
 
     model: str
-    build: Builder
+    build: tasks.Builder
     data: Dataset
     settings: Settings
     seeds: tuple[int, ...]
@@ -61,61 +66,78 @@ class Plan:
 
     def steps(self) -> int:
         """Training steps and forward batches of all rows and seeds."""
-        per_epoch = batches_per_epoch(len(self.data.train_labels), self.settings.batch)
         forward = batches_per_epoch(len(self.data.test_labels), self.settings.batch)
-        epochs = {"train": self.settings.epochs, "evaluate": 0, "fine-tune": self.settings.fine_tune_epochs}
-        return len(self.seeds) * sum(epochs[row.phase] * per_epoch + forward for row in self.rows)
+        return len(self.seeds) * sum(self.training_steps(row) + forward for row in self.rows)
+
+    def training_steps(self, row: Row) -> int:
+        """Those of one seed of a row."""
+        samples = len(self.data.train_labels)
+        if row.phase == "fine-tune":
+            return self.settings.fine_tuning_steps(samples)
+        return self.settings.training_steps(samples) if row.phase == "train" else 0
 
 
 def compare(
-    model: str | Builder = "cnn",
+    model: str | Factory = "cnn",
     rows: Sequence[str | Row | Recipe] | None = None,
     seeds: int | Sequence[int] = 5,
     *,
     settings: Settings | None = None,
-    data: Dataset | None = None,
+    data: str | Dataset | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
     """Trains a model natively and with emulated arithmetic, from the same weights in the same data order, and compares.
 
-    `model`: "cnn", "mlp", or a function without arguments that builds a module mapping inputs to class scores; it
-    is called with torch's generator seeded. `rows`: names as in `emul.rows.select`, Rows or Recipes; None gives the
-    standard ones. `seeds`: how many (0, 1, ...), or which; at least two, an interval needs them. `settings`: an
-    emul.training.Settings. `data`: an emul.digits.Dataset; None gives scikit-learn's digits. `progress` is called
-    at the start of each run and after each step. Deterministic algorithms are demanded of torch meanwhile.
+    `model`: "cnn", "mlp", "gpt", or a factory, or "module:factory": a function without arguments, or of the Dataset,
+    that builds a module mapping inputs to the scores of classes, of next tokens at each place; it is called with
+    torch's generator seeded. `rows`: names as in `emul.rows.select`, Rows or Recipes; None gives the standard ones.
+    `seeds`: how many (0, 1, ...), or which; at least two, an interval needs them. `data`: "digits" (scikit-learn's),
+    "text" (pydoc's topics, by characters), an emul.datasets.Dataset, or "module:factory" of a function without
+    arguments that returns one; None gives text to "gpt", digits to others. `settings`: an emul.training.Settings; None
+    gives those usual for the task. `progress` is called at the start of each run and after each step. Deterministic
+    algorithms are demanded of torch meanwhile.
 
     Each row is compared with the native row of the same training budget: a row trained from scratch or not trained
     at all with "native float32", a fine-tuned one with "native float32, fine-tuned", which had the same extra steps.
-    A run whose loss or weights stop being finite is reported as diverged, and its row has no mean.
+    A run whose loss or weights stop being finite is reported as diverged, and its row has no mean. Scores are
+    accuracies in per cent, for next tokens bits per token of the held-out text.
 
-    ValueError or TypeError, before any training: unknown model or row, unfit seeds, a recipe that matches no layer,
-    a device that is not there.
+    ValueError or TypeError, before any training: unknown model, data or row, a model that does not fit the data, unfit
+    seeds, a recipe that matches no layer, a device that is not there.
     ImportError, as early: a library is missing.
     """
     return execute(prepare(model, rows, seeds, settings=settings, data=data), progress)
 
 
 def prepare(
-    model: str | Builder = "cnn",
+    model: str | Factory = "cnn",
     rows: Sequence[str | Row | Recipe] | None = None,
     seeds: int | Sequence[int] = 5,
     *,
-    settings: Settings | None = None,
-    data: Dataset | None = None,
+    settings: Settings | Callable[[Dataset], Settings] | None = None,
+    data: str | Dataset | None = None,
 ) -> Plan:
-    """Checks the arguments of `compare` and swaps every recipe into a fresh model once, so that refusals come early."""
-    settings = settings or Settings()
-    check_device(settings)
-    require("scipy", *(() if data else ("sklearn",)))  # now, not after the training
-    build = digits.builder(model) if isinstance(model, str) else model
-    name = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+    """Checks the arguments of `compare` and swaps every recipe into a fresh model once, so that refusals come early.
+
+    `settings` may also be a function that gives those for the data.
+    """
+    given = usual_data(model) if data is None else data
+    require("scipy", *(("sklearn",) if given == "digits" else ()))  # now, not after the training
+    if isinstance(settings, Settings):
+        check_device(settings)
+    tasks.known_model(model)
     chosen = select(rows)
     numbers = _seeds(seeds)
+    dataset = tasks.data_of(given)
+    name, build = tasks.builder_of(model, dataset)
+    settings = settings if isinstance(settings, Settings) else (settings or _usual)(dataset)
+    check_device(settings)
+    _seeded(partial(tasks.checked, name, build, dataset), numbers[0])
     reports: list[SwapReport | None] = []
     for row in chosen:
         recipe = row.resolve(numbers[0])
         reports.append(None if recipe is None else swap_report(swap_(_seeded(build, numbers[0]), recipe)))
-    return Plan(name, build, digits.load() if data is None else data, settings, numbers, chosen, tuple(reports))
+    return Plan(name, build, dataset, settings, numbers, chosen, tuple(reports))
 
 
 def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:
@@ -180,7 +202,7 @@ def _run(
             model,
             plan.data,
             settings,
-            epochs=settings.epochs if scratch else settings.fine_tune_epochs,
+            steps=plan.training_steps(row),
             learning_rate=settings.learning_rate if scratch else settings.fine_tune_learning_rate,
             seed=phase_seed(seed, row.phase),
             tick=tick,
@@ -197,30 +219,30 @@ def _run(
 
 
 def _summarize(plan: Plan, runs: list[list[Run]], clocks: list[_Clock], seconds: float) -> Comparison:
-    size = len(plan.data.test_labels)
+    metric = metric_of(plan.data)
     native = plan.rows.index(NATIVE)
-    correct = {row.key: [run.correct for run in runs[position]] for position, row in enumerate(plan.rows)}
+    by_key = {row.key: runs[position] for position, row in enumerate(plan.rows)}
 
     def difference(key: str, against: str | None) -> Interval | None:
         if against is None:
             return None
-        pairs = list(zip(correct[key], correct[against], strict=True))
-        # whole numbers are subtracted first, so that equal counts differ by exactly 0
-        differences = [100 * (mine - other) / size for mine, other in pairs if mine is not None and other is not None]
-        return paired(differences, [0.0] * len(differences)) if len(differences) == len(pairs) else None
+        pairs = zip(by_key[key], by_key[against], strict=True)
+        apart = [metric.apart(mine, other, plan.data) for mine, other in pairs]
+        whole = [value for value in apart if value is not None]
+        return paired(whole, [0.0] * len(whole)) if len(whole) == len(apart) else None
 
     results = []
     for position, row in enumerate(plan.rows):
-        accuracies = tuple(None if run.correct is None else 100 * run.correct / size for run in runs[position])
-        finished = [accuracy for accuracy in accuracies if accuracy is not None]
+        scores = tuple(metric.score(run, plan.data) for run in runs[position])
+        finished = [score for score in scores if score is not None]
         results.append(
             RowResult(
                 row,
                 row.resolve(plan.seeds[0]),
                 plan.reports[position],
                 tuple(runs[position]),
-                accuracies,
-                spread(finished) if len(finished) == len(accuracies) else None,
+                scores,
+                spread(finished) if len(finished) == len(scores) else None,
                 difference(row.key, row.against),
                 difference(row.key, None if row == NATIVE else NATIVE.key),
                 _timing(row, clocks[position], clocks[native]),
@@ -237,7 +259,11 @@ def _timing(row: Row, clock: _Clock, native: _Clock) -> RowTiming:
     return RowTiming("forward step" if forward else "training step", middle, len(mine), ratio, clock.total)
 
 
-def _seeded(build: Builder, seed: int) -> torch.nn.Module:
+def _usual(data: Dataset) -> Settings:
+    return usual(data.task)
+
+
+def _seeded(build: tasks.Builder, seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import named
 from .extras import require
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def subject_of(
             return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
         wide = {} if mode.stochastic is False else {"random_bits": 8 if random_bits is None else random_bits}
         return as_quantizer(Quantizer(parse_format(target), mode, rule, **wide), dtype=dtype, limit=limit)
-    found = _found(target)
+    found = named.found(target)
     if not _is_function(found):
         from numerics.properties.verify import as_subject
 
@@ -82,23 +80,6 @@ def _is_function(found: Any) -> bool:
 
     records = (Accumulator, MatrixUnit, Quantizer, AccumulatorUnderTest, MaskUnderTest, QuantizerUnderTest)
     return callable(found) and not isinstance(found, records)
-
-
-def _found(target: str) -> Any:
-    """The object that module:name names; modules of the working directory too."""
-    module, _, name = target.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{module} cannot be imported from {here}: {error}") from None
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{module} has no {name!r}; give module:name of a function")
-        found = getattr(found, part)
-    return found
 
 
 def _member(kind: Any, label: str, name: str) -> Any:

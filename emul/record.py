@@ -17,10 +17,12 @@ import torch
 import numerics
 
 from .intervals import CONFIDENCE
+from .metrics import perplexity
 from .rows import NATIVE
 
 if TYPE_CHECKING:
-    from .digits import Dataset
+    from .datasets import Dataset
+    from .metrics import Metric
     from .results import Comparison, RowResult, Run
     from .training import Settings
 
@@ -38,6 +40,8 @@ def results_json(result: Comparison) -> str:
         "model": result.model,
         "data": {
             "name": data.name,
+            "task": data.task,
+            "classes": data.classes,
             "training_samples": len(data.train_labels),
             "test_samples": len(data.test_labels),
             "sha256": _data_hash(data),
@@ -46,7 +50,7 @@ def results_json(result: Comparison) -> str:
         "seeds": list(result.seeds),
         "confidence": CONFIDENCE,
         "versions": {**_versions(), **_card(result.settings)},
-        "rows": [_row(row) for row in result.rows],
+        "rows": [_row(row, result.metric) for row in result.rows],
     }
     head = json.dumps(record, indent=1, allow_nan=False)
     return f'{head[:-2]},\n "training_losses": {{\n{_losses(result)}\n }}\n}}\n'
@@ -75,18 +79,20 @@ def timing_json(result: Comparison) -> str:
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def _row(row: RowResult) -> Json:
+def _row(row: RowResult, metric: Metric) -> Json:
     layers = [] if row.layers is None else [_plain(layer) for layer in row.layers.layers]
     return {
         "key": row.row.key,
         "name": row.row.name,
         "phase": row.row.phase,
         "compared_with": row.row.against,
-        "accuracy_percent": None if row.accuracy is None else _plain(row.accuracy),
-        "difference_points": None if row.difference is None else _plain(row.difference),
-        "difference_to_native_points": None if row.difference_to_native is None else _plain(row.difference_to_native),
+        metric.key: None if row.score is None else _plain(row.score),
+        f"difference_{metric.difference}": None if row.difference is None else _plain(row.difference),
+        f"difference_to_native_{metric.difference}": (
+            None if row.difference_to_native is None else _plain(row.difference_to_native)
+        ),
         "diverged_seeds": [run.seed for run in row.runs if run.diverged],
-        "runs": [_run(run, accuracy) for run, accuracy in zip(row.runs, row.accuracies, strict=True)],
+        "runs": [_run(run, score, metric) for run, score in zip(row.runs, row.scores, strict=True)],
         "layers": layers,
         "recipe": None if row.recipe is None else {**_recipe(row), "seed": "that of the run"},
     }
@@ -98,10 +104,14 @@ def _recipe(row: RowResult) -> dict[str, Json]:
     return plain
 
 
-def _run(run: Run, accuracy: float | None) -> Json:
+def _run(run: Run, score: float | None, metric: Metric) -> Json:
+    perplexed = (
+        {} if metric.better == "higher" else {"perplexity": _finite(None if score is None else perplexity(score))}
+    )
     return {
         "seed": run.seed,
-        "accuracy_percent": accuracy,
+        metric.key: score,
+        **perplexed,
         "correct": run.correct,
         "test_loss": _finite(run.test_loss),
         "steps": len(run.losses),

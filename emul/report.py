@@ -15,12 +15,14 @@ import numerics
 
 from .extras import require
 from .intervals import CONFIDENCE, Interval
+from .metrics import perplexity
 from .rows import TUNED
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from .metrics import Metric
     from .results import Comparison, RowResult
 
 #: In the name of a folder that is being written; nothing else makes such names.
@@ -96,9 +98,9 @@ def write(result: Comparison, folder: Path) -> None:
 
 
 def table(result: Comparison, *, narrow: bool = False) -> Table:
-    """The table for a rich console; first column the row's name, accuracies in per cent, differences in points.
+    """The table for a rich console; first column the row's name, then scores and differences in the metric's units.
 
-    `narrow` puts two figures into a column and leaves the differences to the tuned net to lines of their own.
+    `narrow` puts two figures into a column and leaves perplexities and differences to the tuned net to lines of their own.
     """
     from rich import box
     from rich.table import Table
@@ -106,28 +108,32 @@ def table(result: Comparison, *, narrow: bool = False) -> Table:
     out = Table(box=box.MARKDOWN, title=_title(result), title_justify="left", title_style="bold")
     out.add_column("row", overflow="fold")
     confidence = f"{100 * CONFIDENCE:.0f} %"
-    headings = ["accuracy, %", "sd", "to native", f"{confidence} interval", "to tuned", f"{confidence} interval"]
+    metric = result.metric
+    more = ["perplexity"] if metric.better == "lower" else []
+    headings = [metric.name, "sd", *more]
+    headings += ["to native", f"{confidence} interval", "to tuned", f"{confidence} interval"]
     if narrow:
-        headings = ["accuracy, %", "to native"]
+        headings = [metric.name, "to native"]
     for heading in [*headings, "time ratio"]:
         out.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
-        mean, deviation = _accuracy(row)
-        native, tuned = _difference(row.difference_to_native), _difference(_to_tuned(row))
+        mean, deviation = _score(row, metric)
+        beside = [_perplexity(row)] if more else []
+        native, tuned = (_difference(interval, metric) for interval in (row.difference_to_native, _to_tuned(row)))
         ratio = "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}"
         if narrow:
             out.add_row(row.row.name, f"{mean} ({deviation})", " ".join(native).replace("- -", "-"), ratio)
         else:
-            out.add_row(row.row.name, mean, deviation, *native, *tuned, ratio)
+            out.add_row(row.row.name, mean, deviation, *beside, *native, *tuned, ratio)
     return out
 
 
 def notes(result: Comparison) -> list[str]:
     """What a reader of the table has to know, one sentence or two each."""
-    settings = result.settings
+    settings, metric = result.settings, result.metric
     lines = [
-        "accuracy and sd: mean and standard deviation over the seeds. to native: percentage points, mean of the "
-        "per-seed differences to the native row, with Student's t interval of "
+        f"{metric.name.partition(',')[0]} and sd: mean and standard deviation over the seeds. to native: {metric.unit}, "
+        "mean of the per-seed differences to the native row, with Student's t interval of "
         f"{100 * CONFIDENCE:.0f} %; it covers initial weights and data order, not the choice of the "
         f"{len(result.data.test_labels)} test samples.",
         "time ratio: median wall time of a training step over that of the native row; native on "
@@ -139,6 +145,12 @@ def notes(result: Comparison) -> list[str]:
             "Emulated products have the bits of the CPU. Native ones, biases, activations, normalisations, the loss and the "
             "optimizer are torch's own there, whose float32 sums have an order of the device: rows differ from a CPU's by that."
         )
+    if metric.better == "lower":
+        lines.insert(
+            1,
+            f"{metric.name}: mean cross-entropy of each next {result.data.token} of the test samples, over ln 2; lower is "
+            "better. perplexity: two to their mean.",
+        )
     phases = {row.row.phase for row in result.rows}
     if "evaluate" in phases:
         lines.append(
@@ -147,10 +159,11 @@ def notes(result: Comparison) -> list[str]:
         )
     if "fine-tune" in phases:
         lines.append(
-            f"A fine-tuned row is that net after {settings.fine_tune_epochs} more epoch(s); to tuned: its differences to "
+            f"A fine-tuned row is that net after {_length(result, tuned=True)} more; to tuned: its differences to "
             f"the row {TUNED.name!r}, which had the same steps."
         )
-    if any(row.difference is not None and row.difference.low == row.difference.high for row in result.rows):
+    equal = any(row.difference is not None and row.difference.low == row.difference.high for row in result.rows)
+    if equal and metric.better == "higher":
         lines.append("An interval without length: all seeds differ by the same number of test samples.")
     for row in result.rows:
         for run in row.runs:
@@ -178,8 +191,13 @@ def print_table(result: Comparison, console: Console) -> None:
     tuned = [row for row in result.rows if narrow and _to_tuned(row) is not None]
     for row in tuned:
         console.print(
-            f"{row.row.name}, to tuned: {' '.join(_difference(_to_tuned(row)))}", highlight=False, markup=False
+            f"{row.row.name}, to tuned: {' '.join(_difference(_to_tuned(row), result.metric))}",
+            highlight=False,
+            markup=False,
         )
+    if narrow and result.metric.better == "lower":
+        values = ", ".join(_perplexity(row) for row in result.rows)
+        console.print(f"perplexity, in the order of the rows: {values}", highlight=False, markup=False)
     for line in notes(result):
         console.print(line, style="dim", highlight=False, markup=False)
 
@@ -194,14 +212,27 @@ def _title(result: Comparison) -> str:
     data = result.data
     return (
         f"{result.model} on {data.name}: {len(data.train_labels)} training and {len(data.test_labels)} test samples, "
-        f"{result.settings.epochs} epoch(s), seeds {', '.join(map(str, result.seeds))}"
+        f"{_length(result)}, seeds {', '.join(map(str, result.seeds))}"
     )
 
 
-def _accuracy(row: RowResult) -> tuple[str, str]:
-    if row.accuracy is None:
+def _length(result: Comparison, *, tuned: bool = False) -> str:
+    """How long a training is, in the unit of the settings."""
+    settings, samples = result.settings, len(result.data.train_labels)
+    if settings.steps is None:
+        return f"{settings.fine_tune_epochs if tuned else settings.epochs} epoch(s)"
+    steps = settings.fine_tuning_steps(samples) if tuned else settings.training_steps(samples)
+    return f"{steps} step(s)"
+
+
+def _score(row: RowResult, metric: Metric) -> tuple[str, str]:
+    if row.score is None:
         return f"diverged ({sum(bool(run.diverged) for run in row.runs)} of {len(row.runs)})", "-"
-    return f"{row.accuracy.mean:.2f}", f"{row.accuracy.deviation:.2f}"
+    return f"{row.score.mean:.{metric.decimals}f}", f"{row.score.deviation:.{metric.decimals}f}"
+
+
+def _perplexity(row: RowResult) -> str:
+    return "-" if row.score is None else f"{perplexity(row.score.mean):.3f}"
 
 
 def _to_tuned(row: RowResult) -> Interval | None:
@@ -209,7 +240,8 @@ def _to_tuned(row: RowResult) -> Interval | None:
     return row.difference if row.row.against == TUNED.key else None
 
 
-def _difference(interval: Interval | None) -> tuple[str, str]:
+def _difference(interval: Interval | None, metric: Metric) -> tuple[str, str]:
     if interval is None:
         return "-", "-"
-    return f"{interval.mean:+.2f}", f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+    mean, low, high = (f"{value:+.{metric.decimals}f}" for value in (interval.mean, interval.low, interval.high))
+    return mean, f"[{low}, {high}]"

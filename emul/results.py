@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .digits import Dataset
+from .datasets import Dataset
 from .intervals import Interval, Spread
+from .metrics import Metric, metric_of
 from .recipe import Recipe
 from .rows import Row
 from .swap import SwapReport
@@ -15,7 +16,10 @@ from .training import Settings
 
 @dataclass(frozen=True)
 class Run:
-    """One row with one seed. `diverged` says why there is no accuracy, else is empty; hashes are over the weights."""
+    """One row with one seed: correct labels and mean loss (nats) of the test part, losses of the training's steps.
+
+    `diverged` says why there is no test, else is empty; hashes are over the weights.
+    """
 
     seed: int
     correct: int | None
@@ -42,17 +46,27 @@ class RowTiming:
 
 @dataclass(frozen=True)
 class RowResult:
-    """One row over all seeds. Accuracies in per cent, differences in percentage points; None where a run diverged."""
+    """One row over all seeds. Scores and differences in the units of the comparison's metric; None where a run diverged."""
 
     row: Row
     recipe: Recipe | None
     layers: SwapReport | None
     runs: tuple[Run, ...]
-    accuracies: tuple[float | None, ...]
-    accuracy: Spread | None
+    scores: tuple[float | None, ...]
+    score: Spread | None
     difference: Interval | None
     difference_to_native: Interval | None
     timing: RowTiming
+
+    @property
+    def accuracies(self) -> tuple[float | None, ...]:
+        """The scores, by the name they have in a classification."""
+        return self.scores
+
+    @property
+    def accuracy(self) -> Spread | None:
+        """The score, by the name it has in a classification."""
+        return self.score
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,11 @@ class Comparison:
     seeds: tuple[int, ...]
     rows: tuple[RowResult, ...]
     seconds: float
+
+    @property
+    def metric(self) -> Metric:
+        """What the scores are."""
+        return metric_of(self.data)
 
     def table(self, width: int | None = None) -> str:
         """The table as text in `width` columns; None: as many as it needs."""

@@ -8,18 +8,24 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
-from .digits import Dataset
+from .datasets import Dataset, Task
+from .tasks import scores_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How every row trains: stochastic gradient descent with momentum, the learning rate falling to zero by a cosine.
+    """How every row trains: by "sgd" with momentum or by "adamw", the learning rate falling to zero by a cosine.
 
-    `epochs` is the training from scratch, `fine_tune_epochs` the short training that starts from the native net.
+    `epochs` is the training from scratch, `fine_tune_epochs` the short training that starts from the native net; `steps`
+    instead of epochs gives the steps of the first, and the second in proportion. The learning rate climbs over the first
+    `warm_up` steps, or over a quarter of them where there are fewer. The loss is multiplied by `loss_scale` before the
+    backward pass and the gradients are divided by it after, both exact for a power of two: it keeps small gradients in
+    the range of few exponent bits. `clip` bounds the norm of all gradients. `momentum` is AdamW's first beta too.
     `threads` is the number of torch's own threads: torch sums in an order that depends on it, so that the native
     float32 figures are a function of it. The emulated products give the same bits on any number of threads.
     `device` is where nets and batches are: "cpu", "cuda" or "cuda:1". Emulated products have the same bits there; torch's
@@ -28,24 +34,52 @@ class Settings:
 
     epochs: int = 15
     fine_tune_epochs: int = 5
+    steps: int | None = None
     batch: int = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.05
     fine_tune_learning_rate: float = 0.01
     momentum: float = 0.9
+    warm_up: int = 0
+    clip: float | None = None
+    loss_scale: float = 1.0
     threads: int = 1
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "fine_tune_epochs", "batch", "threads"):
-            if getattr(self, name) < 1:
+        for name in ("epochs", "fine_tune_epochs", "steps", "batch", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in ("learning_rate", "fine_tune_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
+        for name in ("learning_rate", "fine_tune_learning_rate", "clip"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer is {self.optimizer!r}; give 'sgd' or 'adamw'")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum is {self.momentum}; give a number in [0, 1)")
+        if self.warm_up < 0:
+            raise ValueError(f"warm_up is {self.warm_up}; give 0 or more steps")
+        if not 0 < self.loss_scale < math.inf or math.frexp(self.loss_scale)[0] != 0.5:
+            raise ValueError(f"loss_scale is {self.loss_scale}; give a power of two, whose product is exact")
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"device is {self.device!r}; give cpu, cuda or cuda:N")
+
+    def training_steps(self, samples: int) -> int:
+        """Steps of the training from scratch on so many samples."""
+        return self.steps or self.epochs * batches_per_epoch(samples, self.batch)
+
+    def fine_tuning_steps(self, samples: int) -> int:
+        """Steps of the fine-tuning on so many samples; at least one."""
+        if self.steps is None:
+            return self.fine_tune_epochs * batches_per_epoch(samples, self.batch)
+        return -(-self.steps * self.fine_tune_epochs // self.epochs)
+
+    def rate(self, step: int, steps: int, peak: float) -> float:
+        """The learning rate of step 0, 1, ... of `steps`: up a ramp, then down half a cosine."""
+        warm = min(self.warm_up, steps // 4)
+        if step < warm:
+            return peak * (step + 1) / warm
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
     @property
     def on_cuda(self) -> bool:
@@ -55,6 +89,26 @@ class Settings:
 
 #: A look at every row in well under a minute; the nets are not trained to the end.
 QUICK = Settings(epochs=4, fine_tune_epochs=1)
+#: For the small GPT. Losses are means over a thousand places: the scale brings their gradients back into FP8's range.
+TEXT = Settings(
+    epochs=4,
+    fine_tune_epochs=1,
+    steps=600,
+    batch=16,
+    optimizer="adamw",
+    learning_rate=4e-3,
+    fine_tune_learning_rate=1e-3,
+    warm_up=20,
+    clip=1.0,
+    loss_scale=2.0**12,
+)
+
+
+def usual(task: Task, *, quick: bool = False) -> Settings:
+    """The settings that a task is trained with where nothing is said; `quick` for a look."""
+    if task == "classification":
+        return QUICK if quick else Settings()
+    return replace(TEXT, steps=100) if quick else TEXT
 
 
 @dataclass(frozen=True)
@@ -68,7 +122,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Correct test samples, mean test loss, wall time of each full forward batch; `diverged` as in Training."""
+    """Correct test labels, mean test loss in nats, wall time of each full forward batch; `diverged` as in Training."""
 
     correct: int
     loss: float
@@ -134,7 +188,7 @@ def train(
     data: Dataset,
     settings: Settings,
     *,
-    epochs: int,
+    steps: int,
     learning_rate: float,
     seed: int,
     tick: Callable[[], None] = lambda: None,
@@ -145,43 +199,43 @@ def train(
     at the first loss or parameter that is not finite. Wall times cover forward, backward and optimizer step, not the
     choice of the batch.
     """
-    order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # for layers that draw, such as dropout
     model.train()
-    optimizer = torch.optim.SGD(model.parameters(), learning_rate, momentum=settings.momentum)
-    total = epochs * batches_per_epoch(len(data.train_labels), settings.batch)
+    optimizer = _optimizer(model, settings, learning_rate)
     losses: list[float] = []
     seconds: list[float] = []
-    for _ in range(epochs):
-        permutation = torch.randperm(len(data.train_labels), generator=order)
-        for start in range(0, len(permutation), settings.batch):
-            index = permutation[start : start + settings.batch]
-            inputs, labels = _there(data.train_inputs[index], settings), _there(data.train_labels[index], settings)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * len(losses) / total))
-            begin = _now(settings)
-            try:
-                loss = torch.nn.functional.cross_entropy(model(inputs), labels)
-                losses.append(loss.item())
-                if math.isfinite(losses[-1]):
-                    optimizer.zero_grad()
-                    torch.autograd.backward(loss)
-                    optimizer.step()
-            except (ValueError, OverflowError) as error:
-                return Training(tuple(losses), tuple(seconds), f"step {len(seconds) + 1}: {_not_finite(error)}")
-            seconds.append(_now(settings) - begin)
-            tick()
-            if not math.isfinite(losses[-1]):
-                return Training(tuple(losses), tuple(seconds), f"the loss of step {len(losses)} is {losses[-1]}")
-            if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
-                return Training(tuple(losses), tuple(seconds), f"a weight is not finite after step {len(losses)}")
+    for _, index in zip(range(steps), orders(len(data.train_labels), settings.batch, seed), strict=False):
+        inputs, labels = _there(data.train_inputs[index], settings), _there(data.train_labels[index], settings)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(len(losses), steps, learning_rate)
+        begin = _now(settings)
+        try:
+            loss = _loss(scores_of(model(inputs)), labels)
+            losses.append(loss.item())
+            if math.isfinite(losses[-1]):
+                _descend(loss, model, optimizer, settings)
+        except (ValueError, OverflowError) as error:
+            return Training(tuple(losses), tuple(seconds), f"step {len(seconds) + 1}: {_not_finite(error)}")
+        seconds.append(_now(settings) - begin)
+        tick()
+        if not math.isfinite(losses[-1]):
+            return Training(tuple(losses), tuple(seconds), f"the loss of step {len(losses)} is {losses[-1]}")
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+            return Training(tuple(losses), tuple(seconds), f"a weight is not finite after step {len(losses)}")
     return Training(tuple(losses), tuple(seconds), "")
+
+
+def orders(samples: int, batch: int, seed: int) -> Iterator[torch.Tensor]:
+    """The indices of batch after batch, without end: epoch after epoch in an order of its own; the last may be short."""
+    order = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.split(torch.randperm(samples, generator=order), batch)
 
 
 def evaluate(
     model: torch.nn.Module, data: Dataset, settings: Settings, *, tick: Callable[[], None] = lambda: None
 ) -> Evaluation:
-    """Counts the test samples that `model` gets right, in evaluation mode and in batches of the training size."""
+    """Counts the test labels that `model` gets right, in evaluation mode and in batches of the training size."""
     model.eval()
     correct, loss = 0, 0.0
     seconds: list[float] = []
@@ -191,17 +245,43 @@ def evaluate(
             labels = _there(data.test_labels[start : start + settings.batch], settings)
             begin = _now(settings)
             try:
-                scores = model(inputs)
+                scores = scores_of(model(inputs))
             except (ValueError, OverflowError) as error:
                 return Evaluation(correct, math.nan, tuple(seconds), f"in the test, {_not_finite(error)}")
             elapsed = _now(settings) - begin
             if len(labels) == settings.batch or start == 0:
                 seconds.append(elapsed)
-            correct += int((scores.argmax(1) == labels).sum())
-            loss += float(torch.nn.functional.cross_entropy(scores, labels, reduction="sum"))
+            correct += int((scores.argmax(-1) == labels).sum())
+            loss += float(_loss(scores, labels, "sum"))
             tick()
-    loss /= len(data.test_labels)
+    loss /= data.test_labels.numel()
     return Evaluation(correct, loss, tuple(seconds), "" if math.isfinite(loss) else f"the test loss is {loss}")
+
+
+def _loss(scores: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    """Cross-entropy over all labels, of [samples, classes] or [samples, length, classes]."""
+    return torch.nn.functional.cross_entropy(
+        scores.reshape(-1, scores.shape[-1]), labels.flatten(), reduction=reduction
+    )
+
+
+def _optimizer(model: torch.nn.Module, settings: Settings, learning_rate: float) -> torch.optim.Optimizer:
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), learning_rate, betas=(settings.momentum, 0.95))
+    return torch.optim.SGD(model.parameters(), learning_rate, momentum=settings.momentum)
+
+
+def _descend(loss: torch.Tensor, model: torch.nn.Module, optimizer: torch.optim.Optimizer, settings: Settings) -> None:
+    """The backward pass and a step of the optimizer."""
+    optimizer.zero_grad()
+    torch.autograd.backward(loss if settings.loss_scale == 1 else loss * settings.loss_scale)
+    if settings.loss_scale != 1:
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= settings.loss_scale
+    if settings.clip is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    optimizer.step()
 
 
 def _there(batch: torch.Tensor, settings: Settings) -> torch.Tensor:

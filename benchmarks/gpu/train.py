@@ -12,21 +12,31 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 import emul
-from benchmarks.gpu import gpt
 from benchmarks.gpu.child import ROOT
 from benchmarks.gpu.curves import curves
 from benchmarks.gpu.report import commit, stem, write_files
-from emul.training import Settings, fingerprint, phase_seed, reproducible
+from emul import text
+from emul.datasets import Dataset
+from emul.gpt import Gpt, Size
+from emul.training import TEXT, Settings, evaluate, fingerprint, phase_seed, reproducible, train
 
-LOSS_SCALE = 2.0**12  # keeps gradients in the range of E5M2; divided out before the optimizer, both exact
-LEARNING_RATE, WARM_UP, CLIP = 1e-3, 20, 1.0
+LARGE = Size(layers=6, width=384, heads=6, context=256)  # 10.8 M parameters
+TINY = Size(layers=1, width=16, heads=2, context=8)
 FEWEST_STEPS, TIMED = 200, 5
+
+#: What stays torch's own in every row, besides what `emul.swap_report` names.
+NATIVE = (
+    "attention: its two products are torch.matmul in a forward, and only modules are swapped",
+    "LayerNorm and softmax: no matrix products, and emul.nn has no such layers",
+    "Embedding: a table is looked up; its gradient is a sum by index, which emul.nn does not have",
+    "biases, GELU, the loss, AdamW",
+)
 
 
 def recipes() -> dict[str, Callable[[int], emul.Recipe | None]]:
@@ -48,37 +58,41 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.tiny and not torch.cuda.is_available():
         print("torch finds no CUDA device: --tiny trains a small model on the CPU", file=sys.stderr)
         return 2
-    settings, data = Settings(device=device), gpt.text()
-    size = gpt.TINY if options.tiny else gpt.LARGE
+    size = TINY if options.tiny else LARGE
+    data = text.load(size.context, 32 if options.tiny else 160)
+    settings = replace(
+        TEXT, steps=options.steps, batch=4 if options.tiny else 32, learning_rate=1e-3, threads=torch.get_num_threads()
+    )
+    settings = replace(settings, device=device)
     begin = time.monotonic()
     rows = []
     with reproducible(settings):
         for name, recipe in recipes().items():
             runs = []
             for seed in range(1, options.seeds + 1):
-                runs.append(_run(size, data, recipe(seed), seed, options.steps, device))
+                runs.append(_run(size, data, recipe(seed), seed, options.steps, settings))
                 print(f"{name}, seed {seed}: {_said(runs[-1])}", file=sys.stderr, flush=True)
             rows.append({"name": name, "runs": runs})
         few = min(TIMED, options.steps)
-        all_products = _run(size, data, in_all_products(1), 1, few, device)
+        all_products = _run(size, data, in_all_products(1), 1, few, settings)
     report = {
         "description": _description(device),
         "commit": commit(),
         "seconds": round(time.monotonic() - begin, 1),
         "tiny": options.tiny,
         "size": asdict(size),
-        "parameters": _parameters(size, data),
+        "parameters": parameters(size, data),
         "steps": options.steps,
-        "loss scale": LOSS_SCALE,
-        "native everywhere": list(gpt.NATIVE),
+        "settings": asdict(settings),
+        "native everywhere": list(NATIVE),
         "rows": rows,
         "all products, a few steps": all_products,
     }
-    text = markdown(report)
-    print(text)
+    table = markdown(report)
+    print(table)
     name = f"train-{stem(report['description']['device'])}"
     named = {row["name"]: [run["losses"] for run in row["runs"]] for row in rows}
-    texts = {f"{name}.json": _json(report), f"{name}.md": text, f"{name}.svg": curves(named)}
+    texts = {f"{name}.json": _json(report), f"{name}.md": table, f"{name}.svg": curves(named)}
     try:
         files = write_files(texts, options.out)
     except OSError as error:
@@ -102,90 +116,26 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _run(
-    size: gpt.Size, data: gpt.Text, recipe: emul.Recipe | None, seed: int, steps: int, device: str
+    size: Size, data: Dataset, recipe: emul.Recipe | None, seed: int, steps: int, settings: Settings
 ) -> dict[str, Any]:
     """One training: the same weights and batches for every row of a seed."""
     torch.manual_seed(phase_seed(seed, "weights"))
-    model = gpt.Gpt(size, data.characters)
-    model.to(device)
+    model = Gpt(size, data.classes).to(settings.device)
     native = ["every layer"]
     if recipe is not None:
         emul.swap_(model, recipe)
         native = [f"{layer.name} ({layer.type}): {layer.native}" for layer in emul.swap_report(model).native]
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.95))
-    order = torch.Generator().manual_seed(phase_seed(seed, "batches"))
-    losses: list[float] = []
-    seconds: list[float] = []
-    run: dict[str, Any] = {"seed": seed, "losses": losses, "diverged": "", "native": native}
-    for step in range(steps):
-        batch = _batch(data.train, size, order, device)
-        for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(step, steps)
-        begin = _now(device)
-        try:
-            losses.append(_step(model, optimizer, batch))
-        except (ValueError, OverflowError) as error:  # what emulated products say of operands that are not finite
-            run["diverged"] = f"step {step + 1}: {error}"
-            break
-        seconds.append(_now(device) - begin)
-        if not math.isfinite(losses[-1]):
-            run["diverged"] = f"the loss of step {step + 1} is {losses[-1]}"
-            break
-    run["validation"] = math.nan if run["diverged"] else _validate(model, data, size, device)
-    run["seconds a step"] = sorted(seconds)[len(seconds) // 2] if seconds else math.nan
+    rate = settings.learning_rate
+    done = train(model, data, settings, steps=steps, learning_rate=rate, seed=phase_seed(seed, "batches"))
+    run: dict[str, Any] = {"seed": seed, "losses": list(done.losses), "diverged": done.diverged, "native": native}
+    run["validation"] = math.nan if done.diverged else evaluate(model, data, settings).loss
+    run["seconds a step"] = median(done.seconds) if done.seconds else math.nan
     run["weights"] = fingerprint(model)
     return run
 
 
-def _batch(text: torch.Tensor, size: gpt.Size, order: torch.Generator, device: str) -> torch.Tensor:
-    """[batch, context + 1] characters from places that the generator draws."""
-    starts = torch.randint(len(text) - size.context, (size.batch, 1), generator=order)
-    return text[starts + torch.arange(size.context + 1)].to(device)
-
-
-def _loss(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
-
-
-def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: torch.Tensor) -> float:
-    loss = _loss(model, batch)
-    optimizer.zero_grad()
-    torch.autograd.backward(loss * LOSS_SCALE)
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad /= LOSS_SCALE
-    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-    optimizer.step()
-    return loss.item()
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    """Up a ramp, then down half a cosine."""
-    warm = min(WARM_UP, steps // 4 + 1)
-    if step < warm:
-        return LEARNING_RATE * (step + 1) / warm
-    return LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-@torch.no_grad()
-def _validate(model: torch.nn.Module, data: gpt.Text, size: gpt.Size, device: str) -> float:
-    """Mean loss of batches of the text that no training saw, the same for every run."""
-    model.eval()
-    order = torch.Generator().manual_seed(0)
-    try:
-        return sum(_loss(model, _batch(data.validation, size, order, device)).item() for _ in range(8)) / 8
-    except (ValueError, OverflowError):
-        return math.nan
-
-
-def _now(device: str) -> float:
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _parameters(size: gpt.Size, data: gpt.Text) -> int:
-    return sum(p.numel() for p in gpt.Gpt(size, data.characters).parameters())
+def parameters(size: Size, data: Dataset) -> int:
+    return sum(p.numel() for p in Gpt(size, data.classes).parameters())
 
 
 def _description(device: str) -> dict[str, str]:
@@ -209,13 +159,13 @@ def _mean(values: list[float]) -> float:
 
 def markdown(report: dict[str, Any]) -> str:
     """The table: a row for each arithmetic, means over the seeds."""
-    size, native = report["size"], report["rows"][0]
+    size, native, batch = report["size"], report["rows"][0], report["settings"]["batch"]
     own = _mean([run["seconds a step"] for run in native["runs"]])
     out = [
         f"# A GPT in emulated arithmetic: {report['description']['device']}",
         "",
         f"commit {report['commit']}; {report['parameters'] / 1e6:.2f} M parameters ({size['layers']} layers of width"
-        f" {size['width']}), batches of {size['batch']} x {size['context']} characters of pydoc's topics,"
+        f" {size['width']}), batches of {batch} x {size['context']} characters of pydoc's topics,"
         f" {report['steps']} steps, {len(native['runs'])} seeds; TF32 off; tiny: {report['tiny']}",
         "",
         "| row | last 10 training losses | validation loss | to native, each seed | diverged | time of a step, native = 1 |",

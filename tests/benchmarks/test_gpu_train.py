@@ -70,7 +70,8 @@ def test_without_a_card_it_says_so(tmp_path):
 
 
 def test_the_large_model_is_large_enough():
-    code = "from benchmarks.gpu import gpt, train; print(train._parameters(gpt.LARGE, gpt.text()), train._options([]).steps)"
+    code = "from benchmarks.gpu import train; from emul import text"
+    code += "; print(train.parameters(train.LARGE, text.load(256, 8)), train._options([]).steps)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     parameters, steps = map(int, done.stdout.split())
     assert parameters >= 10_000_000 and steps >= 200

@@ -95,10 +95,36 @@ def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None
     assert abs(time.mktime(stamp) - time.mktime(time.gmtime())) < 300
 
 
+def test_steps_and_data_and_a_model_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import torch\nfrom emul import text\ndef words(): return text.load(6, 4)\n"
+    code += "def table(data): return torch.nn.Sequential(torch.nn.Embedding(data.classes, data.classes))\n"
+    (tmp_path / "users_task.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    arguments = ("compare", "--model", "users_task:table", "--data", "users_task:words", "--rows", "native")
+    done = invoke(*arguments, "--seeds", "2", "--steps", "3", "--runs-dir", "runs")
+    assert done.exit_code == 0, done.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("users_task.table-")
+    assert "users_task:table on text: " in done.stdout
+    assert "3 step(s)" in done.stdout
+    assert "bits per character" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--model", "vgg"], "there is no model called 'vgg'; the known ones are cnn, mlp"),
+        (
+            ["--model", "vgg"],
+            "there is no model called 'vgg'; the known ones are cnn, mlp, gpt; your own is module:factory",
+        ),
+        (
+            ["--model", "gpt", "--data", "digits"],
+            "the model 'gpt' predicts next tokens, and 'digits' is classification",
+        ),
+        (["--model", "no_such:net"], "no_such cannot be imported from "),
+        (["--data", "mnist"], "there is no data called 'mnist'; the known ones are digits, text"),
+        (["--steps", "0"], "steps is 0; give at least 1"),
         (["--rows", "fp8,fp9"], "there is no row or recipe called 'fp9'; the known ones are native, fp8,"),
         (["--seeds", "1"], "1 seed(s) were given; a paired interval needs at least 2"),
         (["--seeds", "5,"], "1 seed(s) were given"),
