@@ -43,8 +43,8 @@ def scaled_dot_product_attention(
     attn_mask: broadcasts to [..., H, L, S]; bool, True where a query may look, or floats of the tensors' dtype, added.
     A query that may look nowhere gets zeros. is_causal: position i sees the first i + 1. enable_gqa: key and value may
     have fewer heads, and query heads h G ... h G + G - 1 share head h: their products, and the sums of its gradients,
-    run over (query head, position). dropout_p draws from torch's default generator, as torch's own does, so that a
-    native run beside it drops the same.
+    run over (query head, position). dropout_p is torch.nn.Dropout's: it draws from torch's default generator, which a
+    training run seeds and saves, as all dropout of a model does; name and seed have no part in it.
 
     name, seed and step key the random words, as a layer's: give each call of a training step its own name.
     Errors: TypeError for dtypes that differ or are others; ValueError for shapes that do not match, a mask beside
@@ -89,7 +89,7 @@ def attend(
     nowhere = (scores == -math.inf).all(-1, keepdim=True)
     weights = torch.softmax(scores.masked_fill(nowhere, 0), -1).masked_fill(nowhere, 0)
     if dropout:
-        weights = torch.nn.functional.dropout(weights, dropout)
+        weights = torch.nn.Dropout(dropout)(weights)  # the model's own, from the generator that all of them draw from
     context = product("context", _folded(weights, key), value.mT)
     return context.reshape(*query.shape[:-1], value.shape[-1]), weights
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import emul
 from emul import Product, Recipe, Rule
@@ -225,6 +226,43 @@ def test_every_product_of_multi_head_attention_is_numpy_s_to_the_bit():
     found = [output, out.grad, *(tensor.grad for tensor in x), layer.in_proj_weight.grad]
     assert_same_bits(found, expected)
     assert torch.equal(layer.out_proj.bias.grad, g.sum(0))
+
+
+def test_each_product_remembers_its_own_scales_and_goes_on_after_a_load():
+    scaled = emul.operands.Scaled(E4M3, history=2)
+    rule = Rule(
+        ".*", forward=Product(activation=scaled, weight=scaled), grad_input=Product(gradient=SR.forward.activation)
+    )
+    layer = emul.nn.MultiheadAttention(8, 2, rule=rule, name="attn")
+    inputs = [draw(5, 2, 8, seed=i).requires_grad_() for i in range(4)]
+
+    def run(module, xs):
+        for x in xs:
+            output, _ = module(x, x, x)
+        (gradient,) = torch.autograd.grad(output.sum(), xs[-1])
+        return output, gradient
+
+    run(layer, inputs[:3])
+    state = layer.state_dict()
+    assert state["emulation_step"] == 18
+    histories = {tuple(state[f"emulation_{part}_forward_activation"].tolist()) for part in layer.parts}
+    # Query, key and value project the same input; the other products each have their own.
+    assert len(histories) == 4
+    twin = emul.nn.MultiheadAttention(8, 2, rule=rule, name="attn")
+    twin.load_state_dict(state)
+    assert_same_bits(run(twin, inputs[3:]), run(layer, inputs[3:]))
+
+
+def test_a_checkpoint_runs_all_products_again_with_their_words():
+    rule = Rule(".*", forward=SR.forward, grad_input=Product(gradient=SR.forward.activation))
+    layer, x = emul.nn.MultiheadAttention(8, 2, rule=rule), draw(5, 2, 8).requires_grad_()
+    twin = copy.deepcopy(layer)
+    output, _ = layer(x, x, x)
+    again, _ = checkpoint(twin, x, x, x, use_reentrant=False)
+    pairs = [torch.autograd.grad(one.square().sum(), x) for one in (output, again)]
+    assert torch.equal(output, again)
+    assert torch.equal(*(gradient for (gradient,) in pairs))
+    assert twin.emulation.step == 6
 
 
 def encoder(**options) -> nn.TransformerEncoder:
