@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from . import (
         binary,
+        calibration,
         chain,
         clipping,
         diagnostics,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         optim,
         recipes,
         scaling,
+        schedule,
         sparsity,
     )
+    from .course import Course, switch_
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -33,12 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChainGradient",
+    "Course",
     "Norm",
     "Product",
     "Recipe",
     "Rule",
     "__version__",
     "binary",
+    "calibration",
     "chain",
     "clipping",
     "compare",
@@ -55,13 +60,16 @@ __all__ = [
     "recipes",
     "restore_",
     "scaling",
+    "schedule",
     "sparsity",
     "swap_",
     "swap_report",
+    "switch_",
 ]
 
 _HOMES = {
     "ChainGradient": "emul.recipe",
+    "Course": "emul.course",
     "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
@@ -74,9 +82,11 @@ _HOMES = {
     "restore_": "emul.swap",
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
+    "switch_": "emul.course",
 }
 _MODULES = (
     "binary",
+    "calibration",
     "chain",
     "clipping",
     "diagnostics",
@@ -88,9 +98,10 @@ _MODULES = (
     "optim",
     "recipes",
     "scaling",
+    "schedule",
     "sparsity",
 )
-_WITHOUT_TORCH = ("__version__", "recipes")
+_WITHOUT_TORCH = ("__version__", "recipes", "schedule")
 
 
 def __getattr__(name: str) -> object:

@@ -9,10 +9,10 @@ from .blocks import mxfp4, mxfp8, nvfp4_schedule, nvfp4_split
 from .float8 import fp8, fp8_delayed
 from .integers import aciq_ptq, int8_training
 from .logarithmic import luq, luq_fnt, luq_fnt_schedule, luq_smp
-from .registry import Entry, entries, entry, get, names, options_for, schedule
+from .registry import Entry, entries, entry, get, names, nearest, options_for, schedule
 from .signs import bnn, bnn_schedule, qnn, qnn_schedule
 from .sparse import mvue_1_2, mvue_2_4, transposable_2_4
-from .units import hardware
+from .units import hardware, presets
 
 __all__ = [
     "Entry",
@@ -40,9 +40,11 @@ __all__ = [
     "mxfp4",
     "mxfp8",
     "names",
+    "nearest",
     "nvfp4_schedule",
     "nvfp4_split",
     "options_for",
+    "presets",
     "qnn",
     "qnn_schedule",
     "schedule",
