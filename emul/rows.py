@@ -55,7 +55,7 @@ class Row:
             return self.recipe.with_seed(seed)
         options = {} if model is None else recipes.options_for(self.recipe, model)
         if self.phase == "evaluate":
-            return single(recipes.get(self.recipe, seed, **options))
+            return single(recipes.get(self.recipe, seed, **options), "trained")
         return recipes.schedule(self.recipe, seed, **options)
 
     def resolve(self, seed: int, model: Any = None) -> Recipe | None:

@@ -49,13 +49,14 @@ def luq_fnt(seed: int = 0, **options: object) -> Recipe:
 
 
 def luq_fnt_schedule(
-    seed: int = 0, *, shares: tuple[float, float] = (90, 3), low: float = 0.0, **options: object
+    seed: int = 0, *, shares: tuple[float, float] = (90, 3), base: float = 0.1, low: float = 0.0, **options: object
 ) -> Schedule:
     """`luq`, then a fine-tuning in high precision but for the INT4 weights (FNT), at a triangular learning rate.
 
     shares: of both; the paper adds 1 to 3 epochs to 90. The rate climbs from that at which the training ended, `low`
-    times the peak, to the peak over half of the steps and falls with the same slope: the paper's prose, the dimensions
-    of its eq. 17 are wrong. The training before ends in a cosine of its own, an assumption.
+    times the peak, to a base rate over half of the steps and falls with the same slope: the paper's prose, the dimensions
+    of its eq. 17 are wrong. Not seen: the base rate, here `base` times the peak (the peak itself undoes more in few
+    steps than these mend), and how the training before ends, here in a cosine of its own.
     """
     first = luq_fnt(seed, **options)
     keep, sawb = options.get("keep", ""), options.get("sawb", 4)
@@ -68,6 +69,6 @@ def luq_fnt_schedule(
     second = recipe("luq_fnt, fine-tuning", seed, rule, keep=str(keep))
     phases = (
         Phase(recipe=first, share=shares[0], learning_rate=LearningRate("cosine", low=low)),
-        Phase(recipe=second, share=shares[1], learning_rate=LearningRate("triangle", low=low)),
+        Phase(recipe=second, share=shares[1], learning_rate=LearningRate("triangle", base, low)),
     )
     return Schedule(phases, "scratch", "luq_fnt")

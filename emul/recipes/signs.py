@@ -29,7 +29,8 @@ def bnn(
     forward: signs, summed exactly (K - 2 popcount). grad_input and grad_weight: the gradient in float times the signs,
     in binary32. Verified: sign, hard-tanh estimator, clipping of the weights to [-1, 1] (in `bnn_schedule`). first:
     pattern of the layer that sees the net's input, in 8 bits (clip to [-1, 1), secondary source); `emul compare` gives
-    the first layer. stochastic: signs of activations by chance, hard sigmoid (the paper's; deterministic by default).
+    the first layer. Signs of what is nowhere negative are all +1: nets for it have norms and Hardtanh where others have
+    ReLU, as `emul.digits.normed`. stochastic: signs of activations by chance, hard sigmoid (the paper's other form).
     shift_batch_norm: batch norms by shifts. The rate of each weight by its Glorot factor, in the code, is left out.
     """
     activation: Operand = StochasticSign() if stochastic else Sign()
@@ -56,8 +57,8 @@ def qnn(
     forward: clip(round(x 2**(k-1)) / 2**(k-1), -1, 1 - 2**(1-k)) of activations, the same of weights or signs where
     weight_bits is 1, summed exactly. grad_input and grad_weight: the gradient in float times these, in binary32; the
     gradient passes where the magnitude is at most 1. Verified in a secondary source: the quantizer, and one bit and two
-    for AlexNet. Ties are to even, not seen. Gradients of fewer bits, which the paper tries too, are left out. first,
-    shift_batch_norm: as `bnn`.
+    for AlexNet. Nets as for `bnn`. Ties are to even, not seen. Gradients of fewer bits, which the paper tries too, are
+    left out. first, shift_batch_norm: as `bnn`.
     """
     activation = LinearQuant(activation_bits, gradient="hard_tanh")
     weight: Operand = Sign() if weight_bits == 1 else LinearQuant(weight_bits, gradient="hard_tanh")

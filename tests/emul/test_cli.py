@@ -125,7 +125,7 @@ def test_steps_and_data_and_a_model_of_a_user(tmp_path: Path, monkeypatch: pytes
         (["--model", "no_such:net"], "no_such cannot be imported from "),
         (["--data", "mnist"], "there is no data called 'mnist'; the known ones are digits, text"),
         (["--steps", "0"], "steps is 0; give at least 1"),
-        (["--rows", "fp8,fp9"], "there is no row or recipe called 'fp9'; the known ones are native, fp8,"),
+        (["--rows", "fp8,fp9"], "there is no row or recipe called 'fp9'; the nearest are "),
         (["--seeds", "1"], "1 seed(s) were given; a paired interval needs at least 2"),
         (["--seeds", "5,"], "1 seed(s) were given"),
         (["--seeds", "-4"], "-4 seed(s) were given; a paired interval needs at least 2 (a list is 0,7,12)"),

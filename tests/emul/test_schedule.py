@@ -90,7 +90,11 @@ def test_steps_are_divided_by_shares_and_every_phase_has_one() -> None:
 @pytest.mark.parametrize(
     ("total", "phases", "sentence"),
     [
-        (1, (Phase(recipe=A), Phase(recipe=B)), "1 steps is too short for the 2 phases of the schedule 'x': give at least 2"),
+        (
+            1,
+            (Phase(recipe=A), Phase(recipe=B)),
+            "1 steps is too short for the 2 phases of the schedule 'x': give at least 2",
+        ),
         (9, (Phase(recipe=A, steps=9), Phase(recipe=B)), "give at least 10"),
         (9, (Phase(recipe=A, steps=5),), "have 5 steps and the training 9: train as many, or give one a share"),
         (4, (Phase(recipe=A, steps=5),), "too short"),
@@ -141,7 +145,7 @@ def test_cosine_and_constant_with_their_warm_up() -> None:
         (lambda: Schedule(Phase(recipe=A)), TypeError, "give a tuple of emul.schedule.Phase"),
         (lambda: Schedule((Phase(recipe=A),), "middle"), ValueError, "start = 'middle': give 'scratch' or 'trained'"),
         (lambda: Schedule((Phase(recipe=A, until=GradientToNoise()),)), ValueError, "no phase follows it"),
-        (lambda: Course(net(), "luq", 3), TypeError, "schedule = 'luq': give an emul.Schedule"),
+        (lambda: Course(net(), "luq", 3), TypeError, "schedule = 'luq': give an emul.schedule.Schedule"),
     ],
 )
 def test_refusals(make, error, sentence) -> None:
