@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from benchmarks.naive import same_job
 from benchmarks.peers import product_peers
 from benchmarks.timing import best, best_of_one
 from numerics import (
@@ -133,6 +134,17 @@ def wanted_corner(case, a, b):
     return oracle(a[:m], b[:, :n], case.accumulator, **options)
 
 
+def times_the_same_job(case, a, b, found, seconds):
+    """How many times as long a scalar loop of the same job takes, its bits asserted on some rows; None without one."""
+    loop = same_job(case.accumulator, SIZE, case.options.get("seed"))
+    if loop is None:
+        return None
+    rows = np.empty((8, SIZE), found.dtype)
+    loop(a[:8], b, rows)
+    assert np.array_equal(rows, found[:8])
+    return round(best(lambda: loop(a[:8], b, rows), 3) * SIZE / 8 / seconds)
+
+
 def gain_of_two(call, rounds=5):
     """Best time of one thread over that of two, taken in turns; numpy's products have as many."""
     seconds = {1: [], 2: []}
@@ -166,24 +178,30 @@ def measure(name, sgemm, naive_seconds, benchmark):
             return found[0] if case.options.get("events") else found
 
         if size == SIZE:
-            found = call()[: CORNER[0], : CORNER[1]]
-            assert found.tobytes() == wanted_corner(case, a, b).tobytes()
+            found = call()
+            corner = found[: CORNER[0], : CORNER[1]]
+            assert corner.tobytes() == wanted_corner(case, a, b).tobytes()
             benchmark.pedantic(call, rounds=7, warmup_rounds=1)
             seconds = benchmark.stats.stats.min
+            same = times_the_same_job(case, a, b, found, seconds)
         else:
             seconds = best(call, 2)
             two = gain_of_two(call)
         rates[size] = seconds
+    plain = best(lambda: matmul(a, b, case.accumulator), 20) if case.options.get("events") else None
     kernel = plan(a, b, case.accumulator).kernel if isinstance(case.accumulator, Accumulator) else "block"
     benchmark.extra_info |= {
         "kernel": kernel,
         "GMAC/s": round(SIZE**3 / rates[SIZE] / 1e9, 2),
         "at 512": round(LARGE**3 / rates[LARGE] / 1e9, 2),
         "times naive": round(naive_seconds / rates[SIZE]),
+        "times the same job": "-" if same is None else same,
         "part of sgemm": f"1/{rates[SIZE] / sgemm[SIZE]:.1f}",
         "target": f"1/{1 / case.target:.0f}" if case.target else "-",
         "two threads": round(two, 2),
     }
+    if plain is not None:
+        benchmark.extra_info["times as long as without events"] = round(seconds / plain, 2)
     print(f"\n{name}: {benchmark.extra_info}")
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         scaling,
         schedule,
         sparsity,
+        tempered,
     )
+    from .codes import decode, encode
     from .course import Course, switch_
     from .norm import Norm
     from .ops import matmul, quantize
@@ -47,7 +49,9 @@ __all__ = [
     "chain",
     "clipping",
     "compare",
+    "decode",
     "diagnostics",
+    "encode",
     "interop",
     "luq",
     "matmul",
@@ -65,6 +69,7 @@ __all__ = [
     "swap_",
     "swap_report",
     "switch_",
+    "tempered",
 ]
 
 _HOMES = {
@@ -76,6 +81,8 @@ _HOMES = {
     "Rule": "emul.recipe",
     "__version__": "numerics",
     "compare": "emul.paired",
+    "decode": "emul.codes",
+    "encode": "emul.codes",
     "matmul": "emul.ops",
     "native_state_dict": "emul.state",
     "quantize": "emul.ops",
@@ -100,6 +107,7 @@ _MODULES = (
     "scaling",
     "schedule",
     "sparsity",
+    "tempered",
 )
 _WITHOUT_TORCH = ("__version__", "recipes", "schedule")
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from numerics import Accumulator
-from numerics.chains import chain_gradients
 
 from . import ops
-from .draws import Draw, Prepared, array_of, scaled, stream
+from .chain import chain_gradients
+from .draws import Draw, Prepared, scaled, stream
 from .geometry import Geometry, Multiply
 from .operands import stages_of
 from .recipe import Product, Rule
@@ -41,8 +41,8 @@ class _LayerProduct(torch.autograd.Function):
         left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=of_input)
         right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=of_weight)
         later = (
-            _operand(activation, left, "grad_weight", rule, draw) if of_weight else None,
-            _operand(weight, right, "grad_input", rule, draw) if of_input else None,
+            _operand(activation, left, "grad_weight", rule, draw, of_weight),
+            _operand(weight, right, "grad_input", rule, draw, of_input),
         )
         ctx.prepared = [None if one is None else one._replace(values=_NOTHING, mask=None) for one in later]
         saved = [None if one is None else one.values for one in later]
@@ -129,10 +129,10 @@ def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, d
     chain, accumulator = product.chain, product.accumulator
     assert chain is not None
     assert isinstance(accumulator, Accumulator)
-    found = chain_gradients(
-        array_of(a),
-        array_of(b),
-        array_of(gradient),
+    return chain_gradients(
+        a,
+        b,
+        gradient,
         accumulator,
         rule=chain.rule,
         event=chain.event,
@@ -140,18 +140,25 @@ def _chain_gradients(a: Tensor, b: Tensor, gradient: Tensor, product: Product, d
         seed=draw.seed,
         stream=draw.sums(accumulator, "forward"),
     )
-    of_a, of_b = (torch.from_numpy(one).to(gradient.device) for one in found)
-    return of_a, of_b
 
 
 #: In the place of values that autograd keeps.
 _NOTHING = torch.empty(0)
 
 
-def _operand(original: Tensor, forward: Prepared, product: str, rule: Rule, draw: Draw) -> Prepared:
-    """The operand that a backward product takes: the forward one where it has the same bits, else one of its own."""
+def _operand(
+    original: Tensor, forward: Prepared, product: str, rule: Rule, draw: Draw, needed: bool
+) -> Prepared | None:
+    """The operand that a backward product takes: the forward one where it has the same bits, else one of its own.
+
+    What remembers looks at its tensor in every forward, needed or not: a checkpoint's first forward needs no gradient.
+    """
     wanted = getattr(getattr(rule, product), forward.role)
     stages = stages_of(wanted)
+    if not needed:
+        if draw.call is not None and any(stage.remembers for stage in stages):
+            draw.prepare(original, wanted, product, forward.role)
+        return None
     if stages == stages_of(getattr(rule.forward, forward.role)) and not any(stage.stochastic for stage in stages):
         return forward
     return draw.prepare(original, wanted, product, forward.role)

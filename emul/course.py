@@ -86,7 +86,9 @@ class Course:
         if isinstance(schedule, Recipe):
             schedule = single(schedule)
         if not isinstance(schedule, Schedule):
-            raise TypeError(f"schedule = {schedule!r}: give an emul.schedule.Schedule; emul.recipes.schedule(name) makes one")
+            raise TypeError(
+                f"schedule = {schedule!r}: give an emul.schedule.Schedule; emul.recipes.schedule(name) makes one"
+            )
         self.model, self.schedule, self.steps = model, schedule, steps
         self.step_number = 0
         self._ends = schedule.ends(steps)

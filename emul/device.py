@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 try:
-    from numerics.device import Queue, quantize_on, queue_of, waits
+    from numerics.device import Queue, decode_on, encode_blocks_on, quantize_on, queue_of, waits
     from numerics.device_products import matmul_on
 except ImportError as missing:
     raise ImportError(
@@ -31,21 +31,66 @@ _TYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float
 def quantize(x: Tensor, quantizer: Quantizer, *, seed: int, stream: int, offset: int) -> Tensor:
     """`emul::quantize` of a CUDA tensor that is not empty, on torch's current stream of its device."""
     if waits(quantizer, np.dtype(str(x.dtype).removeprefix("torch."))):
-        _check_capture(f"emul.quantize to {quantizer.fmt}")
-    with _memory("emul.quantize", x.numel() * x.element_size(), x.device):
+        check_capture(f"emul.quantize to {quantizer.fmt}")
+    with memory("emul.quantize", x.numel() * x.element_size(), x.device):
         source = x.detach().contiguous()
         out = torch.empty_like(source, memory_format=torch.contiguous_format)
-        drawn: dict[str, Any] = {"seed": seed, "stream": stream, "offset": offset} if quantizer.stochastic else {}
-        quantize_on(quantizer, source, out, **drawn, queue=queue(x.device))
+        quantize_on(quantizer, source, out, **_drawn(quantizer, seed, stream, offset), queue=queue(x.device))
     return out
+
+
+def encode(x: Tensor, quantizer: Quantizer, kind: torch.dtype, *, seed: int, stream: int, offset: int) -> Tensor:
+    """`emul::encode` of a CUDA tensor that is not empty: codes of type `kind`."""
+    if waits(quantizer, np.dtype(str(x.dtype).removeprefix("torch.")), encodes=True):
+        check_capture(f"emul.encode to {quantizer.fmt}")
+    with memory("emul.encode", x.numel() * kind.itemsize, x.device):
+        source = x.detach().contiguous()
+        out = torch.empty_like(source, dtype=kind, memory_format=torch.contiguous_format)
+        quantize_on(quantizer, source, out, **_drawn(quantizer, seed, stream, offset), queue=queue(x.device))
+    return out
+
+
+def encode_blocks(
+    x: Tensor,
+    quantizer: Quantizer,
+    shape: tuple[int, ...],
+    kinds: tuple[torch.dtype, torch.dtype],
+    *,
+    seed: int,
+    stream: int,
+    offset: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`emul::encode_blocks` of a CUDA tensor that is not empty: kinds of elements and scales, the scales' shape."""
+    check_capture(f"emul.encode to {quantizer.fmt}")
+    with memory("emul.encode", x.numel() * (kinds[0].itemsize + 4), x.device):
+        source = x.detach().contiguous()
+        elements = torch.empty_like(source, dtype=kinds[0], memory_format=torch.contiguous_format)
+        scales = torch.empty(shape, dtype=kinds[1], device=x.device)
+        drawn = _drawn(quantizer, seed, stream, offset)
+        tensor = encode_blocks_on(quantizer, source, elements, scales, **drawn, queue=queue(x.device))
+    return elements, scales, torch.tensor(tensor, dtype=torch.float32, device=x.device)
+
+
+def decode(codes: Tensor, quantizer: Quantizer, dtype: torch.dtype) -> Tensor:
+    """`emul::decode` of a CUDA tensor that is not empty."""
+    check_capture(f"emul.decode of {quantizer.fmt}")
+    with memory("emul.decode", codes.numel() * dtype.itemsize, codes.device):
+        source = codes.contiguous()
+        out = torch.empty_like(source, dtype=dtype, memory_format=torch.contiguous_format)
+        decode_on(quantizer, source, out, queue=queue(codes.device))
+    return out
+
+
+def _drawn(quantizer: Quantizer, seed: int, stream: int, offset: int) -> dict[str, int]:
+    return {"seed": seed, "stream": stream, "offset": offset} if quantizer.stochastic else {}
 
 
 def matmul(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, *, seed: int, stream: int) -> Tensor:
     """`emul::matmul` of CUDA tensors on one device, nothing empty, on torch's current stream of it."""
-    _check_capture("emul.matmul")
+    check_capture("emul.matmul")
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
     asked = batch.numel() * a.shape[-2] * b.shape[-1] * a.element_size()
-    with _memory("emul.matmul", asked, a.device):
+    with memory("emul.matmul", asked, a.device):
         left, right = _stacked(a.detach(), batch), _stacked(b.detach(), batch)
         stochastic = isinstance(accumulator, Accumulator) and accumulator.stochastic
         drawn: dict[str, Any] = {"seed": seed, "stream": stream} if stochastic else {}
@@ -71,7 +116,7 @@ def queue(device: torch.device) -> Queue:
     return queue_of(number, torch.cuda.current_stream(number).cuda_stream, partial(_zeros, number))
 
 
-def _check_capture(what: str) -> None:
+def check_capture(what: str) -> None:
     """Refuse, while a CUDA graph is captured, what reads numbers back from the device."""
     started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     if started and torch.cuda.is_current_stream_capturing():
@@ -86,7 +131,7 @@ def _zeros(number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
 
 
 @contextmanager
-def _memory(name: str, asked: int, device: torch.device) -> Iterator[None]:
+def memory(name: str, asked: int, device: torch.device) -> Iterator[None]:
     """Say what an operator asked for where torch's allocator has no more."""
     try:
         yield

@@ -25,6 +25,11 @@ _UNSIGNED = {8: torch.uint8, 16: torch.uint16, 32: torch.uint32, 64: torch.uint6
 _PACKED = getattr(torch, "float4_e2m1fn_x2", None)
 
 
+def is_packed(dtype: torch.dtype) -> bool:
+    """Whether a torch type holds two values in a byte."""
+    return dtype == _PACKED
+
+
 def format_of(dtype: torch.dtype) -> ElementFormat:
     """The format of a torch type. Errors: TypeError for a type that is no format."""
     if dtype == _PACKED:

@@ -1,27 +1,34 @@
 """The torch operators: `emul::quantize` and `emul::matmul`, on CPU tensors over the numpy front of `numerics`.
 
 On CUDA tensors they are those of `.device`, imported when the first one arrives: a CPU-only install has no part of it.
-
-Records cross the dispatcher as their canonical text, unsigned 64-bit numbers as int64 in two's complement.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from numerics import Accumulator, MatrixUnit, Quantizer, spec
 from numerics import matmul as numpy_matmul
 from numerics.formats.naming import made_from, named
 
-_LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
-_TAGS = (torch.Tag.pt2_compliant_tag,)
-for _schema in (
-    "quantize(Tensor x, str quantizer, int seed, int stream, int offset) -> Tensor",
-    "matmul(Tensor a, Tensor b, str accumulator, int seed, int stream) -> Tensor",
-):
-    _LIBRARY.define(_schema, tags=_TAGS)  # type: ignore[no-untyped-call]
+from .operators import batching
+from .operators.checks import (
+    WIDE,
+    check_floats,
+    check_holds,
+    check_operand,
+    check_place,
+    check_quantizer,
+    check_together,
+)
+from .operators.eager import followed, unwatched
+from .operators.library import call, define, signed, straight, unsigned
+
+__all__ = ["check_operand", "check_place", "check_together", "matmul", "quantize"]
 
 
 def quantize(
@@ -30,19 +37,34 @@ def quantize(
     """The members of the quantizer's format that `tensor` rounds to; its gradient is straight-through, the identity.
 
     tensor: float32 or float64 [...], on the CPU or a CUDA device, any strides; the result is there too, has its dtype
-    and shape and is contiguous. Both devices give the same bits.
-    seed, stream, offset: integers in [0, 2**64), as in `Quantizer.quantize`; a stochastic quantizer needs a seed.
-    Errors: TypeError for another dtype or type; ValueError for another device, a missing seed, and what
-    `Quantizer.quantize` refuses; on CUDA besides NotImplementedError for block and unsigned formats, RuntimeError
-    without a driver or on a device older than Volta, torch.OutOfMemoryError.
+    and shape and is contiguous. Both devices give the same bits. bfloat16 and float16 tensors are taken where their
+    dtype holds every member of the format: the result is one rounding of what they say.
+    seed, stream, offset: integers in [0, 2**64), as in `Quantizer.quantize`; a stochastic quantizer needs a seed. Under
+    torch.vmap the result is that of a loop, so that all slices of the batch draw the same words.
+    Errors: TypeError for another dtype or type; ValueError for another device, a missing seed, a 16-bit dtype that lacks
+    members of the format, and what `Quantizer.quantize` refuses; on CUDA besides NotImplementedError for block and
+    unsigned formats, RuntimeError without a driver or on a device older than Volta, torch.OutOfMemoryError.
     """
     if not isinstance(quantizer, Quantizer):
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
-    check_operand(tensor, "tensor")
-    if quantizer.stochastic and seed is None:
-        raise ValueError(f"{quantizer.rounding.name} needs random words: give seed=, an integer in [0, 2**64)")
-    result: Tensor = torch.ops.emul.quantize(
-        tensor, spec.dumps(quantizer), _signed("seed", seed or 0), _signed("stream", stream), _signed("offset", offset)
+    if unwatched(tensor) and tensor.dtype in WIDE:
+        check_quantizer(quantizer, seed)
+        if followed(tensor):
+            rounded: Tensor = _Quantized.apply(tensor, quantizer, seed or 0, stream, offset)  # type: ignore[no-untyped-call]
+            return rounded
+        return _rounded(tensor, quantizer, seed or 0, stream, offset)
+    check_floats(tensor, "tensor")
+    check_quantizer(quantizer, seed)
+    if tensor.dtype not in WIDE:
+        check_holds(tensor.dtype, quantizer.fmt, "tensor")
+        return quantize(tensor.float(), quantizer, seed=seed, stream=stream, offset=offset).to(tensor.dtype)
+    result: Tensor = call(
+        "quantize",
+        tensor,
+        spec.dumps(quantizer),
+        signed("seed", seed or 0),
+        signed("stream", stream),
+        signed("offset", offset),
     )
     return result
 
@@ -53,19 +75,23 @@ def matmul(
     """a @ b, every step rounded as the accumulator says; its gradient is that of the exact product.
 
     a [..., M, K], b [..., K, N]: float32 or float64, both the same, on the CPU or on one CUDA device, any strides, taken
-    as given (quantize first); batch dimensions broadcast. The result [..., M, N] is contiguous. Both devices give the
-    same bits. The gradient is the identity straight-through estimator: torch's own products of the incoming gradient
-    with a and b.
-    seed, stream: as in `numerics.matmul`; a stochastic accumulator needs a seed, a matrix unit has no use for one.
+    as given (quantize first); batch dimensions broadcast. The result [..., M, N] has their dtype and is contiguous. Both
+    devices give the same bits. bfloat16 and float16 operands are taken where their dtype holds every member of the
+    output format. The gradient is the identity straight-through estimator: torch's own products of the incoming
+    gradient with a and b, of 16-bit operands in float32 and then rounded to their dtype.
+    seed, stream: as in `numerics.matmul`; a stochastic accumulator needs a seed, a matrix unit has no use for one. Under
+    torch.vmap the result is that of a loop, so that all slices of the batch draw the same words.
     Errors: TypeError for other or different dtypes; ValueError for another device, or two of them, shapes that do not
-    match, a missing seed, and what `numerics.matmul` refuses, units with scales among it; on CUDA besides
-    NotImplementedError for what has no kernel there, RuntimeError without a driver or on a device older than Volta,
-    torch.OutOfMemoryError.
+    match, a missing seed, a dtype that lacks members of the output format, and what `numerics.matmul` refuses, units with
+    scales among it; on CUDA besides NotImplementedError for what has no kernel there, RuntimeError without a driver or on
+    a device older than Volta, torch.OutOfMemoryError.
     """
     if not isinstance(accumulator, Accumulator | MatrixUnit):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
-    check_operand(a, "a")
-    check_operand(b, "b")
+    if unwatched(a, b) and (found := _directly(a, b, accumulator, seed, stream)) is not None:
+        return found
+    check_floats(a, "a")
+    check_floats(b, "b")
     check_together(a, b, "a", "b")
     if a.dtype != b.dtype:
         raise TypeError(f"a is {a.dtype} and b is {b.dtype}: convert one, so that no conversion goes unseen")
@@ -78,65 +104,77 @@ def matmul(
         )
     if isinstance(accumulator, Accumulator) and accumulator.stochastic and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, an integer in [0, 2**64)")
-    result: Tensor = torch.ops.emul.matmul(
-        a, b, spec.dumps(accumulator), _signed("seed", seed or 0), _signed("stream", stream)
-    )
+    if a.dtype not in WIDE:
+        output = accumulator.result if isinstance(accumulator, MatrixUnit) else accumulator.combining.format
+        check_holds(a.dtype, output, "a")
+        return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
+    result: Tensor = call("matmul", a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream))
     return result
 
 
-def check_operand(tensor: Tensor, label: str) -> None:
-    """Refuse, with a sentence that starts with `label`, what the operators do not compute on."""
-    check_place(tensor, label)
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
-            " exact for 16-bit floats (and switch autocast off around emulated layers)"
-        )
+def _directly(
+    a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int | None, stream: int
+) -> Tensor | None:
+    """The product past the dispatcher; None where something is to be refused, and of 16-bit operands."""
+    if a.dtype is not b.dtype or a.dtype not in WIDE or a.dim() < 2 or b.dim() < 2 or a.size(-1) != b.size(-2):
+        return None
+    if seed is None and isinstance(accumulator, Accumulator) and accumulator.stochastic:
+        return None
+    if followed(a) or followed(b):
+        product: Tensor = _Multiplied.apply(a, b, accumulator, seed or 0, stream)  # type: ignore[no-untyped-call]
+        return product
+    return _product(a, b, accumulator, seed or 0, stream)
 
 
-def check_place(tensor: Tensor, label: str) -> None:
-    """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
-    if tensor.device.type == "meta":
-        raise ValueError(f"{label} is a meta tensor, which has no values: materialise it on the CPU, with to_empty()")
-    if tensor.device.type not in ("cpu", "cuda"):
-        raise ValueError(f"{label} is on {tensor.device}: emul computes on the CPU and on CUDA; move it with .cpu()")
-    if tensor.layout != torch.strided:
-        raise ValueError(f"{label} has layout {tensor.layout}: make it dense with .to_dense()")
+def _read(x: Tensor) -> Any:
+    """The memory of a CPU tensor as an array."""
+    return x.detach().numpy() if x.requires_grad else x.numpy()
 
 
-def check_together(first: Tensor, second: Tensor, label: str, other: str) -> None:
-    """Refuse, with a sentence that names both, tensors on two devices."""
-    if first.device != second.device:
-        raise ValueError(f"{label} is on {first.device} and {other} on {second.device}: move one to the other's device")
+def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: int) -> Tensor:
+    return torch.from_numpy(quantizer.quantize(_read(x), seed=seed, stream=stream, offset=offset))
 
 
-def _signed(label: str, value: int) -> int:
-    if not 0 <= value < 1 << 64:
-        raise ValueError(f"{label} = {value}: give an integer in [0, 2**64)")
-    return value - (1 << 64) if value >= 1 << 63 else value
+def _product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
+    if isinstance(accumulator, MatrixUnit):
+        values = numpy_matmul(_read(a), _read(b), accumulator)
+    else:
+        values = numpy_matmul(_read(a), _read(b), accumulator, seed=seed, stream=stream)
+    return torch.from_numpy(values if values.flags.c_contiguous else np.ascontiguousarray(values))
 
 
-def _unsigned(value: int) -> int:
-    return value + (1 << 64) if value < 0 else value
+class _Quantized(Function):
+    """`emul::quantize` and its gradient, past the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
+        return _rounded(x, *arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients[0], None, None, None, None
+
+
+class _Multiplied(Function):
+    """`emul::matmul` and its gradients, past the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, *arguments: Any) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _product(a, b, *arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _matmul_backward(ctx, gradients[0])
 
 
 def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
     record: Quantizer = spec.loads(quantizer)
-    values = record.quantize(
-        x.detach().numpy(), seed=_unsigned(seed), stream=_unsigned(stream), offset=_unsigned(offset)
-    )
-    return torch.from_numpy(values)
+    return _rounded(x, record, unsigned(seed), unsigned(stream), unsigned(offset))
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
-    record = spec.loads(accumulator)
-    keys: dict[str, Any] = (
-        {} if isinstance(record, MatrixUnit) else {"seed": _unsigned(seed), "stream": _unsigned(stream)}
-    )
-    values = numpy_matmul(a.detach().numpy(), b.detach().numpy(), record, **keys)
-    return torch.from_numpy(np.ascontiguousarray(values))
+    return _product(a, b, spec.loads(accumulator), unsigned(seed), unsigned(stream))
 
 
 def _quantize_cuda(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
@@ -144,7 +182,7 @@ def _quantize_cuda(x: Tensor, quantizer: str, seed: int, stream: int, offset: in
         return _quantize_cpu(x.cpu(), quantizer, seed, stream, offset).to(x.device)
     from . import device
 
-    keys = {"seed": _unsigned(seed), "stream": _unsigned(stream), "offset": _unsigned(offset)}
+    keys = {"seed": unsigned(seed), "stream": unsigned(stream), "offset": unsigned(offset)}
     return device.quantize(x, spec.loads(quantizer), **keys)
 
 
@@ -154,7 +192,7 @@ def _matmul_cuda(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int)
         return _matmul_cpu(a.cpu(), b.cpu(), accumulator, seed, stream).to(a.device)
     from . import device
 
-    return device.matmul(a, b, spec.loads(accumulator), seed=_unsigned(seed), stream=_unsigned(stream))
+    return device.matmul(a, b, spec.loads(accumulator), seed=unsigned(seed), stream=unsigned(stream))
 
 
 def _quantize_fake(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
@@ -166,8 +204,22 @@ def _matmul_fake(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int)
     return a.new_empty((*batch, a.shape[-2], b.shape[-1]), dtype=torch.promote_types(a.dtype, b.dtype))
 
 
-def _quantize_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return gradient, None, None, None, None
+def _quantize_batched(info: Any, in_dims: Any, x: Tensor, quantizer: str, *keys: int) -> tuple[Tensor, int]:
+    record: Quantizer = spec.loads(quantizer)
+    if not batching.at_once(record):
+        return batching.loop(partial(call, "quantize"), info, in_dims, x, quantizer, *keys)
+    moved = batching.moved_axis(record)
+    return call("quantize", x.movedim(in_dims[0], 0), spec.dumps(moved), *keys), 0
+
+
+def _matmul_batched(info: Any, in_dims: Any, a: Tensor, b: Tensor, accumulator: str, *keys: int) -> tuple[Tensor, int]:
+    record = spec.loads(accumulator)
+    if isinstance(record, Accumulator) and record.stochastic:
+        return batching.loop(partial(call, "matmul"), info, in_dims, a, b, accumulator, *keys)
+    places = in_dims[:2]
+    rank = max(x.dim() - (place is not None) for x, place in zip((a, b), places, strict=True))
+    left, right = (batching.in_front(x, place, rank) for x, place in zip((a, b), places, strict=True))
+    return call("matmul", left, right, accumulator, *keys), 0
 
 
 def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -182,26 +234,20 @@ def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return of_a, of_b, None, None, None
 
 
-def _refuse_device(*arguments: Any) -> Tensor:
-    check_operand(arguments[0], "the operand")
-    raise ValueError(
-        f"the operands are on {[str(t.device) for t in arguments[:2]]}: move all of them to the CPU or to one CUDA device"
-    )
-
-
-def _refuse_vmap(*arguments: Any) -> tuple[Tensor, int]:
-    raise NotImplementedError("emul's operators have no vmap: give the batch as a dimension of the tensor")
-
-
-for _name, _cpu, _cuda, _fake in (
-    ("quantize", _quantize_cpu, _quantize_cuda, _quantize_fake),
-    ("matmul", _matmul_cpu, _matmul_cuda, _matmul_fake),
-):
-    _LIBRARY.impl(_name, _cpu, "CPU")  # type: ignore[no-untyped-call]
-    _LIBRARY.impl(_name, _cuda, "CUDA")  # type: ignore[no-untyped-call]
-    # Every other device.
-    _LIBRARY.impl(_name, _refuse_device, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
-    torch.library.register_fake(f"emul::{_name}", _fake, lib=_LIBRARY)
-    torch.library.register_vmap(f"emul::{_name}", _refuse_vmap, lib=_LIBRARY)
-torch.library.register_autograd("emul::quantize", _quantize_backward, lib=_LIBRARY)
-torch.library.register_autograd("emul::matmul", _matmul_backward, setup_context=_keep_operands, lib=_LIBRARY)
+define(
+    "quantize(Tensor x, str quantizer, int seed, int stream, int offset) -> Tensor",
+    cpu=_quantize_cpu,
+    cuda=_quantize_cuda,
+    fake=_quantize_fake,
+    batched=_quantize_batched,
+    backward=straight,
+)
+define(
+    "matmul(Tensor a, Tensor b, str accumulator, int seed, int stream) -> Tensor",
+    cpu=_matmul_cpu,
+    cuda=_matmul_cuda,
+    fake=_matmul_fake,
+    batched=_matmul_batched,
+    backward=_matmul_backward,
+    keep=_keep_operands,
+)

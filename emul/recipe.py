@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 from numerics import Accumulator, MatrixUnit
+from numerics.chains import check_question
 from numerics.formats.integers import whole
 from numerics.formats.naming import made_from, named
 
@@ -88,6 +89,8 @@ class Product:
                 f"chain = {self.chain} without a numerics.Accumulator: there is no chain of roundings to differentiate;"
                 " give one, or leave chain out"
             )
+        if self.chain is not None and isinstance(self.accumulator, Accumulator):
+            check_question(self.accumulator, self.chain.rule, self.chain.event, self.chain.tolerance)
 
     def _check_samples(self) -> None:
         count = whole(self.samples)
@@ -220,9 +223,23 @@ class Rule:
         products = [(getattr(self, product), role) for product, roles in ROLES.items() for role in roles]
         return any(stage.remembers > 0 for product, role in products for stage in stages_of(getattr(product, role)))
 
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """For each product whether its sums are emulated, or torch's, of emulated operands or of the layer's own."""
+        found = {product: _sums(getattr(self, product)) for product in ROLES}
+        if self.forward.chain is not None:
+            found |= dict.fromkeys(("grad_input", "grad_weight"), "torch's sums through the forward chain")
+        return found
+
     def matches(self, name: str, type_name: str) -> bool:
         """Whether a module of this qualified name and class name falls under the rule."""
         return re.fullmatch(self.pattern, name) is not None and (not self.types or type_name in self.types)
+
+
+def _sums(product: Product) -> str:
+    if product.accumulator is not None:
+        return "emulated"
+    return "torch's own" if product == Product() else "torch's sums of emulated operands"
 
 
 @dataclass(frozen=True)

@@ -171,14 +171,14 @@ def _plain(value: object) -> Json:
     if isinstance(value, numerics.Quantizer | numerics.Accumulator | numerics.MatrixUnit):
         record: Json = json.loads(numerics.spec.dumps(value))
         return record
+    if isinstance(value, Stage) and is_dataclass(value):  # two kinds may have the same fields
+        return {
+            "stage": type(value).__name__,
+            **{field.name: _plain(getattr(value, field.name)) for field in fields(value)},
+        }
     if is_dataclass(value):
-        return {**_kind(value), **{field.name: _plain(getattr(value, field.name)) for field in fields(value)}}
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"{value!r} has no JSON form")
-
-
-def _kind(value: object) -> dict[str, Json]:
-    """Which stage of an operand a record is: its fields alone do not say."""
-    return {"stage": type(value).__name__} if isinstance(value, Stage) else {}
 
 
 def _versions() -> dict[str, str]:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from numerics import sparsity as _numpy
 
-from .published import STRAIGHT, Gradient, published
+from .operators import masks
+from .operators.library import signed
+from .published import STRAIGHT, Gradient, check_operands, operated, published, whole_numbers
 
 __all__ = [
     "inclusion_probabilities",
@@ -32,11 +35,72 @@ def _kept(arguments: dict[str, Any], result: NDArray[Any]) -> NDArray[np.bool]:
     return kept
 
 
-KEPT = Gradient("to what of x is kept, the identity", _kept)
+def _kept_there(arguments: dict[str, Any], result: Tensor) -> Tensor:
+    """The same on the result's device."""
+    x = arguments["x"].detach()
+    pattern = {label: value for label, value in arguments.items() if label not in ("x", "out")}
+    chosen: Tensor = top_n(1.0 + (x != 0), **pattern)
+    kept: Tensor = (result != 0) | ((x == 0) & (chosen != 0))
+    return kept
+
+
+KEPT = Gradient("to what of x is kept, the identity", _kept, _kept_there)
 
 inclusion_probabilities = published(_numpy.inclusion_probabilities)
-mvue = published(_numpy.mvue, STRAIGHT)
-top_n = published(_numpy.top_n, KEPT)
-transposable_mask = published(_numpy.transposable_mask)
 transposable_mask_count = published(_numpy.transposable_mask_count)
 variance = published(_numpy.variance)
+
+# With `out`, or arguments that no operator takes.
+_mvue = published(_numpy.mvue, STRAIGHT, on_device="mvue")
+_top_n = published(_numpy.top_n, KEPT, on_device="top_n")
+_transposable_mask = published(_numpy.transposable_mask)
+
+
+@operated(_numpy.top_n, KEPT)
+def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: Any = None) -> Any:
+    """The operator where it takes the arguments, or the numpy function."""
+    if out is not None or not isinstance(x, Tensor) or not whole_numbers(n, m, axis):
+        return _top_n(x, n, m, axis=axis, out=out)
+    check_operands(x=x)
+    return masks.top_n(x, n, m, axis)
+
+
+@operated(_numpy.mvue, STRAIGHT)
+def mvue(
+    x: Any,
+    n: int = 2,
+    m: int = 4,
+    *,
+    method: str = "exact",
+    seed: int | None = None,
+    words: Any = None,
+    random_bits: int = 32,
+    stream: int = 0,
+    offset: int = 0,
+    axis: int = -1,
+    out: Any = None,
+) -> Any:
+    """The operator where it takes the arguments, or the numpy function."""
+    drawn: dict[str, Any] = {
+        "words": words,
+        "random_bits": random_bits,
+        "seed": seed,
+        "stream": stream,
+        "offset": offset,
+    }
+    numbers = whole_numbers(n, m, random_bits, seed, stream, offset, axis) and isinstance(method, str)
+    tensors = isinstance(x, Tensor) and (words is None or isinstance(words, Tensor))
+    if out is not None or not (numbers and tensors):
+        return _mvue(x, n, m, method=method, axis=axis, **drawn, out=out)
+    check_operands(x=x, words=words)
+    keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
+    return masks.mvue(x, n, m, method, axis, words, random_bits, *keys)
+
+
+@operated(_numpy.transposable_mask)
+def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") -> Any:
+    """The operator where it takes the arguments, or the numpy function."""
+    if not isinstance(w, Tensor) or not whole_numbers(n, m) or not isinstance(method, str):
+        return _transposable_mask(w, n, m, method=method)
+    check_operands(w=w)
+    return masks.transposable_mask(w, n, m, method)

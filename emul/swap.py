@@ -1,13 +1,13 @@
 """Putting a recipe's arithmetic into a model, and taking it out again, in place."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
 from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle
-from .recipe import Recipe
+from .recipe import ROLES, Recipe
 
 _CLOSED = {opened: native for native, opened in OPENED.items()}
 
@@ -39,6 +39,7 @@ class SwapReport:
 
     layers: tuple[LayerReport, ...]
     unused: tuple[int, ...]
+    recipe: Recipe | None = field(default=None, compare=False, repr=False)
 
     @property
     def emulated(self) -> tuple[LayerReport, ...]:
@@ -51,9 +52,25 @@ class SwapReport:
         return tuple(layer for layer in self.layers if layer.rule is None)
 
     def __str__(self) -> str:
-        lines = [_line(layer) for layer in self.layers]
+        lines = [_line(layer) + self._told(layer) for layer in self.layers]
         lines += [f"rule {index} matches nothing" for index in self.unused]
         return "\n".join(lines)
+
+    def products(self, layer: LayerReport) -> dict[str, str]:
+        """For each of a layer's three products, "emulated" or what of it is torch's; `Rule.arithmetic` has the words."""
+        if layer.rule is None or self.recipe is None:
+            return dict.fromkeys(ROLES, "torch's own")
+        return self.recipe.rules[layer.rule].arithmetic
+
+    def _told(self, layer: LayerReport) -> str:
+        if layer.rule is None:
+            return ""
+        sorts: dict[str, list[str]] = {}
+        for product, sort in self.products(layer).items():
+            sorts.setdefault(sort, []).append(product)
+        norm = None if self.recipe is None else self.recipe.rules[layer.rule].norm
+        form = f", in the form {norm.form}" if norm else ""
+        return form + ", " + "; ".join(f"{' and '.join(products)} {sort}" for sort, products in sorts.items())
 
 
 def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
@@ -179,7 +196,7 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
         if not reason:
             inside.update(inner for inner in module.modules() if inner is not module)
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
-    return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)))
+    return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)), recipe)
 
 
 def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn.Module, str]]:

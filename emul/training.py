@@ -17,6 +17,7 @@ import torch
 from .course import Course, PhaseRecord
 from .datasets import Dataset, Task
 from .schedule import Schedule
+from .state import native_state_dict
 from .tasks import scores_of
 
 
@@ -177,9 +178,9 @@ def phase_seed(seed: int, phase: str) -> int:
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bits of a model's parameters and buffers."""
+    """SHA-256 over the names, types, shapes and bits of a model's parameters and buffers, swapped or not."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(native_state_dict(model).items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

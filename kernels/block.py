@@ -189,6 +189,20 @@ def block_maxima(x: NDArray[Any], maxima: NDArray[Any], columns: int, length: in
         maxima[b] = from_bits(top)
 
 
+@loop
+def scale_blocks(
+    values: NDArray[Any], factors: NDArray[Any], out: NDArray[Any], columns: int, length: int, start: int, stop: int
+) -> None:
+    """out[i] = values[i] * factors[block of i] for blocks [start, stop), in float64 and then rounded to the type of out."""
+    widest_vectors()
+    begin, column = first_element(start, columns, length)
+    for b in range(start, stop):
+        low, size = U64(begin), min(length, columns - column)
+        begin, column = begin + size, (0 if column + length >= columns else column + length)
+        for j in range(U64(size)):
+            out[low + j] = out.dtype.type(np.float64(values[low + j]) * factors[b])
+
+
 @cache
 def make_ratio_blocks(
     mode: int, scale_form: int, whole: int, form: int, source: int, integers: int, saturates: int, check: int

@@ -96,6 +96,30 @@ def _by_word(bits, word, alpha, top):
     return _by_word32 if bits == types.uint32 else _by_word64
 
 
+def _code32(bits, alpha, place):
+    size = U32(bits & U32(0x7FFFFFFF))
+    exponent = U32(shift_right(U32(size - alpha), U32(23)) + U32(1))
+    sign = shift_left(shift_right(bits, U32(31)), U32(place))
+    return U32((exponent if size != U32(0) else U32(0)) | sign)
+
+
+def _code64(bits, alpha, place):
+    size = U64(bits & U64((1 << 63) - 1))
+    exponent = U64(shift_right(U64(size - alpha), U64(52)) + U64(1))
+    sign = shift_left(shift_right(bits, U64(63)), U64(place))
+    return U64((exponent if size != U64(0) else U64(0)) | sign)
+
+
+def grid_code(bits, alpha, place):
+    """The code of a quantized value by its bits: sign at `place`, below it 0 for zero and k + 1 for alpha 2**k."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(grid_code, jit_options=SCALAR)
+def _grid_code(bits, alpha, place):
+    return _code32 if bits == types.uint32 else _code64
+
+
 def larger(most, bits):
     """The larger of `most` and the bits of a float without its sign."""
     raise NotImplementedError("compiled code only")

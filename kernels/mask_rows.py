@@ -13,7 +13,7 @@ from .expansions import two_sum
 from .primitives import fma
 
 HUGE, TINY = 2.0**900, 2.0**-900  # between these in float64, products and quotients are accurate
-EXACT, APPROXIMATE = 0, 1
+EXACT, APPROXIMATE, SEQUENTIAL = 0, 1, 2
 UNIT = 2.0**-53
 
 
@@ -76,7 +76,7 @@ def _quotient(high, low, lost, divisor, single):
 
 
 @core
-def _draw_exact(sizes, certain, values, n, word, period, single):
+def draw_exact(sizes, certain, values, n, word, period, single):
     """values = magnitudes kept for `word` (the random word plus 1), else 0; returns whether that is certain."""
     kept, high, low, lost, doubt = _water(sizes, certain, n)
     below, above = _quotient(high, low, lost, np.float64(n - kept), single)
@@ -129,7 +129,7 @@ def _two_draws(sizes, others, rests):
 
 
 @core
-def _draw_approximate(sizes, others, rests, values, word, period, single):
+def draw_approximate(sizes, others, rests, values, word, period, single):
     """The same with the probabilities of two draws without replacement."""
     total = _two_draws(sizes, others, rests)
     window = (4 * sizes.size + 16) * UNIT
@@ -153,6 +153,44 @@ def _draw_approximate(sizes, others, rests, values, word, period, single):
                 values[i] = value
                 reached += 1
     return sure and reached == 2
+
+
+@core
+def draw_sequential(sizes, others, rests, values, word, period, single):
+    """The same with the pairs of two draws without replacement: the one whose running sum the word falls into.
+
+    A pair has probability x_i/T x_j/(T - x_i) + x_j/T x_i/(T - x_j); no quotient is above 1, and a term that underflows is
+    below every window. The last pair of numbers that are not zero ends at 1 by definition.
+    """
+    total = _two_draws(sizes, others, rests)
+    m = sizes.size
+    window = (m * m + 4 * m + 16) * UNIT
+    first, last = 0, 0  # the pair that is taken if none is before
+    for i in range(m):
+        values[i] = 0.0
+        if sizes[i] > 0.0:
+            first, last = last, i
+    running, sure, i, j, open_ = 0.0, total > TINY, 0, 0, True
+    while open_:
+        j += 1
+        if j == m:
+            i += 1
+            j = i + 1
+        if i == first and j == last:
+            open_ = False
+        elif sizes[i] > 0.0 and sizes[j] > 0.0:
+            running += sizes[i] / total * (sizes[j] / others[i]) + sizes[j] / total * (sizes[i] / others[j])
+            gap = running * period - word
+            sure &= abs(gap) > window * word
+            open_ = gap < 0.0
+    for k in (i, j):
+        value = total / (1.0 + rests[k])
+        if single:
+            sure &= np.float32(value * (1.0 - window)) == np.float32(value * (1.0 + window))
+            value = np.float64(np.float32(value))
+        sure &= value < np.inf
+        values[k] = value
+    return sure
 
 
 @loop
@@ -185,9 +223,11 @@ def draw_rows(
             sizes[i] = values[i] = size
         word = np.float64(words[b]) + 1.0
         if filled > n and fine and method == EXACT:
-            fine = _draw_exact(sizes, certain, values, n, word, period, single)
+            fine = draw_exact(sizes, certain, values, n, word, period, single)
+        elif filled > n and fine and method == SEQUENTIAL:
+            fine = draw_sequential(sizes, others, rests, values, word, period, single)
         elif filled > n and fine:
-            fine = _draw_approximate(sizes, others, rests, values, word, period, single)
+            fine = draw_approximate(sizes, others, rests, values, word, period, single)
         for i in range(m):
             out[b * m + i] = np.copysign(values[i], x[b * m + i]) if values[i] > 0.0 else 0.0
         left[b] = not fine

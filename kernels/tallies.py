@@ -3,8 +3,7 @@
 counts: eight rows, uint32, those of numerics.Events in their order: three of products, five of sums. scratch: rows for
 the bits that are rounded, the sum to odd, the error of the carrier's own sum, the result, and a negative.
 
-Where all sums are finite, the five counts of a lane are fields of one number, added up at once and spread from time to
-time: after the eight rows, counts holds the row of these numbers, and an array of how many roundings are in them.
+Where all sums are finite, `finite_tallies` counts them; the literal `counting` says what else is known of them.
 """
 
 import numpy as np
@@ -12,18 +11,17 @@ from numba import types
 
 from ._jit import by_literals, core
 from .carrier import magnitude_bits
+from .finite_tallies import AT_ONCE, FITTING, TAME, fused_fitting, fused_tame, make_add_finite, spread
 from .forms import finish_plain32, finish_plain64
 from .magnitude import finish32, finish64
 from .modes import (
     CODE_MANTISSA,
     EMIN,
     LARGEST,
-    MODE_MASK,
     NO_ROUNDING,
     OFFSET,
     PLAIN,
     RNE,
-    RTN,
     SIGNED,
     SMALLEST,
     UNIFORM,
@@ -51,11 +49,6 @@ def one_if(condition):
     return U32(1) if condition else U32(0)
 
 
-FIELD = 6  # bits of a count in such a number, which is spread before one can be full
-FULL = (1 << FIELD) - 1
-OVERFLOW, UNDERFLOW, INEXACT, SWAMPED, ABSORBED = (1 << FIELD * n for n in range(5))
-
-
 def _make_round_counted(U, SIGN, finish, finish_plain):
     TOP, ONE, ZERO = U(SIGN), U(1), U(0)
 
@@ -80,17 +73,25 @@ _round_counted64 = core(_make_round_counted(U64, 1 << 63, finish64, finish_plain
 
 
 @by_literals
-def round_counted(bits, word, mode, normalise, facts):
-    """Of the width of the bits, see above."""
+def round_counted(bits, word, mode, normalise, facts, fitting):
+    """Of the width of the bits, see above; fitting: a constant, whether the value is known not to leave the range."""
     m, rounding = mode.literal_value, _round_counted32 if bits == types.uint32 else _round_counted64
     if m >= 0 and m & SIGNED:
 
-        def signed(bits, word, mode, normalise, facts):
+        def signed(bits, word, mode, normalise, facts, fitting):
             value = signed_value(bits, m, facts)
-            return saturated(value, facts), abs(value) > from_bits(facts[LARGEST])
+            if fitting:
+                return value, False
+            within = saturated(value, facts)
+            return within, within != value
 
         return signed
-    return lambda bits, word, mode, normalise, facts: rounding(bits, word, m, normalise, facts)
+
+    def rounded(bits, word, mode, normalise, facts, fitting):
+        value, over = rounding(bits, word, m, normalise, facts)
+        return value, over and not fitting
+
+    return rounded
 
 
 def _make_binade(U, EXPONENT, TRAILING):
@@ -158,7 +159,7 @@ def sum_counted(out, x, y, scratch, draw, mode, how, counts):
         odd[j] = to_odd(s, error[j], zero, RNE)
         bits[j] = to_odd(s, error[j], zero, mode)
     for j in range(x.size):
-        value, over = round_counted(bits[j], word_of(draw, j, mode), mode, normalise, facts)
+        value, over = round_counted(bits[j], word_of(draw, j, mode), mode, normalise, facts, False)
         result[j] = value
         finite = (x[j] - x[j] == 0) & (y[j] - y[j] == 0)
         overflow[j] += one_if(over & finite)
@@ -166,66 +167,27 @@ def sum_counted(out, x, y, scratch, draw, mode, how, counts):
     copy_row(out, result)
 
 
+def _finite(mode, total, counting, fused):
+    width = 32 if total.dtype == types.float32 else 64
+    return core(make_add_finite(mode, width, counting.literal_value, fused, round_counted, word_of, binade))
+
+
 @by_literals
-def add_row_counted(total, y, scratch, draw, mode, how, counts):
+def add_row_counted(counting, total, y, scratch, draw, mode, how, counts):
     """`sums.add_row`, counting."""
     m = mode.literal_value
     if m == NO_ROUNDING:
-        return lambda total, y, scratch, draw, mode, how, counts: None
+        return lambda counting, total, y, scratch, draw, mode, how, counts: None
     if m >= 0 and m & FINITE:
-        return _make_add_finite((RTN if m & MODE_MASK == RTN else RNE) + UNIFORM)
+        finite = _finite(m, total, counting, False)
+        return lambda counting, total, y, scratch, draw, mode, how, counts: finite(
+            total, y, total.dtype.type(0), y, scratch, draw, mode, how, counts
+        )
 
-    def add_any(total, y, scratch, draw, mode, how, counts):
+    def add_any(counting, total, y, scratch, draw, mode, how, counts):
         sum_counted(total, total, y, scratch, draw, mode, how, counts)
 
     return add_any
-
-
-@core
-def spread(counts):
-    """Adds what is counted in `counts[8]` to the rows of sums, and begins anew."""
-    packed = counts[8]
-    for row in range(5):
-        count = counts[3 + row]
-        for j in range(packed.size):
-            count[j] += U32(U32(packed[j] >> U32(FIELD * row)) & U32(FULL))
-    packed[:] = U32(0)
-    counts[9][0] = U32(0)
-
-
-def _make_add_finite(sticky):
-    """`sum_counted` in place, where no sum is infinite or NaN: fewer questions, and two loops.
-
-    sticky: a mode whose sums are rounded to odd, with the sign of a zero sum that the accumulator's mode has.
-    """
-
-    def add_finite(total, y, scratch, draw, mode, how, counts):
-        normalise, facts, tiny = how
-        odd = scratch[1]
-        packed, roundings = counts[8], counts[9]
-        if roundings[0] == FULL:
-            spread(counts)
-        roundings[0] += U32(1)
-        steps = total.dtype.type(U64(U64(1) << U64(facts[CODE_MANTISSA])))
-        for j in range(total.size):
-            s = total[j] + y[j]
-            t = s - total[j]
-            error = (total[j] - (s - t)) + (y[j] - t)
-            odd[j] = to_odd(s, error, to_bits(total[j]) | to_bits(y[j]), sticky)
-        for j in range(total.size):
-            p, q, exact = abs(total[j]), abs(y[j]), from_bits(odd[j])
-            value, over = round_counted(odd[j], word_of(draw, j, mode), mode, normalise, facts)
-            small = min(p, q)
-            large = y[j] if p <= q else total[j]
-            lossy = U32(INEXACT + (UNDERFLOW if abs(exact) < tiny else 0))
-            lossy = lossy if exact != value else U32(0)
-            below = (small * steps < binade(odd[j], facts)) & (exact != 0)
-            lost = U32((SWAMPED if value == large else 0) + (ABSORBED if below else 0))
-            lost = lost if small != 0 else U32(0)
-            packed[j] = U32(packed[j] + U32(U32(lossy + lost) + U32(OVERFLOW if over else 0)))
-            total[j] = value
-
-    return add_finite
 
 
 @core
@@ -250,7 +212,7 @@ def multiply_row_counted(out, factor, panel, draw, mode, how, counts):
         overflow, underflow, inexact = counts[0], counts[1], counts[2]
         for j in range(out.size):
             product = factor * panel[j]
-            result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts)
+            result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts, False)
             lossy = result != product
             overflow[j] += one_if(over)
             inexact[j] += one_if(lossy)
@@ -274,8 +236,11 @@ def settle(counting, counts):
 @by_literals
 def add(counting, total, y, scratch, draw, mode, how, counts):
     """`sums.add_row`, or counting."""
-    chosen = add_row_counted if counting.literal_value else add_row
-    return lambda counting, total, y, scratch, draw, mode, how, counts: chosen(
+    if counting.literal_value:
+        return lambda counting, total, y, scratch, draw, mode, how, counts: add_row_counted(
+            counting, total, y, scratch, draw, mode, how, counts
+        )
+    return lambda counting, total, y, scratch, draw, mode, how, counts: add_row(
         total, y, scratch, draw, mode, how, counts
     )
 
@@ -306,9 +271,21 @@ def multiply_add(counting, total, product, factor, panel, scratch, draw, mode, h
             total, factor, panel, scratch, draw, mode, how
         )
 
+    m = mode.literal_value
+    if m == AT_ONCE and total.dtype == types.float32 and counting.literal_value >= TAME:
+        fused = fused_fitting if counting.literal_value == FITTING else fused_tame
+        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: fused(
+            total, factor, panel, how[1], counts
+        )
+    if m >= 0 and m & FINITE:
+        finite = _finite(m, total, counting, True)
+        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: finite(
+            total, product, factor, panel, scratch, draw, mode, how, counts
+        )
+
     def counted(counting, total, product, factor, panel, scratch, draw, mode, how, counts):
         for j in range(total.size):
             product[j] = factor * panel[j]
-        add_row_counted(total, product, scratch, draw, mode, how, counts)
+        add_row_counted(counting, total, product, scratch, draw, mode, how, counts)
 
     return counted

@@ -11,7 +11,7 @@ from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ScaleRule, code_dtype
 from .formats.integers import whole
 from .kernels import block, block_elements, elementwise, modes, threads
-from .parameters import carrier_of
+from .parameters import FLOAT32, carrier_of
 from .rounding import Overflow, Rounding
 from .words import random_words
 
@@ -199,15 +199,15 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
     if fmt.tensor_scale:
         with np.errstate(over="ignore", under="ignore"):
             factors = (factors.astype(np.float32) * np.float32(codes.tensor_scale)).astype(np.float64)
-    decoded, result = np.empty(elements.shape), np.empty(elements.shape, dtype)
+    exact = np.float32 if dtype == np.float32 and FLOAT32.holds(fmt.element) else np.float64
+    decoded, result = np.empty(elements.shape, exact), np.empty(elements.shape, dtype)
     decode_into(fmt.element, elements, decoded)
     values, factors = plan.last(decoded), plan.last(factors)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        _multiply_blocks(values, factors, plan.last(result), fmt.block)
-        if fmt.infinities and bool((factors == 0).any()):  # an infinite element is infinite under a scale of zero too
-            kept = np.empty(plan.shape, dtype)
-            _multiply_blocks(values, np.where(factors == 0, 1.0, factors), kept, fmt.block)
-            np.copyto(plan.last(result), kept, where=np.isinf(values))
+    _scale_blocks(plan, fmt.block, values, factors, plan.last(result))
+    if fmt.infinities and bool((factors == 0).any()):  # an infinite element is infinite under a scale of zero too
+        kept = np.empty(plan.shape, dtype)
+        _scale_blocks(plan, fmt.block, values, np.where(factors == 0, 1.0, factors), kept)
+        np.copyto(plan.last(result), kept, where=np.isinf(values))
     if dtype == np.float32 and bool(np.isinf(result).any()):
         lost = plan.last(np.isinf(result)) & np.isfinite(values)
         if lost.any():
@@ -216,12 +216,16 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
     return result
 
 
-def _multiply_blocks(values: NDArray[Any], factors: NDArray[Any], out: NDArray[Any], block: int) -> None:
-    """out[..., i] = values[..., i] * factors[..., i // block], in float64 and then rounded to the type of out."""
-    whole = values.shape[-1] // block * block
-    blocked = (*values.shape[:-1], whole // block, block)
-    if whole:
-        product = values[..., :whole].reshape(blocked) * factors[..., : whole // block, None]
-        out[..., :whole] = product.reshape(values[..., :whole].shape)
-    if whole < values.shape[-1]:
-        out[..., whole:] = values[..., whole:] * factors[..., -1:]
+def _scale_blocks(plan: Layout, length: int, values: NDArray[Any], factors: NDArray[Any], out: NDArray[Any]) -> None:
+    """out[..., i] = values[..., i] * factors[..., i // length], in float64 and then rounded to the type of out."""
+    flat_in = np.ascontiguousarray(values).reshape(-1)
+    scales = np.ascontiguousarray(factors, np.float64).reshape(-1)
+    flat_out = out.reshape(-1) if out.flags.c_contiguous else np.empty(out.size, out.dtype)
+    length = max(1, min(length, plan.columns))
+
+    def part(start: int, stop: int) -> None:
+        block.scale_blocks(flat_in, scales, flat_out, plan.columns, length, start, stop)
+
+    threads.run(part, plan.total, max(1, GRAIN // length))
+    if not out.flags.c_contiguous:
+        out[...] = flat_out.reshape(out.shape)

@@ -33,7 +33,8 @@ from .kernels import gemm, masked_sums, replay, threads
 from .operands import Operands, floats, matrices, stack
 from .planning import Plan, plans
 from .problem import Caller, Problem, facts
-from .products import check_output, check_result, source_of_words
+from .products import source_of_words
+from .results import check_output, check_result
 from .stepping import MACS_PER_PIECE, laid_words, rows_at_once, rows_of, source_of
 
 RULES = ("identity", "immediate", "recursive")
@@ -87,11 +88,11 @@ def chain_gradients(
         raise ValueError(f"gradient of shape {upstream.shape}: give that of the product, {given.shape}")
     *batch, rows, columns = given.shape
     count, depth = int(np.prod(batch)), given.depth
-    left, right = (np.ascontiguousarray(stack(x, tuple(batch)), np.float64) for x in (given.a, given.b))
+    left, right = (_plain(stack(x, tuple(batch)), np.float64) for x in (given.a, given.b))
     of_a = np.zeros((count, rows, 32 * -(-depth // 32)))
     of_b = np.zeros((right.shape[0], depth, columns))
     if 0 not in (*given.shape, depth):
-        upward = np.ascontiguousarray(upstream, np.float64).reshape(count, rows, columns)
+        upward = _plain(upstream, np.float64).reshape(count, rows, columns)
         turned = np.zeros((right.shape[0], columns, of_a.shape[2]))
         turned[:, :, :depth] = right.swapaxes(1, 2)
         for first, masks in _panels(given, accumulator, question, seed, stream, words):
@@ -193,7 +194,7 @@ def _panels(
     a, b = (stack(x, given.shape[:-2]) for x in (given.a, given.b))
     problem = Problem(a, b, None, known, source, Caller(given.a.shape, given.b.shape, None, given.shape))
     plan = _plan(problem, accumulator, question)
-    a, b = (np.ascontiguousarray(x, plan.carrier.dtype) for x in (a, b))
+    a, b = (_plain(x, plan.carrier.dtype) for x in (a, b))
     total = np.zeros(problem.shape, plan.carrier.dtype)
     where = source_of(problem, accumulator)
     if where == gemm.GIVEN:
@@ -214,6 +215,11 @@ def _panels(
         threads.run(_from(first, call), count, max(1, MACS_PER_PIECE // (depth * columns)))
         yield first, masks
     check_result(total.reshape(given.shape), accumulator)
+
+
+def _plain(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """The array as kernels are compiled for: contiguous, and writeable though they only read it."""
+    return np.require(x, dtype, ["C", "W", "A"])
 
 
 def _from(first: int, call: Callable[[int, int], Any]) -> Callable[[int, int], Any]:

@@ -21,7 +21,8 @@ from .kernels.cuda.launch import Queue
 from .matrix_unit import MatrixUnit
 from .operands import result_shape
 from .problem import Facts, Problem
-from .products import check_output, check_result, matmul, source_of_words
+from .products import matmul, source_of_words
+from .results import check_output, check_result
 from .rounding import Overflow
 
 __all__ = ["matmul_on", "multiply_stacks", "plan_on", "problem_of"]

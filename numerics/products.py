@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
+from .brief_products import product
 from .events import Events
 from .execution import Outcome, all_plans, run
 from .formats import FixedFormat, code_dtype
 from .formats.naming import made_from, named
 from .matrix_unit import MatrixUnit
 from .operands import Operands, floats, matrices, stack, vectors
-from .parameters import carrier_of
 from .planning import Plan
 from .problem import Caller, Problem, Words, facts
 from .quantizer import Quantizer
+from .results import check_output, check_result
 from .rounding import Overflow
 from .steps import checked_words
 from .unit_operands import check_members
@@ -60,6 +61,12 @@ def matmul(
         _check_unit_options(accumulator, seed is not None or words is not None, explain or encode)
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events)
     _check_kind(accumulator, scale_a, scale_b)
+    if c is None and words is None and not (events or explain or encode) and (seed is None or type(seed) is int):
+        brief = product(a, b, accumulator)
+        if brief is not None:
+            for label, value in (("seed", seed or 0), ("stream", stream)):
+                counter(label, value)
+            return brief
     given = matrices(a, b, c)
     return _product(given, accumulator, seed, stream, words, events=events, explain=explain, encode=encode)
 
@@ -247,42 +254,6 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
 
 def _zeros(shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     return {field.name: np.zeros(shape, np.int64) for field in fields(Events)}
-
-
-def check_output(dtype: np.dtype[Any], accumulator: Accumulator) -> None:
-    """Refuse a dtype of the result that does not hold every member of the output format."""
-    output = accumulator.combining.format
-    if not carrier_of(dtype).holds(output):
-        remedy = "encode=True for its codes" if isinstance(output, FixedFormat) else "float64 operands"
-        raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
-
-
-def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
-    """Operands were finite, so what is not finite here overflowed on the way; raise where that is an error."""
-    fmt = accumulator.combining.format
-    if isinstance(fmt, FixedFormat):
-        return
-    parts = (accumulator, accumulator.product, accumulator.combining)
-    strict = any(part is not None and part.overflow is Overflow.ERROR for part in parts)
-    if strict and not (finite := np.isfinite(result)).all():
-        where = Caller((), (), None, result.shape).output(int(np.argmin(finite)))
-        raise OverflowError(
-            f"the accumulation of {where} overflows {accumulator.format} (largest {accumulator.format.max})"
-            f"{_other_formats(accumulator)}; scale the operands or choose another Overflow rule"
-        )
-    if not fmt.has_nan and (bad := np.isnan(result)).any():
-        where = Caller((), (), None, result.shape).output(int(np.argmax(bad)))
-        raise ValueError(
-            f"{where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
-            " use SATURATE or a format with NaN"
-        )
-
-
-def _other_formats(accumulator: Accumulator) -> str:
-    """What else may have overflowed, where products or sums of chunks have formats of their own."""
-    others = [] if accumulator.product is None else [f"its products {accumulator.product.fmt}"]
-    others += [] if accumulator.outer is None else [f"the sum of chunks {accumulator.outer.format}"]
-    return "".join(f", or {other}" for other in others)
 
 
 def _counts_of_addend(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import blocks
+from .brief import rounded
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
 from .formats.naming import format_in, named
@@ -83,6 +84,8 @@ class Quantizer:
         unsigned without NaN, neither seed nor words in a stochastic mode, float32 input where the format needs more
         than float32; OverflowError under Overflow.ERROR.
         """
+        if words is None and out is None and (swift := rounded(self, x, seed, stream, offset)) is not None:
+            return swift
         array = self._input(x)
         result = array_out(out, array, array.dtype)
         draw = self._draw(array, seed, stream, offset, words, out)
@@ -106,6 +109,10 @@ class Quantizer:
         arrays are those of the result. decode(encode(x)) equals quantize(x). NaN becomes the canonical NaN code.
         Errors as in `quantize`.
         """
+        if words is None and out is None:
+            swift = rounded(self, x, seed, stream, offset, encodes=True)
+            if swift is not None:
+                return swift
         array = self._input(x, codes=True)
         if isinstance(self.fmt, BlockFormat):
             return self._encode_blocks(self.fmt, array, self._draw(array, seed, stream, offset, words), out)

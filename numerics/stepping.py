@@ -20,15 +20,19 @@ MACS_PER_PIECE = 1 << 17  # multiply-accumulates below which another thread cost
 NARROW = 32  # columns below which the lanes run along the rows of the output instead
 WORDS_AT_ONCE = 1 << 22
 _NO_WORDS = np.empty((0, 0, 0), np.uint32)
-_NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
+NO_COUNTS = np.empty((8, 0, 0, 0), np.uint32)
 
 
 def step(
-    problem: Problem, accumulator: Accumulator, plan: Plan, counts: NDArray[np.uint32] | None = None
+    problem: Problem,
+    accumulator: Accumulator,
+    plan: Plan,
+    counts: NDArray[np.uint32] | None = None,
+    counting: int = 0,
 ) -> NDArray[Any]:
     """The product [B, M, N] in the plan's carrier; overflows to be reported are infinite or NaN there.
 
-    counts: [8, B, M, N], where events are added up.
+    counts: [8, B, M, N], where events are added up; counting: what is known of the sums then, see `finite_tallies`.
     """
     dtype = plan.carrier.dtype
     a, b = (np.ascontiguousarray(x, dtype=dtype) for x in (problem.a, problem.b))
@@ -43,9 +47,10 @@ def step(
         a, b = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (b, a))
     total = _start(problem, dtype, turned)
     if source == gemm.GIVEN:
-        _in_blocks(problem, accumulator, plan, a, b, total, counts)
+        _in_blocks(problem, accumulator, plan, a, b, total, counts, counting)
     else:
-        _launch(problem, accumulator, plan, source, a, b, total, (0, total.shape[0] * total.shape[1]), turned, counts)
+        every = 0, total.shape[0] * total.shape[1]
+        _launch(problem, accumulator, plan, source, a, b, total, every, turned, counts, counting)
     return np.ascontiguousarray(total.swapaxes(-1, -2)) if turned else total
 
 
@@ -85,6 +90,7 @@ def _in_blocks(
     b: NDArray[Any],
     total: NDArray[Any],
     counts: NDArray[np.uint32] | None,
+    counting: int,
 ) -> None:
     """Launch with words laid out as the kernels read them, some rows at a time."""
     batches, rows, columns = total.shape
@@ -92,7 +98,7 @@ def _in_blocks(
     for start in range(0, batches * rows, held):
         stop = min(start + held, batches * rows)
         words = laid_words(problem, accumulator, start, stop)
-        _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, words)
+        _launch(problem, accumulator, plan, gemm.GIVEN, a, b, total, (start, stop), False, counts, counting, words)
 
 
 def rows_at_once(accumulator: Accumulator, depth: int, columns: int) -> int:
@@ -123,6 +129,7 @@ def _launch(
     span: tuple[int, int],
     turned: bool,
     counts: NDArray[np.uint32] | None,
+    counting: int,
     words: NDArray[np.uint32] = _NO_WORDS,
 ) -> None:
     rows = rows_of(accumulator, plan.carrier)
@@ -134,9 +141,8 @@ def _launch(
     depth, normalise = problem.depth, int(plan.normalise)
     modes = plan.mode, plan.product_mode
     options: tuple[Any, ...] = ()
-    counting = int(counts is not None)
-    met = _NO_COUNTS if counts is None else counts
-    tiny = _tiny(accumulator, plan.carrier)
+    met = NO_COUNTS if counts is None else counts
+    tiny = tiny_of(accumulator, plan.carrier)
     if accumulator.order == "pairwise":
         kernel = orders.make_tree(*modes, normalise, source, counting)
         options = (accumulator.block or 0, problem.c is not None)
@@ -167,7 +173,7 @@ def _row(part: Accumulator | Quantizer, carrier: Carrier, watched: bool) -> NDAr
     return parameter_row(fmt, part.rounding, part.overflow, part.random_bits, carrier, watched)
 
 
-def _tiny(accumulator: Accumulator, carrier: Carrier) -> NDArray[Any]:
+def tiny_of(accumulator: Accumulator, carrier: Carrier) -> NDArray[Any]:
     """The smallest normals of sums, products and outer sums, below which a rounding underflows."""
     product = accumulator.product_format
     formats = accumulator.format, accumulator.format if product is None else product, accumulator.combining.format

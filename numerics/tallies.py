@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .bounds import product_bits
+from .bounds import float_format, product_bits, sums_of
 from .events import Events
-from .kernels import modes
+from .kernels import finite_tallies, modes
+from .parameters import FLOAT32
 from .planning import Plan, plans
 from .problem import Problem
 from .stepping import step
@@ -23,11 +24,12 @@ def counted_step(
     """`stepping.step`, the counts [B, M, N] by name, and the plan: this one where it can count, else the first that can."""
     if plan.kernel in ("sgemm", "dgemm"):  # nothing is rounded
         return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int32) for name in _NAMES}, plan
+    known = _known(problem, accumulator)
     for candidate in (plan, *plans(problem, accumulator)):
-        counting = _counting(problem, candidate)
+        counting = _counting(problem, candidate, known)
         if counting is not None:
             counts = np.zeros((len(_NAMES), *problem.shape), np.uint32)
-            result = step(problem, accumulator, counting, counts)
+            result = step(problem, accumulator, counting, counts, known)
             return result, {name: counts[i].view(np.int32) for i, name in enumerate(_NAMES)}, candidate
     raise ValueError(
         f"events of sums in {accumulator.format} cannot be counted for these operands: the addends of each step must be"
@@ -35,7 +37,20 @@ def counted_step(
     )
 
 
-def _counting(problem: Problem, plan: Plan) -> Plan | None:
+def _known(problem: Problem, accumulator: Accumulator) -> int:
+    """What is known of the sums: that none overflows (FITTING), that no addend does (TAME), or nothing (ANY)."""
+    inner, outer = sums_of(accumulator, problem)
+    parts = [sums for sums in (inner, outer) if sums is not None]
+    if all(sums.top < float_format(sums.part).emax for sums in parts):
+        return finite_tallies.FITTING
+    c, reached = problem.facts[2], float_format(accumulator).max
+    largest = [] if c is None else [(c.largest, min(float_format(sums.part).max for sums in parts))]
+    largest += [] if outer is None else [(reached, float_format(outer.part).max)]
+    tame = inner.added < float_format(accumulator).emax and all(x <= limit for x, limit in largest)
+    return finite_tallies.TAME if tame else finite_tallies.ANY
+
+
+def _counting(problem: Problem, plan: Plan, known: int) -> Plan | None:
     """The plan by which events can be counted, or None: products and sums must be known exactly, or to odd."""
     if plan.kernel in ("sgemm", "dgemm") or plan.normalise:
         return None
@@ -44,8 +59,9 @@ def _counting(problem: Problem, plan: Plan) -> Plan | None:
         return None
     if a.highest + b.highest + 2 > plan.carrier.emax:
         return None
+    at_once = plan.mode == finite_tallies.AT_ONCE and plan.carrier is FLOAT32 and known >= finite_tallies.TAME
     return plan._replace(
-        mode=_counted(plan.mode, plan.exact),
+        mode=plan.mode if at_once else _counted(plan.mode, plan.exact),
         outer_mode=_counted(plan.outer_mode, plan.exact),
     )
 

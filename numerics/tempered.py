@@ -22,16 +22,35 @@ from numpy.typing import NDArray
 from .binary import matmul_bits
 from .words import random_words
 
+__all__ = [
+    "ThresholdLayer",
+    "accumulator_width",
+    "draw_net",
+    "evaluate",
+    "interpolator_error",
+    "interpolators",
+    "mean_error",
+    "memorizing_error",
+    "net_counts",
+    "neuron_counts",
+    "sample_interpolator",
+    "truth_table",
+]
+
 Bits = NDArray[np.uint8]
+_INTEGERS = ("bool", "int", "uint")  # as names of dtypes begin, here and in other libraries
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdLayer:
-    """weights 0/1 [out, in], signs -1, 0 or 1 [out], biases int [out]. Errors: ValueError for other values or shapes."""
+    """weights 0/1 [out, in], signs -1, 0 or 1 [out], biases int [out]: numpy's arrays, or others that compare like them.
 
-    weights: NDArray[Any]
-    signs: NDArray[Any]
-    biases: NDArray[Any]
+    Errors: ValueError for other values or shapes.
+    """
+
+    weights: Any
+    signs: Any
+    biases: Any
 
     def __post_init__(self) -> None:
         if self.weights.ndim != 2 or not (self.weights.shape[:1] == self.signs.shape == self.biases.shape):
@@ -44,10 +63,10 @@ class ThresholdLayer:
             ("sign", self.signs, -1),
             ("biases", self.biases, None),
         ):
-            if values.dtype.kind not in "biu":
+            if not str(values.dtype).rpartition(".")[2].startswith(_INTEGERS):
                 raise ValueError(f"{label} of dtype {values.dtype}: give integers")
             if low is not None and (wrong := (values < low) | (values > 1)).any():
-                raise ValueError(f"{label} {values[wrong][0]}: give an integer from {low} to 1")
+                raise ValueError(f"{label} {int(values[wrong][0])}: give an integer from {low} to 1")
 
 
 def _as_integer(bits: Iterable[Any]) -> int:

@@ -7,25 +7,146 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numerics import Quantizer, catalog
+from numerics import FloatFormat, NanEncoding, Quantizer, Rounding, catalog
+from numerics.properties import as_quantizer, quantizer_suite, verify
 from numerics.scaling import (
+    MXFP4_NEVER_CLIP,
+    AdamStorage,
     DelayedScale,
     Storage,
+    adam_start,
     best_change,
     best_rate,
     biased_error,
     biased_limit,
     current_scale,
+    delayed_quantize,
     expected_change,
+    fp8_adam,
     observe,
+    product_operands,
     quantize,
     restore,
     scale_of,
+    smooth_scale,
     smooth_swiglu,
+    split_rounding,
     store,
     swish,
     unscale,
 )
+
+SHIFT = 5  # a scale of 2**5 is an exponent bias that is larger by 5
+SCALED = FloatFormat(4, 3, 7 + SHIFT, infinities=False, nan=NanEncoding.NONE, name="e4m3 over 2**5")
+STORED = FloatFormat(4, 3, infinities=False, nan=NanEncoding.NONE, name="e4m3 without a NaN")
+FAR = 2.0**60  # infinities saturate in the suite and are refused by functions of tensors
+
+
+def _delayed(x, words):
+    """A tensor's quantization and the way back, by the scale that a step of amax 15 leaves: 480/15 = 2**5."""
+    state = observe(DelayedScale(480.0, 3), np.float32([15.0, -1.0]))
+    quantizer = Quantizer(STORED, Rounding.SR, random_bits=6)
+    return unscale(delayed_quantize(np.clip(x, -FAR, FAR), quantizer, state, words=words)[0])
+
+
+def _stored(x):
+    """A moment of Adam as it is stored to nearest."""
+    return unscale(store(np.clip(x, -FAR, FAR), Storage(Quantizer(STORED)), scale=2.0**SHIFT))
+
+
+TestDelayed = quantizer_suite(as_quantizer(_delayed, fmt=SCALED, rounding=Rounding.SR, random_bits=6))
+TestStoredMoment = quantizer_suite(as_quantizer(_stored, fmt=SCALED))
+
+
+def _operand(place, side, fmt):
+    """One operand of the three products of a layer whose other tensors do not matter, as a function of a matrix.
+
+    Blocks of the forward x and the backward g lie along their rows; those of the update along columns, here turned.
+    """
+    rounding = split_rounding(fmt)
+
+    def fn(x):
+        x = x.reshape(-1, x.shape[-1])
+        if (place, side) == (0, 0):
+            other = np.zeros((x.shape[1], 1), x.dtype)
+            return product_operands(x, other, np.zeros((len(x), 1), x.dtype), rounding, seed=1).forward[0]
+        w = x.T if (place, side) == (0, 1) else x  # forward blocks of w lie along its columns, backward ones along rows
+        zeros = np.zeros((1, w.shape[0]), x.dtype), np.zeros((1, w.shape[1]), x.dtype)
+        operands = product_operands(zeros[0], w, zeros[1], rounding, seed=1)
+        return operands.forward[1].T if side == 1 and place == 0 else operands.backward[1].T
+
+    return as_quantizer(lambda x: fn(x).reshape(x.shape), fmt=fmt, name=f"operand {side} of product {place}")
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("fmt", [catalog.NVFP4, MXFP4_NEVER_CLIP], ids=str)
+@pytest.mark.parametrize(("place", "side"), [(0, 0), (0, 1), (1, 1)])
+def test_operands_to_nearest_are_those_of_the_format(place, side, fmt):
+    report = verify(_operand(place, side, fmt))
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("fmt", [catalog.NVFP4, MXFP4_NEVER_CLIP], ids=str)
+def test_stochastic_operands_draw_from_streams_of_their_own(fmt):
+    """Each is what the format's quantizer makes along its axis of the words of its stream; all six differ in stream."""
+    generator = np.random.default_rng(5)
+    x, w, g = (generator.standard_normal(shape).astype(np.float32) for shape in ((35, 20), (20, 33), (35, 33)))
+    found = product_operands(x, w, g, split_rounding(fmt), seed=9, stream=100)
+    for operand, tensor, axis, stream in (
+        (found.backward[0], g, 1, 102),
+        (found.update[0].T, x, 0, 104),
+        (found.update[1], g, 0, 105),
+    ):
+        drawn = Quantizer(fmt, Rounding.SR, axis=axis).quantize(tensor, seed=9, stream=stream)
+        assert operand.tobytes() == drawn.tobytes()
+
+
+@given(st.lists(st.floats(-100, 100, width=16), min_size=12, max_size=12), st.sampled_from([0, -1]), st.integers(0, 99))
+def test_rounded_smooth_swiglu_is_one_rounding_of_the_quotient(values, axis, seed):
+    linear = np.array(values, np.float32).reshape(4, 3)
+    gate = linear[::-1].copy() / 16
+    scale = smooth_scale(linear, axis=axis)
+    for rounding in (Rounding.RNE, Rounding.SR):
+        quantizer = Quantizer(catalog.E4M3, rounding)
+        drawn = {"seed": seed} if rounding is Rounding.SR else {}
+        found = smooth_swiglu(linear, gate, axis=axis, quantizer=quantizer, **drawn)
+        wanted = quantizer.quantize(linear / scale * swish(gate), **drawn)
+        assert (found.values == wanted).all() and (found.scale == scale).all()
+        assert (np.abs(linear / scale) <= 1).all()
+
+
+@given(
+    st.lists(st.integers(-64, 64), min_size=1, max_size=6),
+    st.sampled_from([catalog.E4M3, catalog.E5M2]),
+    st.integers(-20, 20),
+)
+def test_flushed_moments_have_no_bias_and_the_variance_of_two_points(counts, fmt, exponent):
+    """j/64 of the smallest number, over all words of 6 bits, under any power of two as scale."""
+    least, scale = fmt.smallest_subnormal, 2.0**exponent
+    x = np.array(counts) / 64 * least / scale
+    words = np.broadcast_to(np.arange(64)[:, None], (64, x.size))
+    stored = store(
+        np.broadcast_to(x, words.shape), Storage(Quantizer(fmt), flush=True), scale=scale, words=words, random_bits=6
+    )
+    for column, value in zip(unscale(stored).T.tolist(), x.tolist(), strict=True):
+        drawn = [Fraction(v) for v in column]
+        mean = sum(drawn) / 64
+        assert mean == Fraction(value)
+        size, end = abs(Fraction(value)), Fraction(least) / Fraction(scale)
+        assert sum((v - mean) ** 2 for v in drawn) / 64 == size * (end - size)
+
+
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.integers(0, 2**32))
+def test_a_step_of_adam_stores_each_moment_once(values, seed):
+    """The state after a step is what `store` makes of the moments computed in the dtype, by streams of their own."""
+    g = np.array(values, np.float32)
+    how = AdamStorage(Storage(Quantizer(catalog.E4M3), flush=True), Storage(Quantizer(catalog.E5M2, Rounding.SR)))
+    state = fp8_adam(g, adam_start(np.ones_like(g), how), rate=0.01, storage=how, seed=seed, stream=7)
+    m, v = np.float32(1 - 0.9) * g, np.float32(1 - 0.95) * (g * g)
+    assert (state.first.values == store(m, how.first, seed=seed, stream=7).values).all()
+    assert (state.second.values == store(v, how.second, seed=seed, stream=8).values).all()
+    assert set(np.abs(state.first.values)) <= set(np.abs(Quantizer(catalog.E4M3).quantize(state.first.values)))
+
 
 SIZES = st.floats(2.0**-100, 2.0**100)
 LARGEST = st.sampled_from([448.0, 240.0, 57344.0, 65504.0, 6.0, 1.0])

@@ -14,7 +14,8 @@ from numerics.reference import masks
 
 BITS = 10
 PATTERNS = [(1, 2), (1, 4), (2, 4), (2, 8), (4, 8)]
-DRAWS = [(n, m, "exact") for n, m in PATTERNS] + [(2, 4, "approximate"), (2, 8, "approximate")]
+DRAWS = [(n, m, "exact") for n, m in PATTERNS]
+DRAWS += [(2, m, method) for method in ("approximate", "sequential") for m in (4, 8)]
 
 
 def drawn(n, m, method="exact", dtype=np.float64, bits=BITS):
@@ -37,6 +38,7 @@ def from_seeds(method):
 
 TestTwoOfFour = mask_suite(drawn(2, 4, dtype=np.float32))
 TestApproximate = mask_suite(drawn(2, 4, "approximate"))
+TestSequential = mask_suite(drawn(2, 4, "sequential"))
 TestLargest = mask_suite(largest(2, 4, np.float32))
 
 
@@ -53,23 +55,27 @@ def test_the_estimators(n, m, method):
     assert report.ok, report
 
 
-@pytest.mark.parametrize("method", ["exact", "approximate"])
+@pytest.mark.parametrize("method", ["exact", "approximate", "sequential"])
 def test_draws_from_seeds(method):
     report = verify(from_seeds(method))
     assert report.ok, report
 
 
-@pytest.mark.parametrize(("n", "m", "method"), [*DRAWS, (3, 5, "exact"), (2, 3, "approximate")])
+@pytest.mark.parametrize(("n", "m", "method"), [*DRAWS, (3, 5, "exact"), (2, 3, "approximate"), (2, 3, "sequential")])
 @given(data=st.data())
 def test_the_oracle_at_any_word(n, m, method, data):
     x = data.draw(strategies.nm_blocks(m, dtype=data.draw(st.sampled_from([np.float32, np.float64]))))
     bits = data.draw(st.sampled_from([1, 3, 8, 16, 31, 32]))
-    law = masks.approximate_probabilities if method == "approximate" else lambda b: masks.inclusion_probabilities(b, n)
-    telling = masks.deciding_words(law(x[0].tolist()), bits)
+    block = x[0].tolist()
+    law = masks.inclusion_probabilities(block, n) if method == "exact" else masks.approximate_probabilities(block)
+    if method == "sequential" and sum(1 for v in block if v) > 2:
+        law = list(masks.pair_probabilities(block).values())
+    telling = masks.deciding_words(law, bits)
     words = np.array([data.draw(st.sampled_from(telling) | st.integers(0, 2**bits - 1)) for _ in x])
     found = sparsity.mvue(x, n, m, method=method, words=words[:, None], random_bits=bits)
     for block, word, row in zip(x.tolist(), words.tolist(), found, strict=True):
-        wanted = masks.estimate(block, n, word, bits, approximate=method == "approximate")
+        how = {} if method == "exact" else {method: True}
+        wanted = masks.estimate(block, n, word, bits, **how)
         assert [bool(v) for v in row] == [bool(v) for v in wanted]
         for value, exact in zip(row, wanted, strict=True):
             half = Fraction(float(np.spacing(abs(value)))) / 2 * (1 if method == "exact" else 6 * m)

@@ -45,11 +45,10 @@ def cases_of(group: str, options: argparse.Namespace) -> Iterator[Case]:
         return speed.cases(place, options.seed, options.tiny)
     if group == "description":
         return iter([("description", place.description)])
-    from benchmarks.gpu import equality
+    from benchmarks.gpu import equality, published
 
-    return {"elementwise": equality.elementwise, "products": equality.products}[group](
-        place, options.seed, options.tiny
-    )
+    groups = {"elementwise": equality.elementwise, "products": equality.products, "published": published.cases}
+    return groups[group](place, options.seed, options.tiny)
 
 
 def _raise(error: Exception) -> dict[str, Any]:
@@ -68,6 +67,7 @@ def _torch_tests() -> dict[str, Any]:
         "-W",
         "default",
         "tests/emul/test_cuda.py",
+        "tests/emul/test_published_device.py",
     ]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=200)
     last = done.stdout.strip().splitlines()[-1:] or [done.stderr.strip()[-300:]]

@@ -221,7 +221,7 @@ def _rounded(place: Place, quantizer: Quantizer, dtype: type, encodes: bool, siz
         quantize_on(quantizer, place.upload(x), out, queue=place.queue, **keys)
         return place.download(out)
 
-    return _compared(here, there)
+    return compared(here, there)
 
 
 def _multiplied(
@@ -234,7 +234,7 @@ def _multiplied(
     b = to_operands.quantize(rng.normal(size=(depth, columns)).astype(np.float32))
     stochastic = isinstance(accumulator, Accumulator) and accumulator.stochastic
     keys = {"seed": 2**63 + seed, "stream": seed} if stochastic else {}
-    return _compared(
+    return compared(
         lambda: matmul(a, b, accumulator, **keys),
         lambda: place.download(matmul_on(place.upload(a), place.upload(b), accumulator, queue=place.queue, **keys)),
     )
@@ -247,7 +247,8 @@ def _outcome(call: Callable[[], np.ndarray]) -> np.ndarray | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _compared(here: Callable[[], np.ndarray], there: Callable[[], np.ndarray]) -> dict[str, Any]:
+def compared(here: Callable[[], np.ndarray], there: Callable[[], np.ndarray]) -> dict[str, Any]:
+    """What a case says where both give the same bits, or the same sentence. Errors: DifferentError."""
     wanted, found = _outcome(here), _outcome(there)
     if isinstance(found, str) and found.startswith("NotImplementedError"):
         return {"skipped": found}

@@ -13,6 +13,7 @@ Line = dict[str, Any]
 TITLES = {
     "elementwise": "Equality: values and codes",
     "products": "Equality: products",
+    "published": "Equality: published functions",
     "torch": "Torch: tensors, streams, swapped models",
     "recorded": "Recorded vectors",
     "speed": "Speed",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
+from benchmarks.gpu import published
 from benchmarks.gpu.equality import Case, require_same
 from benchmarks.gpu.place import Place
 from numerics import (
@@ -79,6 +80,7 @@ def cases(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         yield "torch float32 matmul", partial(_torch_matmul, place, tiny)
     for name, (quantizer, encodes, target) in list(ELEMENTWISE.items())[: 1 if tiny else None]:
         yield name, partial(_elementwise, place, ceilings, quantizer, encodes, target, seed, tiny)
+    yield from published.speed(place, lambda: ceilings.get("copy") or _copy_rate(place, tiny), tiny)
     for name, (accumulator, operands, wanted) in list(PRODUCTS.items())[: 1 if tiny else None]:
         yield name, partial(_product, place, accumulator, operands, wanted, seed, tiny)
 

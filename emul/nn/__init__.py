@@ -6,9 +6,11 @@ after the product, its gradient is torch's own sum.
 
 import torch
 
+from .. import gpt
 from . import functional
 from .attention import MultiheadAttention
 from .base import Emulated, Emulation
+from .causal import CausalAttention
 from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, EmulatedNorm, LayerNorm, RMSNorm
@@ -22,6 +24,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CausalAttention",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -44,6 +47,7 @@ EMULATED: dict[type[torch.nn.Module], type[Emulated]] = {
     torch.nn.Conv2d: Conv2d,
     torch.nn.Conv3d: Conv3d,
     torch.nn.MultiheadAttention: MultiheadAttention,
+    gpt.CausalAttention: CausalAttention,
 }
 
 #: Those that have sums alone, for rules that name their type.

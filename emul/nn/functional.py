@@ -62,9 +62,14 @@ def scaled_dot_product_attention(
     if is_causal:
         if attn_mask is not None:
             raise ValueError(f"{label} has attn_mask and is_causal=True: give one of them")
-        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+        attn_mask = causal(query, key)
     output, _ = attend(product, label, query, key, value, attn_mask, dropout_p, scale)
     return output
+
+
+def causal(query: Tensor, key: Tensor) -> Tensor:
+    """The mask [L, S] by which position i sees the first i + 1."""
+    return torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
 
 
 def attend(

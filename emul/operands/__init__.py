@@ -7,6 +7,8 @@ the hardware holds (codes times a power of two, integers), and one factor an ope
 Blocks and masks lie along the axis that the product sums over, in the matrices that are multiplied; everything else
 looks at the operand's own tensor as a whole. After the first stage that has blocks, later ones see these matrices too.
 
+On CUDA tensors a Quantizer rounds where they are; the other stages go to the host and back: the same bits, and slow.
+
 gradient: what of the incoming gradient passes to the stage's input x, "straight" all of it; "clipped" where x is not
 beyond the largest value of the stage; "hard_tanh" where |x| <= 1; "kept" where a mask keeps it. The straight-through
 estimator: Bengio, Leonard and Courville, arXiv 1308.3432.

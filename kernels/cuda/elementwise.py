@@ -18,10 +18,11 @@ THREADS = 32 if SIMULATED else 256  # of a block
 EACH = 4  # elements of a thread whose loads are under way together
 LINE = THREADS + 8  # words of a tile, those of one place in their blocks: eight more keep reads off each other's banks
 WORDS = 4 * LINE
-_UNIT_BITS = {DRAWN_4: 2, DRAWN_2: 3, DRAWN_1: 4}  # log2 of the elements that share a block of Philox
+UNIT_BITS = {DRAWN_4: 2, DRAWN_2: 3, DRAWN_1: 4}  # log2 of the elements that share a block of Philox
 
 facts_of = device(lambda row: unpack(row))
 aligned = device(lambda word, facts: shift_left(word, U32(grid_of(facts)[RANDOM_SHIFT] & U32(31))))
+masked = device(lambda word, facts: U32(word & U32(grid_of(facts)[RANDOM_MASK])))
 merged = device(lambda seen, met: U32(seen | met))
 
 
@@ -70,8 +71,8 @@ def make_quantize(mode: int, normalise: int, source: int, check: int) -> Any:
 
 @cache
 def make_draw(source: int) -> Any:
-    """(block of a tile's thread, place of a unit's word in the tile, word of a unit) where words are drawn."""
-    unit_bits = _UNIT_BITS[source]
+    """(block of a tile's thread, place of a unit's word in the tile, a unit aligned to the top) where words are drawn."""
+    unit_bits = UNIT_BITS[source]
     per_word = unit_bits - 2  # log2 of the units in a word
     last = (1 << (64 - unit_bits)) - 1
 
@@ -83,19 +84,19 @@ def make_draw(source: int) -> Any:
         word = U32(U32(U32(unit) >> U32(per_word)) & U32(3))
         return np.int32(U32(word * U32(LINE)) + U32(U32(unit) >> U32(unit_bits)))
 
-    def word_of(word, unit, facts):
+    def unit_of(word, unit):
         within = U32(U32(unit) & U32((1 << per_word) - 1))
         left = U32(U32(32) - U32(U32(within + U32(1)) << U32(5 - per_word)))
-        return U32(shift_left(word, U32(left & U32(31))) & U32(grid_of(facts)[RANDOM_MASK]))
+        return shift_left(word, U32(left & U32(31)))
 
-    return device(block), device(place), device(word_of)
+    return device(block), device(place), device(unit_of)
 
 
 @cache
 def make_stochastic(mode: int, normalise: int, source: int, check: int) -> Any:
     """The kernel where words are drawn: a tile of blocks of Philox at a time, one a thread, through shared memory."""
-    units = 1 << _UNIT_BITS[source]
-    block_of, place_of, word_of = make_draw(source)
+    units = 1 << UNIT_BITS[source]
+    block_of, place_of, unit_of = make_draw(source)
     one = device(lambda x, kind, word, facts: element(x, kind, word, mode, normalise, check, facts))
     skipped = device(lambda offset: I64(offset & U64(units - 1)))
 
@@ -115,7 +116,7 @@ def make_stochastic(mode: int, normalise: int, source: int, check: int) -> Any:
             for unit in range(thread, THREADS * units, THREADS):
                 i = first + unit
                 if i >= 0 and i < n:
-                    value, met = one(x[i], kind, word_of(blocks[place_of(unit)], unit, facts), facts)
+                    value, met = one(x[i], kind, masked(unit_of(blocks[place_of(unit)], unit), facts), facts)
                     out[i] = value
                     if check:
                         seen = merged(seen, met)

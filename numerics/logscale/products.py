@@ -18,8 +18,8 @@ from ..kernels.modes import SAW_OVERFLOW
 from ..operands import result_shape, stack
 from ..parameters import FLOAT64
 from ..problem import Caller, Facts, Problem, facts
-from ..products import check_result
 from ..quantizer import Quantizer
+from ..results import check_result
 from ..rounding import Overflow, Rounding, Underflow
 from .arithmetic import check_format, checked_mode, codes_of, sum_arrays
 from .sums import SumTable

@@ -175,6 +175,12 @@ def _mask_words(k: MaskUnderTest) -> str | None:
     return None
 
 
+def _mask_pairs(k: MaskUnderTest) -> str | None:
+    if k.method != "sequential" and k.stochastic:
+        return f"method {k.method!r} does not say which elements are kept together"
+    return _mask_words(k)
+
+
 def _mask_samples(k: MaskUnderTest) -> str | None:
     return "it draws for itself: no two calls have the same words" if k.stochastic and not k.takes_words else None
 
@@ -190,6 +196,7 @@ MASK_CLAIMS = (
     Claim(mask_checks.kept_values, _always),
     Claim(mask_checks.largest, _top_n),
     Claim(mask_checks.marginals, _mask_words),
+    Claim(mask_checks.mask_pairs, _mask_pairs),
     Claim(mask_checks.mask_unbiased, _mask_words),
     Claim(mask_checks.mask_variance, _mask_words),
     Claim(mask_draws_check.mask_draws, _mask_draws),

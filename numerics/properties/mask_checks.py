@@ -136,12 +136,12 @@ def _enumerable(subject: MaskUnderTest, x: Any) -> NDArray[Any]:
 
 
 def marginals(subject: MaskUnderTest, x: Any = None) -> Evidence:
-    """Over all words each element is kept p_i 2**r times, within one word (within two where the method is approximate)."""
+    """Over all words each element is kept p_i 2**r times, within one word (approximate: two; sequential: m - 1)."""
     given, cases = _enumerable(subject, x), 0
     for block in given:
         p = subject.probabilities(block)
         counts, _, total = _counted(subject, block)
-        slack = 1 if subject.method == "exact" else 2
+        slack = subject.slack
         for j in range(subject.m):
             if block[j] and abs(int(counts[j]) - p[j] * total) > slack:
                 raise broken_mask(
@@ -160,13 +160,36 @@ def marginals(subject: MaskUnderTest, x: Any = None) -> Evidence:
     return Evidence(EXHAUSTIVE, cases, f"all words at {len(given)} blocks")
 
 
+def mask_pairs(subject: MaskUnderTest, x: Any = None) -> Evidence:
+    """Over all words each pair is kept as often as two draws in sequence take it, to within two words; method "sequential"."""
+    given, cases = _enumerable(subject, x), 0
+    words = np.arange(1 << int(subject.random_bits or 1), dtype=np.uint32)
+    for block in given[(given != 0).sum(axis=1) > 2]:
+        kept = subject(np.tile(block, (len(words), 1)), words[:, None]) != 0
+        for (i, j), chance in masks.pair_probabilities(block.tolist()).items():
+            count = int((kept[:, i] & kept[:, j]).sum())
+            if abs(count - chance * len(words)) > 2:
+                raise broken_mask(
+                    "mask_pairs",
+                    f"elements {i} and {j} are kept together too rarely or too often",
+                    subject,
+                    block,
+                    None,
+                    f"{count} of {len(words)} words",
+                    f"{float(chance * len(words)):.6g} within 2",
+                    "t_i |x_j|/(T - |x_i|) + t_j |x_i|/(T - |x_j|)",
+                )
+        cases += len(words)
+    return Evidence(EXHAUSTIVE, cases, f"all words at {len(given)} blocks")
+
+
 def mask_unbiased(subject: MaskUnderTest, x: Any = None) -> Evidence:
     """The mean over all words is x, within the value kept times 2**-r."""
     given, cases = _enumerable(subject, x), 0
     for block in given:
         p = subject.probabilities(block)
         counts, values, total = _counted(subject, block)
-        slack = Fraction(1 if subject.method == "exact" else 2, total)
+        slack = Fraction(subject.slack, total)
         for j in range(subject.m):
             exact, value = Fraction(float(block[j])), Fraction(float(values[j]))
             mean = value * Fraction(int(counts[j]), total)
@@ -196,7 +219,7 @@ def mask_variance(subject: MaskUnderTest, x: Any = None) -> Evidence:
         seen = sum((Fraction(float(v)) ** 2 * s * (1 - s) for v, s in zip(values, shares, strict=True)), Fraction(0))
         wanted = masks.masked_variance(block.tolist(), p)
         reach = sum(((Fraction(float(b)) / q) ** 2 for b, q in zip(block, p, strict=True) if q), Fraction(0))
-        allowed = reach * Fraction(1 if subject.method == "exact" else 2, total) + reach / 2**20
+        allowed = reach * Fraction(subject.slack, total) + reach / 2**20
         if abs(seen - wanted) > allowed:
             raise broken_mask(
                 "mask_variance",

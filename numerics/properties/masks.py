@@ -13,7 +13,7 @@ from ..words import random_words
 from .evidence import ClaimError, call_function, called, literal
 
 KINDS = ("top_n", "mvue")
-METHODS = ("exact", "approximate")
+METHODS = ("exact", "approximate", "sequential")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ class MaskUnderTest:
             if self.method == "exact"
             else masks.approximate_probabilities(values)
         )
+
+    @property
+    def slack(self) -> int:
+        """By how many words of all an element's count may differ from p_i 2**r.
+
+        One for a running sum over elements, two where p itself is a rounded one; over pairs an element has up to m - 1 runs.
+        """
+        return {"exact": 1, "approximate": 2, "sequential": max(2, self.m - 1)}[self.method]
 
     def __call__(self, x: Any, words: Any = None) -> NDArray[Any]:
         """x [..., L] with zeros where nothing is kept; words [..., blocks].
@@ -93,8 +101,9 @@ def as_mask(
 
     kind "top_n": fn(x [..., L]) keeps the n largest magnitudes as they are. "mvue": the minimum-variance unbiased
     estimator, x_i/p_i where kept; fn(x, words [..., blocks]) with random_bits, words uint32 in [0, 2**random_bits), or
-    fn(x), which draws for itself. method: the p that it claims, "exact" (water-filling) or "approximate" (two draws
-    without replacement, n = 2). L need be no multiple of m: a short block counts as filled with zeros.
+    fn(x), which draws for itself. method: the p that it claims, "exact" (water-filling) or "approximate" (those of two
+    draws without replacement, n = 2); "sequential": these, and the pairs of such draws besides. L need be no multiple of
+    m: a short block counts as filled with zeros.
     Errors: ValueError for what contradicts itself.
     """
     if not callable(fn):
@@ -104,8 +113,8 @@ def as_mask(
             raise ValueError(f"{label} = {value!r}: give one of {', '.join(known)}")
     if not 1 <= n <= m:
         raise ValueError(f"n = {n}, m = {m}: n of m elements are kept, 1 <= n <= m")
-    if method == "approximate" and n != 2:
-        raise ValueError(f"method 'approximate' with n = {n}: it is two draws, n = 2")
+    if method != "exact" and n != 2:
+        raise ValueError(f"method {method!r} with n = {n}: it is two draws, n = 2")
     if kind == "top_n" and random_bits is not None:
         raise ValueError("random_bits with kind 'top_n', which draws nothing: leave it out")
     if random_bits is not None and not 1 <= random_bits <= 32:

@@ -6,6 +6,7 @@ value x_i/p_i; under sum p = n the total is least for p_i = min(1, |x_i|/lambda)
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import combinations
 
 
 def inclusion_probabilities(block: Sequence[Fraction | float | int], n: int) -> list[Fraction]:
@@ -43,6 +44,34 @@ def approximate_probabilities(block: Sequence[Fraction | float | int]) -> list[F
     ]
 
 
+def pair_probabilities(block: Sequence[Fraction | float | int]) -> dict[tuple[int, int], Fraction]:
+    """Of each pair i < j the probability that two draws without replacement take it, in either order; at least 3 nonzeros.
+
+    Errors: ValueError for a block with fewer, which has no second draw or no choice.
+    """
+    magnitudes = [abs(Fraction(x)) for x in block]
+    if sum(1 for x in magnitudes if x) < 3:
+        raise ValueError(f"block {list(block)}: pairs are drawn from at least three numbers that are not zero")
+    total = sum(magnitudes, Fraction(0))
+    second = [x / total / (total - x) for x in magnitudes]  # times the other: one first, the other after it
+    return {
+        (i, j): second[i] * magnitudes[j] + second[j] * magnitudes[i]
+        for i, j in combinations(range(len(magnitudes)), 2)
+    }
+
+
+def sequential_draw(block: Sequence[Fraction | float | int], word: int, random_bits: int) -> list[int]:
+    """The pair kept for a word: the first, in order, with (word + 1)/2**r <= the running sum of `pair_probabilities`."""
+    if sum(1 for x in block if x) < 3:
+        return [i for i, x in enumerate(block) if x]
+    u, running = Fraction(word + 1, 1 << random_bits), Fraction(0)
+    for pair, chance in pair_probabilities(block).items():
+        running += chance
+        if u <= running:
+            return list(pair)
+    raise AssertionError("the probabilities of all pairs add up to 1")
+
+
 def systematic_draw(probabilities: Sequence[Fraction], word: int, random_bits: int) -> list[int]:
     """The elements kept for a word: i where some u + j, j = 0, 1, ..., lies in (C_(i-1), C_i], u = (word + 1)/2**r.
 
@@ -71,11 +100,17 @@ def keeps_the_largest(block: Sequence[float], kept: Sequence[bool], n: int) -> b
 
 
 def estimate(
-    block: Sequence[Fraction | float | int], n: int, word: int, random_bits: int, *, approximate: bool = False
+    block: Sequence[Fraction | float | int],
+    n: int,
+    word: int,
+    random_bits: int,
+    *,
+    approximate: bool = False,
+    sequential: bool = False,
 ) -> list[Fraction]:
-    """x_i/p_i where the word keeps element i, else 0."""
-    p = approximate_probabilities(block) if approximate else inclusion_probabilities(block, n)
-    kept = set(systematic_draw(p, word, random_bits))
+    """x_i/p_i where the word keeps element i, else 0. sequential: two draws, their pairs too; approximate: their p alone."""
+    p = approximate_probabilities(block) if approximate or sequential else inclusion_probabilities(block, n)
+    kept = set(sequential_draw(block, word, random_bits) if sequential else systematic_draw(p, word, random_bits))
     return [Fraction(x) / q if i in kept and q else Fraction(0) for i, (x, q) in enumerate(zip(block, p, strict=True))]
 
 

@@ -74,6 +74,8 @@ def split_rounding(
     return SplitRounding(nearest, nearest, of_g, nearest, of_x, of_g)
 
 
+#: The source's choice. Scales of NVFP4 are rounded to nearest: one rounded down clips its block's largest element, by up
+#: to 1/17 of it, and there stochastic rounding is biased; MXFP4_NEVER_CLIP has no such element.
 SPLIT_NVFP4 = split_rounding(catalog.NVFP4)
 SPLIT_MXFP4 = split_rounding(MXFP4_NEVER_CLIP)
 

@@ -24,11 +24,11 @@ def check_pattern(n: Any, m: Any) -> tuple[int, int]:
 
 
 def check_method(method: Any, n: int, methods: tuple[str, ...]) -> str:
-    """The method, one of those offered; 'approximate' is for n = 2."""
+    """The method, one of those offered; 'approximate' and 'sequential' are for n = 2."""
     if method not in methods:
         raise ValueError(f"method = {method!r}: give {' or '.join(map(repr, methods))}")
-    if method == "approximate" and n != 2:
-        raise ValueError(f"method 'approximate' with n = {n}: it is two draws; give n = 2, or method='exact'")
+    if method in ("approximate", "sequential") and n != 2:
+        raise ValueError(f"method {method!r} with n = {n}: it is two draws; give n = 2, or method='exact'")
     return str(method)
 
 

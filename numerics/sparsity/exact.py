@@ -2,24 +2,23 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import combinations
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def draw(block: Sequence[float], n: int, word: int, random_bits: int, *, approximate: bool) -> list[Fraction]:
+def draw(block: Sequence[float], n: int, word: int, random_bits: int, *, method: str) -> list[Fraction]:
     """The magnitudes |x_i|/p_i where the word keeps element i, else 0, exact: m finite numbers -> m fractions."""
     exact = [Fraction(abs(x)) for x in block]
     if sum(1 for x in exact if x) <= n:
         return exact
     unit = max(x.denominator for x in exact)  # powers of two
     sizes = [int(x * unit) for x in exact]
-    weights, values = _two_draws(sizes) if approximate else _water(sizes, n)
-    return [
-        value / unit if kept else Fraction(0)
-        for value, kept in zip(values, _kept(weights, n, word + 1, random_bits), strict=True)
-    ]
+    weights, values = _water(sizes, n) if method == "exact" else _two_draws(sizes)
+    kept = _pair(sizes, word + 1, random_bits) if method == "sequential" else _kept(weights, n, word + 1, random_bits)
+    return [value / unit if one else Fraction(0) for value, one in zip(values, kept, strict=True)]
 
 
 def _kept(weights: Sequence[int], n: int, first: int, random_bits: int) -> list[bool]:
@@ -31,6 +30,19 @@ def _kept(weights: Sequence[int], n: int, first: int, random_bits: int) -> list[
         kept.append(weight > 0 and (first + (reached << random_bits)) * whole <= (n * running) << random_bits)
         reached += kept[-1]
     return kept
+
+
+def _pair(sizes: Sequence[int], first: int, random_bits: int) -> list[bool]:
+    """The first pair, in order, whose running sum of probabilities reaches first / 2**r: those of two draws in sequence."""
+    total = sum(sizes)
+    common = prod(total - size for size in sizes)
+    shares = [common // (total - size) for size in sizes]
+    running = 0
+    for i, j in combinations(range(len(sizes)), 2):
+        running += sizes[i] * sizes[j] * (shares[i] + shares[j])
+        if first * total * common <= running << random_bits:
+            return [k in (i, j) for k in range(len(sizes))]
+    raise AssertionError("the probabilities of all pairs add up to 1")
 
 
 def _water(sizes: Sequence[int], n: int) -> tuple[list[int], list[Fraction]]:
@@ -63,7 +75,7 @@ def nearest(value: Fraction, dtype: np.dtype[np.floating]) -> float:
 
 
 def settle(
-    x: NDArray[np.floating], words: NDArray[np.uint32], n: int, random_bits: int, *, approximate: bool
+    x: NDArray[np.floating], words: NDArray[np.uint32], n: int, random_bits: int, *, method: str
 ) -> NDArray[np.floating]:
     """Blocks [B, m] of finite numbers and a word each -> what is kept, x_i/p_i rounded once to x's dtype.
 
@@ -71,7 +83,7 @@ def settle(
     """
     out = np.zeros_like(x)
     for block, word, row in zip(x.tolist(), words.tolist(), out, strict=True):
-        for i, value in enumerate(draw(block, n, word, random_bits, approximate=approximate)):
+        for i, value in enumerate(draw(block, n, word, random_bits, method=method)):
             size = nearest(value, x.dtype) if value else 0.0
             if size == float("inf"):
                 raise OverflowError(

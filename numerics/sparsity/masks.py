@@ -12,7 +12,8 @@ from ..words import counter, given_words, random_words
 from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
 
-METHODS = ("exact", "approximate")
+_KINDS = {"exact": mask_rows.EXACT, "approximate": mask_rows.APPROXIMATE, "sequential": mask_rows.SEQUENTIAL}
+METHODS = tuple(_KINDS)
 GRAIN = 1 << 12  # blocks below which another thread costs more than it saves
 _TILE = 1 << 14  # blocks whose words are drawn ahead
 _SWIFT = {(2, 4): masks.draw_two_of_four, (1, 2): masks.draw_one_of_two}  # float32, method exact
@@ -56,6 +57,7 @@ def inclusion_probabilities(
     "exact": p_i = min(1, |x_i|/lambda) with sum n (water-filling), the least variance of all unbiased masks that keep n.
     "approximate", n = 2: two draws without replacement, each in proportion to |x|,
     p_i = t_i + |x_i| sum over j != i of t_j/(T - |x_j|), t = |x|/T, T the block's sum; at most twice the least variance.
+    "sequential": the same.
     Where at most n are not zero: 1 for each of them, 0 for zeros. Relative error below (4m + 16) 2**-53.
     Errors: as `mvue`. Source: arXiv 2203.10991; the optimum by Cauchy-Schwarz.
     """
@@ -89,13 +91,16 @@ def mvue(
 ) -> Any:
     """x_i/p_i where element i is kept, +0 elsewhere: float32 or float64 [...] -> same dtype and shape; the mean is x.
 
-    n of each m are kept, or all that are not zero. p: see `inclusion_probabilities`. For both methods the draw is
-    systematic: with C the exact running sums of p, and u = (word + 1)/2**random_bits, element i is kept where some u + j,
+    n of each m are kept, or all that are not zero. p: see `inclusion_probabilities`. "exact" and "approximate" draw
+    systematically: with C the exact running sums of p, and u = (word + 1)/2**random_bits, element i is kept where some u + j,
     j = 0, 1, ..., lies in (C_(i-1), C_i]. So over all words it is kept floor(C_i 2**r) - floor(C_(i-1) 2**r) times, within
     one of p_i 2**r. Which elements are kept together depends on their order; the variance of each element does not, that
-    of a dot product does. "approximate" has the probabilities of two draws in sequence, not their pairs.
-    Values: |x_i|/p_i is |x_i| or lambda, one rational number, rounded once; "approximate": rounded once to float32, within
-    3m ulp in float64. p and C are those of the given floats: no decision depends on a rounding.
+    of a dot product does. "approximate" has the probabilities of two draws in sequence, not their pairs; "sequential"
+    has both: i and j are kept together with probability t_i |x_j|/(T - |x_i|) + t_j |x_i|/(T - |x_j|), that pair, in the
+    order (0, 1), (0, 2), ..., for which u lies in (D_(ij-1), D_ij], D the running sums over pairs. Over all words a pair
+    is kept within one of that times 2**r, so element i within i + 1.
+    Values: |x_i|/p_i is |x_i| or lambda, one rational number, rounded once; in the other methods rounded once to float32,
+    within 3m ulp in float64. p, C and D are those of the given floats: no decision depends on a rounding.
     words: integers in [0, 2**random_bits), one a block, of x's shape with the blocks in place of the axis; or, from a seed,
     block b in the C order of that shape draws word (seed, stream, offset + b).
     out: written and returned; x itself or disjoint from it.
@@ -103,7 +108,7 @@ def mvue(
     n, m, method or axis; OverflowError where x_i/p_i is beyond the dtype. Source: arXiv 2203.10991.
     """
     n, m = check_pattern(n, m)
-    approximate = check_method(method, n, METHODS) == "approximate"
+    check_method(method, n, METHODS)
     bits = whole(random_bits)
     if bits is None or not 1 <= bits <= 32:
         raise ValueError(f"random_bits = {random_bits!r}: give an integer from 1 to 32")
@@ -111,21 +116,20 @@ def mvue(
     given, first = _random(layout, bits, seed, words, stream, offset)
     cut = layout.cut(array)
     target = layout.target(array, cut, out)
-    swift = None if approximate or cut.dtype != np.float32 else _SWIFT.get((n, m))
+    swift = _SWIFT.get((n, m)) if method == "exact" and cut.dtype == np.float32 else None
 
     def general(x: NDArray[Any], drawn: NDArray[np.uint32]) -> NDArray[Any]:
         """Any pattern, blocks [B, m]: floating point, then integers for what it leaves."""
         wide, left = np.empty(x.size), np.empty(len(x), np.uint8)
-        kind = mask_rows.APPROXIMATE if approximate else mask_rows.EXACT
         single = x.dtype == np.float32
         flat = x.reshape(-1).astype(np.float64)
-        any_left = mask_rows.draw_rows(flat, wide, drawn, left, n, m, kind, bits, single)
+        any_left = mask_rows.draw_rows(flat, wide, drawn, left, n, m, _KINDS[method], bits, single)
         with np.errstate(over="ignore", invalid="ignore"):  # of blocks that are left
             result = wide.astype(x.dtype).reshape(-1, m)
         if any_left:
             rest = np.flatnonzero(left)
             refuse_not_finite(array if not np.isfinite(x[rest]).all() else x[:0])
-            result[rest] = settle(x[rest], drawn[rest], n, bits, approximate=approximate)
+            result[rest] = settle(x[rest], drawn[rest], n, bits, method=method)
         return result
 
     def part(start: int, stop: int) -> None:
@@ -168,7 +172,7 @@ def _random(
 def _laws(x: Any, n: Any, m: Any, method: str, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(inclusion probabilities of x's shape, the variance of each block)."""
     n, m = check_pattern(n, m)
-    kind = mask_rows.APPROXIMATE if check_method(method, n, METHODS) == "approximate" else mask_rows.EXACT
+    kind = mask_rows.EXACT if check_method(method, n, METHODS) == "exact" else mask_rows.APPROXIMATE
     array, layout = blocks_of(x, m, axis)
     refuse_not_finite(array)
     cut = layout.cut(array).reshape(-1).astype(np.float64)

@@ -7,13 +7,16 @@ import sys
 import time
 import warnings
 from itertools import chain
+from typing import Any
 
 from numerics.properties import checks, claims_of, verify
 from numerics.properties.verify import Verdict, judge
 
 from . import calibration
 from .catalogue import MUTANTS, RIGHT, seeds_of
+from .published import Law
 from .record import Mutant
+from .variants import LAWS, VARIANTS
 
 POWER = ((1 << 13, 200), (1 << 15, 100), (1 << 17, 40))
 
@@ -57,8 +60,30 @@ def main() -> int:
                 held = sum(v.status == "held" for v in report.verdicts)
                 skipped = sum(v.status == "skipped" for v in report.verdicts)
                 print(f"{right.name:36}{held} held, {skipped} skipped{'' if report.ok else ', ACCUSED'}", flush=True)
+    failures += published()
     failures += calibrate()
     return 1 if failures else 0
+
+
+def published() -> int:
+    """Prints which law finds each wrong variant of a published function; the number missed, and of laws that ours break."""
+    print(f"\n{'wrong variant':36}{'law':38}  where")
+    failures = 0
+    for variant in VARIANTS:
+        missed = _keeps(variant.law, variant.fn)
+        failures += missed
+        print(f"{variant.name:36}{variant.law.name:38}  {'MISSED ' if missed else ''}{variant.where}", flush=True)
+    accused = [law.name for law in LAWS if not _keeps(law, law.right)]
+    print(f"\n{len(VARIANTS)} wrong variants; laws that ours break: {', '.join(accused) or 'none'}")
+    return failures + len(accused)
+
+
+def _keeps(law: Law, fn: Any) -> bool:
+    try:
+        law.holds(fn)
+    except AssertionError:
+        return False
+    return True
 
 
 def calibrate() -> int:

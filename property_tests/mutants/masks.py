@@ -8,8 +8,10 @@ from numerics.properties import as_mask
 
 from .record import Mutant, Right
 from .right_masks import (
+    BITS,
     DRAWN,
     MVUE,
+    SEQUENCE,
     TOP,
     TWO,
     Array,
@@ -22,6 +24,7 @@ from .right_masks import (
     right_draw,
     sampled,
     scaled,
+    sequential,
     systematic,
     two_draws,
     water_filling,
@@ -296,4 +299,37 @@ _MUTANTS.append(
         TWO,
     )
 )
+for _name, _keep, _where in (
+    (
+        "systematic_claimed_sequential",
+        lambda sizes, p, u: systematic(p, u),
+        "of a kind: a systematic draw has the elements of two draws in sequence, and neighbours hardly ever together",
+    ),
+    (
+        "second_draw_by_the_same_word",
+        lambda sizes, p, u: _again(sizes, u),
+        "of a kind: both draws of a block compare the same random number with their running sums",
+    ),
+):
+    _MUTANTS.append(
+        Mutant(
+            _name,
+            _where,
+            lambda _, keep=_keep: as_mask(sequential(keep), N, M, method="sequential", random_bits=BITS),  # type: ignore[misc]
+            "mask_pairs",
+            SEQUENCE,
+        )
+    )
+
+
+def _again(sizes: Array, u: Array) -> Array:
+    kept = np.zeros(sizes.shape, bool)
+    for _ in range(N):
+        left = np.where(kept, 0, sizes)
+        sums = np.cumsum(left, axis=1)
+        pick = (sums >= u * sums[:, -1:]).argmax(axis=1)
+        kept |= (np.arange(M) == pick[:, None]) & (left > 0)
+    return kept
+
+
 MUTANTS = tuple(_MUTANTS)

@@ -125,6 +125,32 @@ def approximate(sizes: Array) -> Array:
     return np.where(few, (sizes > 0) * 1.0, t + sizes * rest)
 
 
+def in_sequence(sizes: Array, u: Array) -> Array:
+    """The pair whose running sum u falls to; pairs have the probabilities of two draws without replacement."""
+    total = sizes.sum(axis=1, keepdims=True)
+    t = sizes / np.where(total > 0, total, 1)
+    others = np.stack([np.delete(sizes, j, axis=1).sum(axis=1) for j in range(M)], axis=1)
+    others = np.where(others > 0, others, 1)
+    left, right = np.triu_indices(M, 1)
+    pairs = t[:, left] * (sizes[:, right] / others[:, left]) + t[:, right] * (sizes[:, left] / others[:, right])
+    pick = (np.cumsum(pairs, axis=1) >= u * (1 - 2.0**-40)).argmax(axis=1)
+    kept = np.zeros(sizes.shape, bool)
+    np.put_along_axis(kept, np.stack([left[pick], right[pick]], axis=1), True, axis=1)
+    return np.where((sizes > 0).sum(axis=1, keepdims=True) <= N, sizes > 0, kept)
+
+
+def sequential(keep: Any = None) -> Any:
+    """fn(x, words) of two draws in sequence; keep(|blocks|, p, u) decides in their place."""
+
+    def fn(x: Array, words: Array) -> Array:
+        blocks, back = in_blocks(x)
+        sizes, u = np.abs(blocks), _uniforms(words)
+        p = approximate(sizes)
+        return back(scaled(blocks, p, keep(sizes, p, u) if keep else in_sequence(sizes, u)))
+
+    return fn
+
+
 MVUE = Right("2:4 MVUE by words", lambda _: mvue(by_words()))
 TOP = Right("2:4 largest", lambda _: as_mask(largest, N, M, kind="top_n"))
 DRAWN = Right("2:4 MVUE, draws", sampled(right_draw), random=True)
@@ -133,3 +159,4 @@ TWO = Right(
     sampled(lambda rng, sizes: (approximate(sizes), two_draws(rng, sizes)), "approximate"),
     random=True,
 )
+SEQUENCE = Right("2:4 two draws by words", lambda _: as_mask(sequential(), N, M, method="sequential", random_bits=BITS))

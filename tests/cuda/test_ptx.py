@@ -34,9 +34,12 @@ blocks = pytest.importorskip("numerics.kernels.cuda.blocks")
 convert = pytest.importorskip("numerics.kernels.cuda.convert")
 fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
+mapped = pytest.importorskip("numerics.kernels.cuda.mapped")
+masks = pytest.importorskip("numerics.kernels.cuda.masks")
 matrix_unit = pytest.importorskip("numerics.kernels.cuda.matrix_unit")
 orders = pytest.importorskip("numerics.kernels.cuda.orders")
 scan = pytest.importorskip("numerics.kernels.cuda.scan")
+xnor = pytest.importorskip("numerics.kernels.cuda.xnor")
 
 SR, SIGNED = modes.SR, modes.SIGNED
 UNIFORM, SHIFTED = SR + modes.UNIFORM, SR + modes.SHIFTED
@@ -116,6 +119,28 @@ def apart(truncates, flushes):
     return convert.make_apart(truncates, flushes), types.void(float32[:, :, :], line, types.int64, facts, *results)
 
 
+def through(rule, source, double=0):
+    scalar, bits = (float64, uint64) if double else (float32, uint32)
+    out = uint8 if rule == mapped.LUQ_CODES else scalar
+    start = scalar[::1], out[::1], types.UniTuple(bits, 3)
+    keys = (LINE, uint32) if source in (cpu.DETERMINISTIC, cpu.GIVEN) else (uint64, uint64, uint64, uint32)
+    return mapped.make_mapped(rule, source, double), types.void(*start, *keys, bits[::1])
+
+
+FLAGS = types.int32[::1]
+CUT = LINE, types.UniTuple(uint64, 3), types.UniTuple(types.int64, 2), float64  # words, keys, how they are cut, period
+
+
+def pairs(source):
+    line, left = float32[::1], uint8[::1]
+    return masks.make_swift(4, source), types.void(line, line, *CUT, left, FLAGS)
+
+
+def rows(m, source):
+    line, left = float32[::1], uint8[::1]
+    return masks.make_rows(m, source, 0), types.void(line, line, *CUT, types.int64, types.int64, left, FLAGS)
+
+
 def sr(fmt, bits):
     return Quantizer(fmt, Rounding.SR, random_bits=bits)
 
@@ -133,6 +158,26 @@ NARROW = {
     "log": lambda: elements(Quantizer(LogFormat(4, 3))),
     "nvfp4": lambda: in_blocks("nvfp4"),
     "scan": lambda: (scan.make_scan(0), types.void(LINE, LINE)),
+    "luq drawn": lambda: through(mapped.LUQ, cpu.DRAWN_4),
+    "luq codes of bytes": lambda: through(mapped.LUQ_CODES, cpu.DRAWN_1),
+    "luq given": lambda: through(mapped.LUQ, cpu.GIVEN),
+    "sign": lambda: through(mapped.SIGN, cpu.DETERMINISTIC),
+    "sign drawn": lambda: through(mapped.DRAWN_SIGN, cpu.DRAWN_2),
+    "powers": lambda: through(mapped.POWER, cpu.DETERMINISTIC),
+    "largest magnitude": lambda: (mapped.make_most(0), types.void(float32[::1], LINE)),
+    "two largest of four": lambda: (
+        masks.make_largest_of_four(0),
+        types.void(float32[::1], float32[::1], FLAGS),
+    ),
+    "largest": lambda: (
+        masks.make_largest(0),
+        types.void(float32[::1], float32[::1], types.int64, types.int64, FLAGS),
+    ),
+    "pack": lambda: (xnor.make_pack(0), types.void(float32[:, ::1], types.int64, uint64[:, ::1], FLAGS)),
+    "xnor": lambda: (
+        xnor.make_product(1),
+        types.void(uint64[:, ::1], uint64[:, ::1], types.int64, types.int32[:, ::1]),
+    ),
     "chain fused": lambda: chain(SIGNED),
     "chain at once": lambda: chain(SIGNED + modes.ONCE),
     "chain general": lambda: chain(modes.RNE),
@@ -159,6 +204,11 @@ WIDE = {
 }
 # The sum of a block is rounded in float64, once for 8 or 16 products.
 WIDE |= {
+    "two of four": lambda: pairs(cpu.DRAWN_4),
+    "two of four given": lambda: pairs(cpu.GIVEN),
+    "rows of eight": lambda: rows(8, cpu.DRAWN_4),
+    "luq of float64": lambda: through(mapped.LUQ, cpu.DRAWN_4, 1),
+    "sign of float64": lambda: through(mapped.DRAWN_SIGN, cpu.GIVEN, 1),
     "scaled": lambda: (convert.make_scaled(0), types.void(float64[:, :, :], float32[:, :, :], *[float64] * 3)),
     "mxfp8": lambda: in_blocks("mxfp8_e4m3"),
     "mxint8 codes": lambda: in_blocks("mxint8", codes=1),

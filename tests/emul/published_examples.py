@@ -1,5 +1,7 @@
 """One call of each published function on tensors; test_published.py makes it, and the same of the numpy function."""
 
+from fractions import Fraction
+
 import torch
 
 import emul
@@ -97,7 +99,23 @@ SMOOTHED = emul.scaling.smooth_swiglu(X, X.flip(0))
 PAIR = torch.tensor([1.5, 0.25], dtype=torch.float64)
 LOSS = (2.0, 3.0, 4.0, 0.5)  # squared norm of the gradient, curvature, trace, noise
 
+NET = emul.tempered.draw_net((3, 2, 1), seed=4)
+CUBE = torch.arange(8)[:, None] >> torch.arange(3) & 1
+COUNTS = {0: 5, 1: 2, 3: 1}
+LABELS = torch.tensor([0, 0, 0])
+
 EXAMPLES |= {
+    "tempered.accumulator_width": ((9,), {"bias": 9}),
+    "tempered.draw_net": (((9, 4, 1),), {"seed": 7, "offset": 3}),
+    "tempered.evaluate": ((NET, CUBE), {"packed": True}),
+    "tempered.interpolator_error": (([COUNTS], 1, 2, Fraction(1, 8), 1), {}),
+    "tempered.interpolators": ((COUNTS, {1: 0}), {}),
+    "tempered.mean_error": ((COUNTS, 1, 2, Fraction(1, 8)), {}),
+    "tempered.memorizing_error": ((Fraction(1, 8),), {}),
+    "tempered.net_counts": ((1, 1), {}),
+    "tempered.neuron_counts": ((2,), {}),
+    "tempered.sample_interpolator": (((3, 2, 1), CUBE[:3], LABELS), {"seed": 4}),
+    "tempered.truth_table": ((NET,), {}),
     "scaling.adam_start": ((X,), {}),
     "scaling.amax": ((X,), {}),
     "scaling.best_change": (LOSS, {}),

@@ -2,6 +2,8 @@
 
 import copy
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import emul
 from emul import Product, Recipe, Rule
+from emul.draws import stream
 from emul.nn.functional import scaled_dot_product_attention as attention
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, matmul, parse_format, theory
 
@@ -139,6 +142,32 @@ def test_dropout_drops_what_torch_drops():
         dropped = nn.functional.dropout(torch.full((1, 1, 64, 64), 1 / 64).double(), 0.5)
     assert torch.equal(ours, dropped)
     assert 0.4 < (ours == 0).float().mean() < 0.6
+
+
+def test_the_words_of_each_product_are_its_own():
+    x, quantizer = draw(1, 1, 8, 8), SR.forward.activation
+    sampled = [
+        partial(quantizer.quantize, seed=3, stream=stream(f"a.{part}", "forward", "activation"), offset=2 << 40)
+        for part in ("scores", "context")
+    ]
+    weights = torch.softmax(torch.from_numpy(sampled[0](x.numpy())) @ x.mT * 8**-0.5, -1)
+    expected = torch.from_numpy(sampled[1](weights.numpy())) @ x
+    assert torch.equal(attention(x, x, x, rule=SR, seed=3, name="a", step=2), expected)
+
+
+def test_blocks_lie_along_what_each_product_sums_over():
+    blocks = Quantizer(catalog.MXFP8_E4M3)
+    plain = Product(accumulator=SUMS)
+    rule = Rule(".*", forward=plain, grad_input=plain, grad_weight=Product(accumulator=SUMS, gradient=blocks))
+    tensors = draw(1, 1, 40, 8), draw(1, 1, 6, 8), draw(1, 1, 6, 7), draw(1, 1, 40, 7)
+    _, _, of_key, of_value = run(*tensors, rule=rule)
+    query, key, value, gradient = (tensor[0, 0].numpy() for tensor in tensors)
+    scores = times(query, key.T).requires_grad_()
+    weights = torch.softmax(scores * 8**-0.5, -1)
+    weights.backward(times(gradient, value.T))
+    blocked = replace(blocks, axis=0)  # over the queries, 32 and 8 of them
+    assert torch.equal(of_value[0, 0], times(blocked.quantize(gradient).T, weights.detach().numpy()).T)
+    assert torch.equal(of_key[0, 0], times(blocked.quantize(scores.grad.numpy()).T, query))
 
 
 def test_words_are_keyed_by_product_and_step():

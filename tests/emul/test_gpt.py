@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import emul  # noqa: E402
+import numerics  # noqa: E402
 from emul import text  # noqa: E402
 from emul.datasets import Dataset  # noqa: E402
 from emul.gpt import SMALL, CausalAttention, Gpt, Size  # noqa: E402
@@ -81,13 +83,45 @@ def test_small_has_the_documented_size_and_begins_as_stated() -> None:
     assert all(not parameter.any() for name, parameter in model.named_parameters() if name.endswith("bias"))
 
 
-def test_swap_reaches_every_layer_with_a_weight() -> None:
+@pytest.mark.parametrize("name", ["fp8", "lba12"])
+def test_both_products_of_attention_are_those_of_numpy(name: str) -> None:
+    """Each with the rule's quantizers and accumulator, from numbers that the rule's operands are rounded from."""
+    rule = emul.recipes.get(name).rules[0].forward
+    draw = torch.randn(3, 2, 1, 9, 4, generator=torch.Generator().manual_seed(1))
+    layer = emul.nn.CausalAttention(rule=emul.recipes.get(name).rules[0]).eval()
+    scores = torch.empty(2, 1, 9, 9)
+    wanted = torch.empty(2, 1, 9, 4)
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        left, right = rule.activation.quantize(a.numpy()), rule.weight.quantize(b.numpy())
+        return torch.from_numpy(numerics.matmul(left, np.ascontiguousarray(right.T), rule.accumulator))
+
+    query, key, value = draw
+    for sample in range(2):
+        scores[sample, 0] = product(query[sample, 0], key[sample, 0]) * 0.5
+    hidden = torch.ones(9, 9, dtype=torch.bool).triu(1)
+    weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
+    for sample in range(2):
+        wanted[sample, 0] = product(weights[sample, 0], value[sample, 0].T.contiguous())
+    assert torch.equal(layer(query, key, value), wanted)
+    assert not torch.equal(wanted, CausalAttention()(query, key, value))
+    assert torch.allclose(wanted, CausalAttention()(query, key, value), atol=0.3)
+
+
+def test_attention_of_unlike_shapes_is_refused() -> None:
+    layer = emul.nn.CausalAttention(rule=emul.recipes.fp8().rules[0], name="mine")
+    with pytest.raises(ValueError, match=r"CausalAttention 'mine' has query \[9, 4\], key \[8, 4\] .* of one shape"):
+        layer(torch.ones(9, 4), torch.ones(8, 4), torch.ones(8, 4))
+    with pytest.raises(TypeError, match=r"of CausalAttention 'mine' is torch\.float16"):
+        layer(torch.ones(9, 4).half(), torch.ones(9, 4), torch.ones(9, 4))
+
+
+def test_swap_reaches_every_product() -> None:
     model = Gpt(Size(2, 8, 2, 12), 20)
     emul.swap_(model, emul.recipes.lba12())
-    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    assert len(linear) == 2 * 4 + 1
-    emulated = {layer.name for layer in emul.swap_report(model).emulated}
-    assert emulated >= set(linear)
+    products = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | CausalAttention)]
+    assert len(products) == 2 * 5 + 1
+    assert {layer.name for layer in emul.swap_report(model).emulated} == set(products)
     assert math.isfinite(model(torch.zeros(1, 12, dtype=torch.int64)).sum().item())
 
 

@@ -9,7 +9,7 @@ from torch import nn
 import emul
 import emul.ops
 from emul import Product, Recipe, Rule
-from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, reference
+from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, reference, theory
 
 FLOAT = Product(accumulator=Accumulator(catalog.BINARY32, Rounding.RNE, Overflow.IEEE))
 #: Every product through the kernels, every sum of small integers exact.
@@ -112,6 +112,39 @@ def test_conv1d_and_conv3d_are_native_on_integers(kind, options, shape):
     assert_same_as_native(
         getattr(nn, kind)(4, 8, **options), getattr(emul.nn, kind)(4, 8, **options, rule=EXACT), integers(*shape)
     )
+
+
+WIDE = Product(accumulator=Accumulator(catalog.BINARY64, Rounding.RNE, Overflow.IEEE))
+
+
+@pytest.mark.parametrize(
+    ("made", "shape"),
+    [(("Conv1d", 4, 6, 3, 2, 1), (2, 4, 9)), (("Conv3d", 4, 6, (2, 1, 3)), (2, 4, 3, 2, 4))],
+    ids=["Conv1d", "Conv3d"],
+)
+def test_binary64_is_torch_s_own_within_the_bound(made, shape):
+    kind, *arguments = made
+    native = getattr(nn, kind)(*arguments, bias=False, dtype=torch.float64)
+    ours = copy.deepcopy(native)
+    emul.swap_(ours, Recipe((Rule("", forward=WIDE, grad_input=WIDE, grad_weight=WIDE),)))
+    magnitudes = copy.deepcopy(native)
+    with torch.no_grad():
+        magnitudes.weight.abs_()
+    x = torch.randn(shape, dtype=torch.float64)
+    gradient = torch.randn_like(native(x))
+    results = []
+    for layer, input, upstream in ((ours, x, gradient), (native, x, gradient), (magnitudes, x.abs(), gradient.abs())):
+        leaf = input.clone().requires_grad_()
+        output = layer(leaf)
+        output.backward(upstream)
+        results.append((output.detach(), leaf.grad, layer.weight.grad))
+    lengths = native.weight[0].numel(), 6 * native.weight[0, 0].numel(), gradient[:, 0].numel()
+    for mine, other, size, n in zip(*results, lengths, strict=True):
+        # Both sum n terms, in whatever order, and so does their bound, whose own error is the rest.
+        bound = 2.001 * float(theory.error_bound(WIDE.accumulator, n).products) * size
+        assert ((mine - other).abs() <= bound).all()
+        assert bool(((mine - other).abs() > 0).any())
+        assert bound.max() < 1e-12
 
 
 def test_inputs_of_any_strides():

@@ -258,7 +258,7 @@ def test_every_sum_of_a_layer_norm_is_numpy_s_to_the_bit(centred):
 
 
 def test_words_are_keyed_by_step_and_a_checkpoint_draws_them_again():
-    noisy = Product(accumulator=Accumulator(catalog.BFLOAT16, Rounding.SR, random_bits=8))
+    noisy = Product(accumulator=Accumulator(catalog.BINARY16, Rounding.SR, random_bits=8))
     layer = emul.nn.LayerNorm(16, rule=Rule(".*", forward=noisy, grad_input=noisy), name="norm")
     twin = copy.deepcopy(layer)
     x = draw(4, 16, dtype=torch.float32).requires_grad_()
@@ -282,6 +282,8 @@ def test_norms_are_for_rules_that_name_them():
     assert type(model[1]) is emul.nn.LayerNorm
     assert type(model[2]) is nn.BatchNorm1d
     emul.restore_(model)
+    ranged = Recipe((form(Norm("range")),))
+    assert str(swap_report(model, ranged)).splitlines()[1].startswith("2 (BatchNorm1d): rule 0, in the form range, for")
     kept = Rule(".*", types=("LayerNorm",), keep=True)
     assert swap_report(model, Recipe((kept, plain))).layers[1].native == "kept by rule 0"
 

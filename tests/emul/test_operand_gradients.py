@@ -343,6 +343,11 @@ MX = Quantizer(catalog.MXFP4_E2M1)
             ValueError,
             "without a numerics.Accumulator",
         ),
+        (
+            lambda: Product(accumulator=Accumulator(catalog.BINARY32, order="pairwise"), chain=DIFF),
+            ValueError,
+            "pairwise",
+        ),
         (lambda: Product(accumulator=FLOAT, chain="diff"), TypeError, "chain = 'diff': give an emul.ChainGradient"),
         (
             lambda: Rule(".*", grad_weight=Product(accumulator=FLOAT, chain=DIFF)),

@@ -35,6 +35,7 @@ from numerics import (
     luq,
     matmul,
     sparsity,
+    theory,
 )
 
 FLOAT = Accumulator(catalog.BINARY32, Rounding.RNE, Overflow.IEEE)
@@ -294,3 +295,33 @@ def test_a_matrix_unit_in_each_product(layer):
         *layouts, shape = how[product]
         matrices = [np.ascontiguousarray(layout(one)) for layout, one in zip(layouts, operands, strict=True)]
         np.testing.assert_array_equal(found[product], shape(matmul(*matrices, unit)), product)
+
+
+@pytest.mark.parametrize("layer", ["linear", "conv"])
+@pytest.mark.parametrize("order", ["sequential", "exact"])
+def test_with_binary64_sums_and_no_quantizer_a_layer_is_native_within_the_bounds_of_both(layer, order):
+    """In each product: the emulated sum errs by its worst case, torch's in any order by gamma_K, and no more between."""
+    sums = Accumulator(catalog.BINARY64, Rounding.RNE, Overflow.IEEE, order=order)
+    native, *arrays = tensors(layer)
+    x, w, g = (array.astype(np.float64) / 3 for array in arrays)  # operands with all their bits
+    native = native.double()
+    with torch.no_grad():
+        native.weight.copy_(torch.from_numpy(w))
+    inputs = torch.from_numpy(x).requires_grad_()
+    output = native(inputs)
+    output.backward(torch.from_numpy(g))
+    expected = {"forward": output, "grad_input": inputs.grad, "grad_weight": native.weight.grad}
+    expected = {product: tensor.detach().numpy().copy() for product, tensor in expected.items()}
+    native.zero_grad()
+    product = Product(accumulator=sums)
+    found = on_torch(native, x, g, Rule(".*", forward=product, grad_input=product, grad_weight=product))
+    how = linear_matrices(x, w, g) if layer == "linear" else conv_matrices(x, w, g)
+    for name, operands in (("forward", (x, w)), ("grad_input", (g, w)), ("grad_weight", (g, x))):
+        *layouts, shape = how[name]
+        a, b = (layout(one) for layout, one in zip(layouts, operands, strict=True))
+        depth = a.shape[-1]
+        # K - 1 additions and a multiplication, each within u.
+        of_torch = float(theory.gamma(depth, theory.unit_roundoff(catalog.BINARY64, Rounding.RNE))) * (abs(a) @ abs(b))
+        bound = theory.evaluate(theory.error_bound(sums, depth), a, b) + of_torch * (1 + 2.0**-40)
+        assert (np.abs(found[name] - expected[name]) <= shape(bound)).all(), name
+        np.testing.assert_array_equal(found[name], shape(matmul(a, b, sums)), name)

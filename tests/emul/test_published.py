@@ -3,7 +3,7 @@
 import pickle
 import subprocess
 import sys
-from dataclasses import astuple, is_dataclass
+from dataclasses import astuple, is_dataclass, replace
 from fractions import Fraction
 from functools import partial
 from importlib import import_module
@@ -21,7 +21,7 @@ from numerics import random_words
 from tests.emul.published_examples import BYTES, EXAMPLES, SIGNS, SR, STATE, W, X
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("luq", "sparsity", "clipping", "binary", "normalization", "scaling", "diagnostics")
+MODULES = ("luq", "sparsity", "clipping", "binary", "normalization", "scaling", "diagnostics", "tempered")
 
 
 def public(module):
@@ -51,6 +51,8 @@ def numbers_of(name, value):
         return float(value) if scalar else value.numpy()
     if value in (torch.float32, torch.float64) and isinstance(value, torch.dtype):
         return {torch.float32: np.float32, torch.float64: np.float64}[value]
+    if isinstance(value, tuple) and any(isinstance(part, emul.tempered.ThresholdLayer) for part in value):
+        return tuple(type(part)(part.weights.numpy(), part.signs.numpy(), part.biases.numpy()) for part in value)
     return type(value)(*(numbers_of(name, part) for part in value)) if hasattr(value, "_fields") else value
 
 
@@ -209,6 +211,26 @@ def test_steps_of_adamax_go_on():
     assert state.steps == 2
 
 
+def test_nets_are_made_of_tensors_and_go_on():
+    home = import_module("numerics.tempered")
+    x = torch.arange(8)[:, None] >> torch.arange(3) & 1
+    labels = torch.tensor([0, 1, 1, 1, 0, 1, 1, 1])
+    net, number = emul.tempered.sample_interpolator((3, 2, 1), x, labels, seed=3, draws=20_000)
+    assert number == home.sample_interpolator((3, 2, 1), x.numpy(), labels.numpy(), seed=3, draws=20_000)[1]
+    assert all(isinstance(part, torch.Tensor) for layer in net for part in (layer.weights, layer.signs, layer.biases))
+    assert emul.tempered.evaluate(net, x)[:, 0].equal(labels.to(torch.uint8))
+    assert emul.tempered.evaluate(net, x.bool(), packed=True)[:, 0].equal(labels.to(torch.uint8))
+    assert emul.tempered.truth_table(net) == sum(int(y) << i for i, y in enumerate(labels))
+    by_hand = emul.tempered.ThresholdLayer(torch.tensor([[1, 1, 0]]), torch.tensor([1]), torch.tensor([-1]))
+    assert emul.tempered.evaluate((by_hand,), x)[:, 0].tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+    with pytest.raises(ValueError, match=r"biases of dtype torch\.float32: give integers"):
+        emul.tempered.ThresholdLayer(torch.tensor([[1]]), torch.tensor([1]), torch.tensor([0.5]))
+    with pytest.raises(ValueError, match="weight 2: give an integer from 0 to 1"):
+        emul.tempered.ThresholdLayer(torch.tensor([[2]]), torch.tensor([1]), torch.tensor([0]))
+    with pytest.raises(ValueError, match="layers is a meta tensor"):
+        emul.tempered.evaluate((replace(by_hand, biases=torch.zeros(1, dtype=torch.int64, device="meta")),), x)
+
+
 def test_a_function_among_the_arguments_is_called_with_tensors():
     halves = partial(emul.luq.quantize, seed=1)
     found = emul.normalization.bifurcated_gradients(X, W, W[:2], quantizer=halves)
@@ -245,7 +267,7 @@ def test_an_error_is_that_of_the_numpy_function(name):
             r"dtype = torch.float16: give torch",
         ),
         (lambda: emul.luq.quantize(BYTES, seed=1), TypeError, r"x of dtype uint8: give a float32 or float64 array"),
-        (lambda: emul.luq.quantize(), TypeError, r"missing a required argument: 'x'"),
+        (lambda: emul.luq.rdnp(), TypeError, r"missing a required argument: 'x'"),
         (
             lambda: emul.sparsity.top_n(X.clone().requires_grad_(), out=X.clone()),
             ValueError,
@@ -331,7 +353,7 @@ def test_torch_compile_leaves_numpy_alone():
 LAZY = """
 import sys, emul
 assert not {"torch", "numerics", "emul.published"} & set(sys.modules)
-assert {"luq", "sparsity", "clipping", "binary", "normalization", "scaling", "diagnostics"} <= set(dir(emul))
+assert {"luq", "sparsity", "clipping", "binary", "normalization", "scaling", "diagnostics", "tempered"} <= set(dir(emul))
 emul.luq
 assert {"torch", "numerics", "emul.published"} <= set(sys.modules) and "emul.sparsity" not in sys.modules
 from emul import sparsity

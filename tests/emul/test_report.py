@@ -12,9 +12,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from emul import compare, digits  # noqa: E402
+import emul  # noqa: E402
+import numerics  # noqa: E402
+from emul import compare, digits, operands  # noqa: E402
 from emul.curves import WINDOW, picture, smooth  # noqa: E402
 from emul.intervals import Interval  # noqa: E402
+from emul.record import _plain  # noqa: E402
 from emul.report import PARTIAL, WARNING, files, publication  # noqa: E402
 from emul.results import Comparison  # noqa: E402
 from emul.training import Settings  # noqa: E402
@@ -131,6 +134,18 @@ def test_json_tells_the_whole_arithmetic(result: Comparison) -> None:
     assert lba8 != lba12
     assert '"SR"' in json.dumps(rows["fp8"]["recipe"])
     assert [layer["name"] for layer in rows["fp8"]["layers"]].count("1") == 1
+
+
+def test_stages_and_matrix_units_are_told_apart_in_json() -> None:
+    half = numerics.Quantizer(numerics.catalog.BINARY16)
+    unit = numerics.catalog.MATRIX_UNITS["h100.f16.f32"]
+    stages = (operands.TopN(), operands.MVUE(), operands.LUQ(), operands.Affine(), (operands.TopN(), half))
+    products = [emul.Product(gradient=stage) for stage in stages]
+    products += [emul.Product(accumulator=unit), emul.Product(gradient=half)]
+    texts = [json.dumps(_plain(product)) for product in products]
+    assert len(set(texts)) == len(texts)
+    assert '"stage": "MVUE"' in texts[1]
+    assert '"rounding": "' in texts[3]
 
 
 def test_timings_are_in_their_own_file(result: Comparison) -> None:

@@ -19,6 +19,7 @@ from numerics import Accumulator, Quantizer, Rounding, catalog, luq
 
 SUMS = Accumulator(catalog.BINARY16, Rounding.SR, random_bits=8)
 E4M3 = Quantizer(catalog.E4M3)
+E5M2 = Quantizer(catalog.E5M2)
 DELAYED = Scaled(E4M3, history=3)
 
 #: Words in operands and sums, an amax history, a hindsight maximum, a mask.
@@ -34,6 +35,16 @@ QUICK = Rule(
     forward=Product(activation=Scaled(Quantizer(catalog.E4M3, Rounding.SR), history=2), weight=DELAYED),
     grad_input=EVERYTHING.grad_input,
     grad_weight=EVERYTHING.grad_weight,
+)
+#: Backward copies of the operands with histories of their own.
+COPIES = Rule(
+    ".*",
+    forward=Product(activation=DELAYED, weight=DELAYED),
+    grad_input=Product(
+        gradient=Scaled(Quantizer(catalog.E5M2, Rounding.SR), history=2),
+        weight=Scaled(E5M2, history=2, power_of_two=False),
+    ),
+    grad_weight=Product(gradient=Scaled(E5M2, history=2), activation=Scaled(E5M2, history=2)),
 )
 
 
@@ -229,7 +240,7 @@ class Checkpointed(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True:UserWarning")
 @pytest.mark.parametrize("use_reentrant", [True, False])
-@pytest.mark.parametrize("rule", [QUICK, EVERYTHING], ids=["quick", "everything"])
+@pytest.mark.parametrize("rule", [QUICK, EVERYTHING, COPIES], ids=["quick", "everything", "copies"])
 def test_gradient_checkpointing_gives_the_bits_of_going_through(use_reentrant, rule):
     through, again = net(rule), net(rule)
     steps = range(3)
@@ -240,6 +251,20 @@ def test_gradient_checkpointing_gives_the_bits_of_going_through(use_reentrant, r
     assert_same(bits(again), bits(through))
     assert again[3].emulation == through[3].emulation
     assert again[3].emulation.step == len(steps)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpoints_of_several_batches_scale_each_as_its_first_forward_did(use_reentrant):
+    def run(wrap) -> dict[str, torch.Tensor]:
+        model = net(COPIES)
+        outputs = [wrap(model[3:], torch.linspace(-1, 1, 36).reshape(2, 18) * 8.0**i) for i in range(3)]
+        for i, output in reversed(list(enumerate(outputs))):
+            (output.sum() * 16.0**i).backward()
+        return {**bits(model), **{name: p.grad for name, p in model[3:].named_parameters()}}
+
+    plain = run(lambda part, x: part(x.requires_grad_()))
+    again = run(lambda part, x: checkpoint(part, x.requires_grad_(), use_reentrant=use_reentrant))
+    assert_same(plain, again)
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])

@@ -193,10 +193,34 @@ def test_the_report_tells_every_layer(net):
     assert str(planned) == (
         "features.0 (Conv2d): native, kept by rule 1\n"
         "embedding (Embedding): native, it looks up a table and has no product\n"
-        "head (Linear): rule 0\nrule 2 matches nothing"
+        "head (Linear): rule 0, forward emulated; grad_input and grad_weight torch's own\n"
+        "rule 2 matches nothing"
     )
     assert type(net.head) is nn.Linear
     assert swap_report(swap_(net, rules)) == planned
+
+
+def test_the_report_tells_of_each_product_whose_sums_it_has(net):
+    sums = Accumulator(catalog.BINARY32)
+    rules = recipe(
+        Rule("head", forward=Product(accumulator=sums, chain=emul.ChainGradient())),
+        Rule(".*", grad_weight=Product(accumulator=sums), grad_input=Product(weight=COARSE.activation)),
+    )
+    report = swap_report(net, rules)
+    convolution, head = report.emulated
+    assert report.products(convolution) == {
+        "forward": "torch's own",
+        "grad_input": "torch's sums of emulated operands",
+        "grad_weight": "emulated",
+    }
+    assert report.products(head) == {
+        "forward": "emulated",
+        "grad_input": "torch's sums through the forward chain",
+        "grad_weight": "torch's sums through the forward chain",
+    }
+    assert "head (Linear): rule 0, forward emulated; grad_input and grad_weight torch's sums through" in str(report)
+    embedding = LayerReport("embedding", "Embedding", None, "no products")
+    assert report.products(embedding) == dict.fromkeys(report.products(head), "torch's own")
 
 
 def test_the_report_of_a_part_keeps_the_rule_it_was_swapped_by(net):
@@ -347,7 +371,9 @@ def test_a_swapped_model_is_refused(net):
 def test_a_recipe_that_matches_nothing_is_refused_with_what_is_there(net):
     with pytest.raises(ValueError, match="no layer of Net is emulated by the recipe 'coarse'") as refusal:
         swap_(net, recipe(Rule("nowhere", forward=COARSE)))
-    assert "emul.nn has Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention; the model" in str(refusal.value)
+    assert "emul.nn has Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention, CausalAttention; the model" in str(
+        refusal.value
+    )
     assert "the model has features.0 (Conv2d): native, no rule matches; embedding (Embedding)" in str(refusal.value)
     assert type(net.head) is nn.Linear
     with pytest.raises(ValueError, match="the model has Sequential, ReLU"):

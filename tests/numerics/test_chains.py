@@ -93,7 +93,7 @@ def test_diff_is_whether_zero_in_place_of_the_product_changes_the_sum():
 
 
 def test_the_way_through_is_whether_zero_in_place_of_the_sum_changes_the_next():
-    grid = np.array([0, 0.125, 0.25, 1, 1.5, 3, 14, 31, -0.25, -1, -1.5, -31], np.float32)
+    grid = np.array([0, 0.0625, 0.125, 0.25, 1, 1.5, 3, 14, 31, -0.125, -0.25, -1, -1.5, -31], np.float32)
     pairs = np.array([(x, y) for x in grid for y in grid])
     found = chain_masks(pairs, ones(2), LBA, **RECURSIVE)[:, 0]
     after = matmul(pairs, ones(2), LBA)[:, 0]

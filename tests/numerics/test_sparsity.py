@@ -1,7 +1,7 @@
 """N:M masks against exact rationals, bit for bit, next to every word at which a draw changes; closed forms by enumeration."""
 
 from fractions import Fraction
-from itertools import combinations_with_replacement, permutations, product
+from itertools import accumulate, combinations, combinations_with_replacement, permutations, product
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from numerics.sparsity import exact
 
 DTYPES = (np.float32, np.float64)
 PATTERNS = [(n, m, "exact") for n, m in ((1, 2), (1, 4), (2, 4), (2, 8), (4, 8), (3, 5), (3, 4), (2, 2), (1, 1))]
-PATTERNS += [(2, 3, "approximate"), (2, 4, "approximate"), (2, 8, "approximate")]
+PATTERNS += [(2, m, method) for method in ("approximate", "sequential") for m in (3, 4, 8)]
 
 
 def nearest(value, dtype):
@@ -48,8 +48,19 @@ def hard_blocks(m, dtype):
     return np.concatenate([blocks(m, dtype)[:24], kept.astype(dtype), drawn.astype(dtype)])
 
 
-def oracle(block, n, word, bits, method, dtype):
-    return [nearest(v, dtype) for v in masks.estimate(block.tolist(), n, word, bits, approximate=method != "exact")]
+def estimate(block, n, word, bits, method):
+    how = {"exact": {}, "approximate": {"approximate": True}, "sequential": {"sequential": True}}[method]
+    return masks.estimate(block, n, word, bits, **how)
+
+
+def law_of(method, block, n=2):
+    return masks.inclusion_probabilities(block, n) if method == "exact" else masks.approximate_probabilities(block)
+
+
+def shares_of(method, block, n=2):
+    """The probabilities whose running sums decide: of elements, or of pairs."""
+    few = np.count_nonzero(block) < 3
+    return law_of(method, block, n) if few or method != "sequential" else masks.pair_probabilities(block).values()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
@@ -57,20 +68,16 @@ def oracle(block, n, word, bits, method, dtype):
 def test_bits_of_the_oracle_next_to_every_deciding_word(n, m, method, dtype):
     cases = []
     for block in hard_blocks(m, dtype):
-        law = masks.approximate_probabilities if method != "exact" else lambda b: masks.inclusion_probabilities(b, n)
-        for bits in (32, 5):
-            cases += [
-                (block, word, bits)
-                for word in masks.deciding_words(law(block.tolist()), bits)[: 9 if bits == 32 else 3]
-            ]
+        telling = {bits: masks.deciding_words(shares_of(method, block.tolist(), n), bits) for bits in (32, 5)}
+        cases += [(block, word, bits) for bits in (32, 5) for word in telling[bits][: 9 if bits == 32 else 3]]
     for bits in (32, 5):
         chosen = [(block, word) for block, word, r in cases if r == bits]
         x, words = np.array([b for b, _ in chosen]), np.array([w for _, w in chosen])
         found = sparsity.mvue(x, n, m, method=method, words=words[:, None], random_bits=bits)
         assert found.dtype == dtype and not np.signbit(found[found == 0]).any()
         for block, word, row in zip(x, words.tolist(), found, strict=True):
-            wanted = np.array(oracle(block, n, word, bits, method, dtype), dtype)
-            close = 3 * m * np.spacing(np.abs(wanted)) if (method, dtype) == ("approximate", np.float64) else 0
+            wanted = np.array([nearest(v, dtype) for v in estimate(block.tolist(), n, word, bits, method)], dtype)
+            close = 3 * m * np.spacing(np.abs(wanted)) if method != "exact" and dtype == np.float64 else 0
             assert ((row != 0) == (wanted != 0)).all(), (block.tolist(), word, bits, row, wanted)
             assert (np.abs(row - wanted) <= close).all(), (block.tolist(), word, bits, row, wanted)
 
@@ -82,7 +89,7 @@ def test_probabilities_and_variances_of_the_oracle(n, m, method):
     p, found = (f(x, n, m, method=method) for f in (sparsity.inclusion_probabilities, sparsity.variance))
     allowed = (4 * m + 16) * 2.0**-53
     for block, chances, seen in zip(x.tolist(), p, found[:, 0], strict=True):
-        law = masks.approximate_probabilities(block) if method != "exact" else masks.inclusion_probabilities(block, n)
+        law = law_of(method, block, n)
         for have, want in zip(chances, law, strict=True):
             assert abs(Fraction(float(have)) - want) <= Fraction(allowed) * want
         assert sum(law) == min(n, np.count_nonzero(block))
@@ -107,12 +114,39 @@ def test_every_word_of_small_blocks_unbiased_with_its_variance(method):
         random_bits=bits,
     ).reshape(len(x), total, 4)
     for block, rows in zip(x.tolist(), found, strict=True):
-        law = masks.inclusion_probabilities(block, 2) if method == "exact" else masks.approximate_probabilities(block)
+        law = law_of(method, block)
         assert sum(p * (Fraction(v) / p) for v, p in zip(block, law, strict=True) if p) == sum(map(Fraction, block))
         edges = [0] + [int(sum(law[: i + 1]) * total // 1) for i in range(4)]
         counts = (rows != 0).sum(axis=0)
         assert counts.tolist() == np.diff(edges).tolist()
         assert (np.count_nonzero(rows, axis=1) == min(2, np.count_nonzero(block))).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+def test_every_word_of_two_draws_in_sequence(dtype):
+    """Pairs, over all words, against the enumeration of both draws in rationals; elements within their runs of pairs."""
+    bits, total = 9, 512
+    for block in ([4, 3, 2, 1], [1, 1, 4, 1], [0, 5, 1, 1], [1, 1, 1, 1], [7, 0, 0, 3], [2, 3, 5, 7, 11]):
+        m = len(block)
+        words = np.arange(total)[:, None]
+        x = np.tile(np.array(block, dtype), (total, 1))
+        kept = sparsity.mvue(x, 2, m, method="sequential", words=words, random_bits=bits) != 0
+        counts = {pair: int(kept[:, pair].all(axis=1).sum()) for pair in combinations(range(m), 2)}
+        assert sum(counts.values()) == total  # two in each draw
+        if np.count_nonzero(block) == 2:
+            assert counts[0, 3] == total
+            continue
+        whole, chances = sum(block), dict.fromkeys(counts, Fraction(0))
+        for i, j in permutations(range(m), 2):
+            chances[min(i, j), max(i, j)] += Fraction(block[i], whole) * Fraction(block[j], whole - block[i])
+        reached = [int(total * share // 1) for share in accumulate(chances.values())]
+        assert list(counts.values()) == np.diff([0, *reached]).tolist()
+        for i, p in enumerate(masks.approximate_probabilities(block)):
+            assert p == sum(share for pair, share in chances.items() if i in pair)
+            assert abs(int(kept[:, i].sum()) - p * total) < min(i + 1, m - 1)
+    # The systematic draw keeps each element as often, and other pairs: here never the neighbours 0 and 1.
+    found = sparsity.mvue(np.ones((total, 4), dtype), method="approximate", words=words, random_bits=bits) != 0
+    assert found[:, 0].sum() == total / 2 and not found[:, :2].all(axis=1).any()
 
 
 def test_the_largest_by_ranks_in_rationals():
@@ -260,12 +294,11 @@ def test_few_blocks_are_left_to_the_slower_path():
 
 def test_integers_alone_give_the_same():
     """The path for what is left agrees with the oracle, with which it shares nothing."""
-    for m, n, approximate in ((4, 2, False), (4, 2, True), (8, 3, False)):
+    for m, n, method in ((4, 2, "exact"), (4, 2, "approximate"), (4, 2, "sequential"), (8, 3, "exact")):
         for block in hard_blocks(m, np.float64)[::3].tolist():
-            law = masks.approximate_probabilities(block) if approximate else masks.inclusion_probabilities(block, n)
-            for word in masks.deciding_words(law, 7):
-                wanted = masks.estimate(block, n, word, 7, approximate=approximate)
-                assert exact.draw(block, n, word, 7, approximate=approximate) == [abs(v) for v in wanted]
+            for word in masks.deciding_words(shares_of(method, block, n), 7):
+                wanted = estimate(block, n, word, 7, method)
+                assert exact.draw(block, n, word, 7, method=method) == [abs(v) for v in wanted]
     for value in (Fraction(1, 3), Fraction(2**24 + 1), Fraction(2**25 - 1, 2**174), Fraction(2**128 - 2**104)):
         assert exact.nearest(value, np.dtype(np.float32)) == nearest(value, np.float32)
     assert exact.nearest(Fraction(2**128 - 2**103), np.dtype(np.float32)) == np.inf
@@ -290,7 +323,12 @@ REFUSED = [
     (lambda: sparsity.mvue(X, seed=1, random_bits=33), ValueError, "random_bits = 33"),
     (lambda: sparsity.mvue(X, seed=-1), ValueError, "seed = -1"),
     (lambda: sparsity.mvue(X, 3, method="approximate", seed=1), ValueError, "give n = 2"),
-    (lambda: sparsity.mvue(X, method="best", seed=1), ValueError, "method = 'best': give 'exact' or 'approximate'"),
+    (
+        lambda: sparsity.mvue(X, method="best", seed=1),
+        ValueError,
+        "method = 'best': give 'exact' or 'approximate' or 'seq",
+    ),
+    (lambda: sparsity.mvue(X, 1, method="sequential", seed=1), ValueError, "'sequential' with n = 1: it is two draws"),
     (lambda: sparsity.mvue(np.float32([1, np.inf, 1, 1]), seed=1), ValueError, "inf at element 1 has no share"),
     (lambda: sparsity.mvue(np.array([1, np.nan, 1, 1]), seed=1), ValueError, "nan at element 1 has no share"),
     (lambda: sparsity.mvue(np.float32([3e38] * 4), seed=1), OverflowError, "beyond float32: scale x"),

@@ -1,0 +1,101 @@
+"""How an operator of this package is defined: all its forms in one call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function, forward_ad
+
+from .checks import check_place
+from .eager import transforms
+
+LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
+Form = Callable[..., Any]
+_TRANSFORMED: dict[str, type[Function]] = {}
+
+
+def define(
+    schema: str,
+    *,
+    cpu: Form,
+    cuda: Form,
+    fake: Form,
+    batched: Form,
+    backward: Form | None = None,
+    keep: Form | None = None,
+) -> None:
+    """Define the operator of this schema; every device but the CPU and CUDA refuses.
+
+    fake: the result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
+    `torch.library.register_autograd` takes them; None where results have no gradient.
+    """
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    for key, form in (("CPU", cpu), ("CUDA", cuda), ("CompositeExplicitAutograd", _refuse_device)):
+        LIBRARY.impl(name, form, key)  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"emul::{name}", fake, lib=LIBRARY)
+    torch.library.register_vmap(f"emul::{name}", batched, lib=LIBRARY)
+    forms = (_no_gradient, _not_differentiable) if backward is None else (backward, keep or _count)
+    torch.library.register_autograd(f"emul::{name}", forms[0], setup_context=forms[1], lib=LIBRARY)
+    operator = getattr(torch.ops.emul, name)
+    parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
+    _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
+
+
+def call(name: str, *arguments: Any) -> Any:
+    """The operator on these arguments; inside torch.func's transforms, which a library's gradients know nothing of, too."""
+    if torch.compiler.is_compiling():
+        return getattr(torch.ops.emul, name)(*arguments)
+    if forward_ad._current_level >= 0:
+        _refuse_tangents(name, arguments)
+    if transforms() is None:
+        return getattr(torch.ops.emul, name)(*arguments)
+    return _TRANSFORMED[name].apply(*arguments)  # type: ignore[no-untyped-call]
+
+
+def _refuse_tangents(name: str, arguments: tuple[Any, ...]) -> None:
+    """Nothing would say that they are lost."""
+    for argument in arguments:
+        if isinstance(argument, Tensor) and forward_ad.unpack_dual(argument)[1] is not None:  # type: ignore[no-untyped-call]
+            raise NotImplementedError(
+                f"emul::{name} has no forward-mode gradient: use backward(), torch.func.grad or torch.func.jacrev"
+            )
+
+
+def signed(label: str, value: int) -> int:
+    """An integer in [0, 2**64) as the dispatcher has it. Errors: ValueError outside."""
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{label} = {value}: give an integer in [0, 2**64)")
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def unsigned(value: int) -> int:
+    """The integer that `signed` was given."""
+    return value + (1 << 64) if value < 0 else value
+
+
+def straight(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """What comes in, to the first argument: the straight-through estimator."""
+    return gradient, *(None,) * (ctx.arguments - 1)
+
+
+def _count(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.arguments = len(inputs)
+
+
+def _not_differentiable(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _count(ctx, inputs, output)
+    ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
+
+
+def _no_gradient(ctx: Any, *gradients: Any) -> tuple[None, ...]:
+    count: int = ctx.arguments
+    return (None,) * count
+
+
+def _refuse_device(*arguments: Any) -> Tensor:
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    check_place(tensors[0], "the operand")
+    places = [str(tensor.device) for tensor in tensors]
+    raise ValueError(f"the operands are on {places}: move all of them to the CPU or to one CUDA device")

@@ -1,0 +1,180 @@
+"""LUQ and the N:M masks as operators: the numpy functions' bits, on CUDA tensors too.
+
+Words are tensors of integers, or None where a seed draws them; alpha is a tensor of no dimensions, or None for that of x.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from numerics import luq, sparsity
+
+from . import batching
+from .library import call, define, straight, unsigned
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().numpy()
+
+
+def _keys(seed: int | None, stream: int, offset: int) -> dict[str, Any]:
+    return {
+        "seed": None if seed is None else unsigned(seed),
+        "stream": unsigned(stream),
+        "offset": unsigned(offset),
+    }
+
+
+def _through_the_host(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The form on CUDA tensors: a round trip."""
+
+    def there_and_back(x: Tensor, *arguments: Any) -> Tensor:
+        here = (argument.cpu() if isinstance(argument, Tensor) else argument for argument in arguments)
+        return form(x.cpu(), *here).to(x.device)
+
+    return there_and_back
+
+
+def _on_the_card(
+    name: str, form: Callable[..., Tensor], arguments: Callable[..., dict[str, Any]]
+) -> Callable[..., Tensor]:
+    """The form on CUDA tensors: the kernel of `published_device`, or by way of the host what it does not take.
+
+    arguments: of the operator, x aside, as the kernel's keywords.
+    """
+    by_the_host = _through_the_host(form)
+
+    def there(x: Tensor, *given: Any) -> Tensor:
+        try:
+            from .. import published_device
+        except ImportError:  # no numba-cuda
+            return by_the_host(x, *given)
+        result = getattr(published_device, name)(x, **arguments(*given))
+        return by_the_host(x, *given) if result is NotImplemented else result
+
+    return there
+
+
+def _luq_keywords(
+    levels: int, alpha: Any, power_of_two: Any, words: Any, random_bits: int, *keys: Any
+) -> dict[str, Any]:
+    step = {"levels": levels, "alpha": alpha, "power_of_two": power_of_two}
+    return {**step, "words": words, "random_bits": random_bits, **_keys(*keys)}
+
+
+def _mvue_keywords(n: int, m: int, method: str, axis: int, words: Any, random_bits: int, *keys: Any) -> dict[str, Any]:
+    pattern = {"n": n, "m": m, "method": method, "axis": axis}
+    return {**pattern, "words": words, "random_bits": random_bits, **_keys(*keys)}
+
+
+def _top_n_keywords(n: int, m: int, axis: int) -> dict[str, Any]:
+    return {"n": n, "m": m, "axis": axis}
+
+
+def _looped(name: str) -> Callable[..., Any]:
+    def rule(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return batching.loop(partial(call, name), info, in_dims, *arguments)
+
+    return rule
+
+
+def _like(x: Tensor, *arguments: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _luq(
+    x: Tensor,
+    levels: int,
+    alpha: Tensor | None,
+    power_of_two: str | None,
+    words: Tensor | None,
+    random_bits: int,
+    seed: int | None,
+    stream: int,
+    offset: int,
+) -> Tensor:
+    step = None if alpha is None else alpha.item()
+    drawn: dict[str, Any] = {"words": _array(words), "random_bits": random_bits, **_keys(seed, stream, offset)}
+    return torch.from_numpy(luq.quantize(_array(x), levels, alpha=step, power_of_two=power_of_two, **drawn))
+
+
+def _mvue(
+    x: Tensor,
+    n: int,
+    m: int,
+    method: str,
+    axis: int,
+    words: Tensor | None,
+    random_bits: int,
+    seed: int | None,
+    stream: int,
+    offset: int,
+) -> Tensor:
+    drawn: dict[str, Any] = {"words": _array(words), "random_bits": random_bits, **_keys(seed, stream, offset)}
+    return torch.from_numpy(sparsity.mvue(_array(x), n, m, method=method, axis=axis, **drawn))
+
+
+def _top_n(x: Tensor, n: int, m: int, axis: int) -> Tensor:
+    return torch.from_numpy(sparsity.top_n(_array(x), n, m, axis=axis))
+
+
+def _top_n_batched(info: Any, in_dims: Any, x: Tensor, n: int, m: int, axis: int) -> tuple[Tensor, int]:
+    return call("top_n", x.movedim(in_dims[0], 0), n, m, batching.axis_behind(axis)), 0
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0], output)
+    ctx.pattern = inputs[1:]
+
+
+def _kept(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """To what is kept. Zeros are kept only where there is room beside all that are not zero."""
+    x, result = ctx.saved_tensors
+    room = call("top_n", 1 + (x != 0).to(x.dtype), *ctx.pattern)
+    return gradient.where((result != 0) | ((x == 0) & (room != 0)), 0), None, None, None
+
+
+def _transposable(w: Tensor, n: int, m: int, method: str) -> Tensor:
+    return torch.from_numpy(sparsity.transposable_mask(_array(w), n, m, method=method))
+
+
+define(
+    "luq_quantize(Tensor x, int levels, Tensor? alpha, str? power_of_two, Tensor? words, int random_bits, int? seed,"
+    " int stream, int offset) -> Tensor",
+    cpu=_luq,
+    cuda=_on_the_card("luq_quantize", _luq, _luq_keywords),
+    fake=_like,
+    batched=_looped("luq_quantize"),
+    backward=straight,
+)
+define(
+    "mvue(Tensor x, int n, int m, str method, int axis, Tensor? words, int random_bits, int? seed, int stream,"
+    " int offset) -> Tensor",
+    cpu=_mvue,
+    cuda=_on_the_card("mvue", _mvue, _mvue_keywords),
+    fake=_like,
+    batched=_looped("mvue"),
+    backward=straight,
+)
+define(
+    "top_n(Tensor x, int n, int m, int axis) -> Tensor",
+    cpu=_top_n,
+    cuda=_on_the_card("top_n", _top_n, _top_n_keywords),
+    fake=_like,
+    batched=_top_n_batched,
+    backward=_kept,
+    keep=_keep,
+)
+define(
+    "transposable_mask(Tensor w, int n, int m, str method) -> Tensor",
+    cpu=_transposable,
+    cuda=_through_the_host(_transposable),
+    fake=lambda w, *arguments: w.new_empty(w.shape, dtype=torch.bool),
+    batched=_looped("transposable_mask"),
+)
+
+luq_quantize, mvue, top_n = partial(call, "luq_quantize"), partial(call, "mvue"), partial(call, "top_n")
+transposable_mask = partial(call, "transposable_mask")

@@ -1,0 +1,166 @@
+"""Counting in rows of sums none of which is infinite or NaN: fewer questions to ask, and cheaper ones.
+
+The five counts of a lane are fields of one number, added up at once and spread from time to time: after the eight rows,
+counts holds the row of these numbers, and an array of how many roundings are in them.
+
+Of x and y let S be the one that is smaller in magnitude, L the other. No question about S, L or the exact sum needs
+more than this:
+
+- absorbed, 0 < |S| < ulp at the exact sum: as numbers, the bits of |S| less one are below those of the ulp less one, and
+  the bits of zero less one are a NaN, which is below nothing.
+- swamped, 0 < |S| and the result is L: a result that is not clamped is nearer to the exact sum than one ulp, so S is
+  absorbed; a clamped one is the format's largest. With both addends no larger than that (TAME), no result is S then: the
+  sum was absorbed or clamped, and the result is one of the addends.
+- the carrier's own sum s may stand for the exact one where both addends have at most p bits and q >= 2p + 2, to nearest
+  even, on the format's grid. Where s is not exact, S ends at least q bits below the top of the sum: with its p bits it
+  is less than a quarter of an ulp of L, so the result is L and S is absorbed, with the ulp at s as with that at the sum.
+  So the sum is inexact where the result is not s, or S is swamped.
+"""
+
+import numpy as np
+
+from ._jit import core
+from .modes import (
+    CODE_MANTISSA,
+    DROP,
+    EMIN,
+    LARGEST,
+    MAGIC,
+    MODE_MASK,
+    OFFSET,
+    ONCE,
+    RNE,
+    RTN,
+    SHIFTED,
+    SIGNED,
+    UNIFORM,
+)
+from .primitives import from_bits, shift_left, to_bits
+from .sums import to_odd
+
+U32, U64 = np.uint32, np.uint64
+
+ANY, TAME, FITTING = 1, 2, 3  # what is counted: any sums; of addends the format reaches to; that do not overflow it
+FIELD = 6  # bits of a count in such a number, which is spread before one can be full
+FULL = (1 << FIELD) - 1
+LOWEST = 2  # where they begin: a condition shifted is cheaper than one that is a number itself
+OVERFLOW, UNDERFLOW, INEXACT, SWAMPED, ABSORBED = (1 << FIELD * n + LOWEST for n in range(5))
+AT_ONCE = RNE + SIGNED + UNIFORM + ONCE  # the mode in which the carrier's own sum tells all
+
+
+@core
+def spread(counts):
+    """Adds what is counted in `counts[8]` to the rows of sums, and begins anew."""
+    packed = counts[8]
+    for row in range(5):
+        count = counts[3 + row]
+        for j in range(packed.size):
+            count[j] += U32(U32(packed[j] >> U32(FIELD * row + LOWEST)) & U32(FULL))
+    packed[:] = U32(0)
+    counts[9][0] = U32(0)
+
+
+@core
+def one_more(counts):
+    """Makes room for one more rounding in the row of packed counts."""
+    if counts[9][0] == FULL:
+        spread(counts)
+    counts[9][0] += U32(1)
+
+
+def make_fused_at_once(fitting):
+    """total[j] += factor * panel[j] in the mode AT_ONCE, float32, TAME; fitting: no sum overflows."""
+    BITS, MAGNITUDE, T, HALF, ONE = U32(0x7F800000), U32(0x7FFFFFFF), U32(23), U32(1 << 22), U32(1)
+
+    def fused_at_once(total, factor, panel, facts, counts):
+        one_more(counts)
+        packed = counts[8]
+        shift, largest = U32(shift_left(facts[DROP], T) + HALF), from_bits(facts[LARGEST])
+        down = U32(shift_left(facts[CODE_MANTISSA], T) + ONE)
+        for j in range(total.size):
+            x, y = total[j], factor * panel[j]
+            s = x + y
+            exponent = U32(to_bits(s) & BITS)
+            shifter = from_bits(U32(exponent + shift))
+            near = (s + shifter) - shifter  # `forms.centred`
+            p, q = U32(to_bits(x) & MAGNITUDE), U32(to_bits(y) & MAGNITUDE)
+            absorbed = from_bits(U32(min(p, q) - ONE)) < from_bits(U32(exponent - down))
+            value, lost, met = near, absorbed, packed[j]
+            if not fitting:
+                value = min(max(near, -largest), largest)
+                over = value != near
+                lost = lost | over
+                met = U32(met + (U32(OVERFLOW) if over else U32(0)))
+            swamped = lost & (U32(to_bits(value) & MAGNITUDE) == max(p, q))
+            inexact = (value != s) | swamped
+            met = U32(met + (U32(ABSORBED) if absorbed else U32(0)))
+            met = U32(met + (U32(SWAMPED) if swamped else U32(0)))
+            packed[j] = U32(met + (U32(INEXACT) if inexact else U32(0)))
+            total[j] = value
+
+    return fused_at_once
+
+
+fused_tame, fused_fitting = core(make_fused_at_once(False)), core(make_fused_at_once(True))
+
+
+def make_add_finite(mode, width, counting, fused, round_counted, word_of, binade):
+    """`tallies.sum_counted` in place, sums rounded to odd first; fused: y[j] = factor * panel[j] before.
+
+    Two loops: the sums and their roundings in one are so long a chain that the processor runs out of room for the next
+    lanes. Underflow is gradual in the forms that need their own question about the ulp; in SIGNED and UNIFORM to nearest
+    nothing below the normals is rounded.
+    """
+    sticky = (RTN if mode & MODE_MASK == RTN else RNE) + UNIFORM  # what rounds to odd, with a zero's sign of the mode
+    nearest, shape = mode & MODE_MASK == RNE, mode & (SIGNED | UNIFORM)
+    multiples = nearest and shape == SIGNED | UNIFORM
+    clamped = bool(mode & (MAGIC | SHIFTED)) or (nearest and shape == SIGNED)
+    tame, fitting = counting >= TAME, counting == FITTING
+    U, T, FIELD_BITS, SIGN = (U32, 23, 0x7F800000, 1 << 31) if width == 32 else (U64, 52, 0x7FF << 52, 1 << 63)
+    BITS, MAGNITUDE, ONE, TRAILING = U(FIELD_BITS), U(SIGN - 1), U(1), U(T)
+
+    def add_finite(total, y, factor, panel, scratch, draw, mode, how, counts):
+        normalise, facts, tiny = how
+        odd, packed = scratch[1], counts[8]
+        one_more(counts)
+        steps = total.dtype.type(U64(U64(1) << U64(facts[CODE_MANTISSA])))
+        down = U(shift_left(U(facts[CODE_MANTISSA]), TRAILING) + ONE)
+        lowest = shift_left(U(facts[EMIN] - U(OFFSET)), TRAILING)
+        for j in range(total.size):
+            start = total[j]
+            added = y[j]
+            if fused:
+                added = factor * panel[j]
+                y[j] = added
+            s = start + added
+            t = s - start
+            error = (start - (s - t)) + (added - t)
+            odd[j] = to_odd(s, error, to_bits(start) | to_bits(added), sticky)
+        for j in range(total.size):
+            start, added, exact = total[j], y[j], from_bits(odd[j])
+            value, over = round_counted(odd[j], word_of(draw, j, mode), mode, normalise, facts, fitting)
+            p, q = U(to_bits(start) & MAGNITUDE), U(to_bits(added) & MAGNITUDE)
+            small = U(min(p, q))
+            if multiples or clamped:
+                exponent = U(odd[j] & BITS)
+                exponent = max(exponent, lowest) if clamped else exponent
+                absorbed = from_bits(U(small - ONE)) < from_bits(U(exponent - down))
+                absorbed = absorbed & (exact != 0) if clamped else absorbed
+            else:
+                absorbed = (from_bits(small) * steps < binade(odd[j], facts)) & (exact != 0) & (small != U(0))
+            if tame:
+                swamped = (absorbed | over) & (U(to_bits(value) & MAGNITUDE) == max(p, q))
+            else:
+                swamped = (value == (added if p <= q else start)) & (small != U(0))
+            inexact = exact != value
+            met = packed[j]
+            if not fitting:
+                met = U32(met + (U32(OVERFLOW) if over else U32(0)))
+            if not multiples:
+                met = U32(met + (U32(UNDERFLOW) if inexact & (abs(exact) < tiny) else U32(0)))
+            met = U32(met + (U32(ABSORBED) if absorbed else U32(0)))
+            met = U32(met + (U32(SWAMPED) if swamped else U32(0)))
+            packed[j] = U32(met + (U32(INEXACT) if inexact else U32(0)))
+            total[j] = value
+
+    return add_finite

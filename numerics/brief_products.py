@@ -1,0 +1,125 @@
+"""Products of few elements: what is decided by the accumulator and the kind of operand is decided once and kept.
+
+As in `brief`, None leaves a call to the general way. The kernel is one that is proved exact for all operands of a kind:
+with at most so many significant bits and exponents in a range that is a little wider than theirs. The general way may
+take another for the operands themselves; all plans of a product give the same bits.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accumulator import Accumulator
+from .brief import carrier_or_none, keep
+from .formats import FloatFormat
+from .kernels import gemm, threads
+from .kernels.scan import scan
+from .parameters import Carrier
+from .planning import first_plan
+from .problem import Facts, Problem
+from .results import check_output, check_result
+from .rounding import Overflow
+from .stepping import NO_COUNTS, rows_of, tiny_of
+
+MULTIPLICATIONS = 1 << 12  # beyond which the general way costs little more
+_WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_NO_WORDS = gemm.Words(np.empty((0, 0, 0), np.uint32), 0, _ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)
+
+
+class _Chain(NamedTuple):
+    """The kernel of a product in sequence, with all its constants, the type that it computes in, and what may be NaN."""
+
+    run: Callable[..., Any] | None  # None: BLAS, because nothing is rounded
+    dtype: np.dtype[Any]
+    checks: bool  # whether a NaN would have to be refused
+    constants: tuple[Any, ...]  # rows, tiny, counts, chunk, words
+
+
+_CHAINS: dict[Any, _Chain | None] = {}
+
+
+def product(a: Any, b: Any, accumulator: Accumulator) -> NDArray[Any] | None:
+    """`numerics.matmul` of two small matrices in a deterministic float accumulator, or None."""
+    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+        return None
+    rows, depth = a.shape
+    columns, dtype = b.shape[1], a.dtype
+    carrier = carrier_or_none(dtype)
+    if b.dtype != dtype or b.shape[0] != depth or carrier is None or not 0 < rows * columns * depth <= MULTIPLICATIONS:
+        return None
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    unsigned = carrier.unsigned
+    first, second = scan(a.reshape(-1).view(unsigned)), scan(b.reshape(-1).view(unsigned))
+    key = accumulator._text, depth, dtype, _kind(first, carrier), _kind(second, carrier)  # type: ignore[attr-defined]
+    try:
+        known = _CHAINS[key]
+    except KeyError:
+        known = keep(_CHAINS, key, _chain(accumulator, depth, carrier, key[3], key[4]))
+    if known is None:
+        return None
+    threads.check_subnormals()
+    run, inner, checks, constants = known
+    if inner != dtype:
+        a, b = a.astype(inner), b.astype(inner)
+    result: NDArray[Any]
+    if run is None:
+        result = np.matmul(a, b)
+        result += inner.type(0.0)  # +0, never -0
+    else:
+        total = np.zeros((1, rows, columns), inner)
+        run(a.reshape(1, rows, depth), b.reshape(1, depth, columns), total, *constants, 0, rows)
+        result = total.reshape(rows, columns)
+    if checks:
+        check_result(result, accumulator)
+    return result if inner == dtype else result.astype(dtype)
+
+
+def _kind(found: tuple[Any, ...], carrier: Carrier) -> tuple[int, int, int, int] | None:
+    """(significant bits, lowest, highest exponents in steps of _WIDTH, any -0) of what `scan` found; None: not finite."""
+    seen, most, last, minus = found
+    trailing = carrier.precision - 1
+    field = most >> trailing
+    if field > carrier.emax - carrier.emin + 1:
+        return None
+    if not most:
+        return 1, 0, 0, minus
+    significand = seen | 1 << trailing
+    bits = trailing + 2 - (significand & -significand).bit_length()
+    lowest = last + carrier.emin - 1 - trailing
+    return bits, lowest // _WIDTH, -(-(max(field, 1) + carrier.emin - 1) // _WIDTH), minus
+
+
+def _chain(accumulator: Accumulator, depth: int, carrier: Carrier, first: Any, second: Any) -> _Chain | None:
+    """The kernel for all operands of these kinds; None where there is none, or where a result may have to be refused."""
+    parts = tuple(part for part in (accumulator, accumulator.product, accumulator.combining) if part is not None)
+    formats = accumulator.format, accumulator.combining.format
+    usual = accumulator.order == "sequential" == accumulator.combining.order and not accumulator.stochastic
+    if not usual or not all(isinstance(fmt, FloatFormat) for fmt in formats):
+        return None
+    if first is None or second is None or any(part.overflow is Overflow.ERROR for part in parts):
+        return None
+    facts = _facts(first, carrier), _facts(second, carrier), None
+    stand_in = np.zeros((1, 1, depth), carrier.dtype)
+    try:
+        check_output(carrier.dtype, accumulator)
+        plan = first_plan(Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, None), accumulator)
+    except ValueError:
+        return None  # the operands themselves may be allowed, or the sentence names them
+    kernel = None
+    if plan.kernel not in ("sgemm", "dgemm"):
+        modes = plan.mode, plan.product_mode, plan.outer_mode
+        kernel = gemm.make_chain(*modes, int(plan.normalise), gemm.DETERMINISTIC, 0)
+    chunk = min(accumulator.chunk or depth, depth)
+    constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, chunk, _NO_WORDS
+    return _Chain(kernel, plan.carrier.dtype, not accumulator.combining.format.has_nan, constants)
+
+
+def _facts(kind: tuple[int, int, int, int], carrier: Carrier) -> Facts:
+    """Bounds on the facts of all operands of a kind."""
+    bits, low, high, minus = kind
+    lowest, highest = max(low * _WIDTH, carrier.quantum_exponent), min(high * _WIDTH, carrier.emax)
+    return Facts(bits, lowest, highest, math.ldexp(2 - 2.0 ** (1 - carrier.precision), highest), bool(minus))

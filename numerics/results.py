@@ -1,0 +1,48 @@
+"""What is refused of the result of a product: a type that lacks members, overflows that are errors, a NaN without code."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accumulator import Accumulator
+from .formats import FixedFormat
+from .parameters import carrier_of
+from .problem import Caller
+from .rounding import Overflow
+
+
+def check_output(dtype: np.dtype[Any], accumulator: Accumulator) -> None:
+    """Refuse a dtype of the result that does not hold every member of the output format."""
+    output = accumulator.combining.format
+    if not carrier_of(dtype).holds(output):
+        remedy = "encode=True for its codes" if isinstance(output, FixedFormat) else "float64 operands"
+        raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
+
+
+def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
+    """Operands were finite, so what is not finite here overflowed on the way; raise where that is an error."""
+    fmt = accumulator.combining.format
+    if isinstance(fmt, FixedFormat):
+        return
+    parts = (accumulator, accumulator.product, accumulator.combining)
+    strict = any(part is not None and part.overflow is Overflow.ERROR for part in parts)
+    if strict and not (finite := np.isfinite(result)).all():
+        where = Caller((), (), None, result.shape).output(int(np.argmin(finite)))
+        raise OverflowError(
+            f"the accumulation of {where} overflows {accumulator.format} (largest {accumulator.format.max})"
+            f"{_other_formats(accumulator)}; scale the operands or choose another Overflow rule"
+        )
+    if not fmt.has_nan and (bad := np.isnan(result)).any():
+        where = Caller((), (), None, result.shape).output(int(np.argmax(bad)))
+        raise ValueError(
+            f"{where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
+            " use SATURATE or a format with NaN"
+        )
+
+
+def _other_formats(accumulator: Accumulator) -> str:
+    """What else may have overflowed, where products or sums of chunks have formats of their own."""
+    others = [] if accumulator.product is None else [f"its products {accumulator.product.fmt}"]
+    others += [] if accumulator.outer is None else [f"the sum of chunks {accumulator.outer.format}"]
+    return "".join(f", or {other}" for other in others)

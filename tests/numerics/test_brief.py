@@ -1,0 +1,167 @@
+"""The short way of calls on few elements gives the bits, and the sentences, of the general one."""
+
+import numpy as np
+import pytest
+
+from numerics import (
+    Accumulator,
+    FixedFormat,
+    Overflow,
+    Quantizer,
+    Rounding,
+    brief,
+    brief_products,
+    catalog,
+    matmul,
+    parse_format,
+    reference,
+)
+from tests.sampling import but_at_night
+
+R = Rounding
+QUANTIZERS = {
+    "e4m3": Quantizer(catalog.E4M3),
+    "e5m2 SR": Quantizer(catalog.E5M2, R.SR),
+    "binary16 RTZ, IEEE": Quantizer(catalog.BINARY16, R.RTZ, Overflow.IEEE),
+    "fixed": Quantizer(FixedFormat(8, 4)),
+    "wrapping": Quantizer(FixedFormat(8, 4), overflow=Overflow.WRAP),
+    "posit": Quantizer(parse_format("posit8")),
+}
+LBA = Accumulator(
+    parse_format("lba_m7e4_b10_paper"), R.RTZ, product=Quantizer(parse_format("lba_m7e4_b12_paper"), R.RTZ), chunk=4
+)
+SUMS = {
+    "binary16": Accumulator(catalog.BINARY16),
+    "binary32": Accumulator(catalog.BINARY32, R.RNE, Overflow.IEEE),
+    "LBA": LBA,
+}
+
+
+def array(*shape, dtype=np.float32, scale=1.0, seed=3):
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
+
+
+def generally(call, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(brief, "ELEMENTS", -1)
+        patch.setattr(brief_products, "MULTIPLICATIONS", -1)
+        return call()
+
+
+def same(first, second):
+    assert type(first) is type(second)
+    assert (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("name", but_at_night(QUANTIZERS, ["wrapping"]))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_and_codes(name, dtype, monkeypatch):
+    quantizer = QUANTIZERS[name]
+    keys = {"seed": 7, "stream": 2**64 - 1, "offset": 5} if quantizer.stochastic else {}
+    for x in (array(4, 4, dtype=dtype, scale=3), array(6, 4, dtype=dtype).T, array(2, 0, dtype=dtype), dtype(1.3)[...]):
+        for call in (quantizer.quantize, quantizer.encode):
+            assert name == "wrapping" or brief.rounded(quantizer, x, keys.get("seed"), 0, 0) is not None
+            same(call(x, **keys), generally(lambda call=call, x=x: call(x, **keys), monkeypatch))
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.nightly)])
+def test_products(name, dtype, monkeypatch):
+    sums, taken = SUMS[name], 0
+    for exponent in range(-12, 13, 3):
+        for depth in (1, 5, 8):
+            a, b = (
+                QUANTIZERS["e4m3"].quantize(array(*shape, dtype=dtype, scale=2.0**exponent, seed=depth))
+                for shape in ((3, depth), (2, depth))
+            )
+            taken += brief_products.product(a, b.T, sums) is not None
+            found = matmul(a, b.T, sums)
+            same(found, generally(lambda a=a, b=b: matmul(a, b.T, sums), monkeypatch))
+            assert np.array_equal(found, np.array(reference.matmul(a, b.T, sums), dtype).reshape(found.shape))
+    assert taken > 20
+
+
+def test_every_zero_and_subnormal_operand(monkeypatch):
+    tiny = np.float32(2.0**-149)
+    for left in ([0.0, 0.0], [-0.0, 1.0], [tiny, -tiny], [2.0**127, -(2.0**127)], [1.5, tiny], [np.inf, 1.0]):
+        for right in ([0.0, -0.0], [1.0, 1.0], [tiny, 3 * tiny], [0.5, 2.0**-20]):
+            a, b = np.array([left], np.float32), np.array([right], np.float32).T
+            for sums in (SUMS["binary16"], SUMS["LBA"]):
+                outcomes = []
+                for call in (matmul, lambda *given: generally(lambda: matmul(*given), monkeypatch)):
+                    try:
+                        outcomes.append(call(a, b, sums).tobytes())
+                    except ValueError as error:
+                        outcomes.append(str(error))
+                assert outcomes[0] == outcomes[1]
+
+
+def test_a_sum_of_negative_zeros_is_zero(monkeypatch):
+    for depth in (1, 2, 3):
+        for sums in SUMS.values():
+            a, b = np.full((2, depth), -1.0, np.float32), np.zeros((depth, 3), np.float32)
+            assert brief_products.product(a, b, sums) is not None
+            same(matmul(a, b, sums), generally(lambda a=a, b=b, sums=sums: matmul(a, b, sums), monkeypatch))
+            assert not np.signbit(matmul(a, b, sums)).any()
+
+
+def test_a_kind_of_operand_covers_its_elements():
+    """The bounds that a plan is proved with hold for the operands: by numpy, not by the scan."""
+    for dtype, carrier in ((np.float32, brief.FLOAT32), (np.float64, brief.FLOAT64)):
+        for scale in (1e-40, 1e-3, 1.0, 1e30):
+            x = array(8, dtype=dtype, scale=scale)
+            x[3], x[5] = 0.0, np.round(x[5], 2)
+            found = brief_products.scan(x.view(carrier.unsigned))
+            bounds = brief_products._facts(brief_products._kind(found, carrier), carrier)
+            fractions, exponents = np.frexp(x[x != 0].astype(np.float64))
+            whole = (fractions * 2**53).astype(np.int64)
+            lowest = [int(e) - 54 + int(n & -n).bit_length() for n, e in zip(whole, exponents, strict=True)]
+            assert bounds.lowest <= min(lowest) and bounds.highest >= int(exponents.max()) - 1
+            assert bounds.largest >= float(np.abs(x).max())
+            assert bounds.significant_bits >= max(int(e) - low for e, low in zip(exponents, lowest, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        (lambda q, x: q.quantize(x, seed=-1), ValueError, r"seed = -1: give an integer"),
+        (lambda q, x: q.quantize(x, stream=2**64), ValueError, r"stream = 18446744073709551616"),
+        (lambda q, x: q.quantize(x, offset=0.5), TypeError, r"offset = 0.5"),
+        (lambda q, x: QUANTIZERS["e5m2 SR"].quantize(x), ValueError, r"SR needs random words"),
+        (lambda q, x: Quantizer(catalog.BINARY64).quantize(x), ValueError, r"use float64 arrays"),
+        (lambda q, x: Quantizer(catalog.E2M1).quantize(x / 0), ValueError, r"NaN at element 0"),
+        (lambda q, x: Quantizer(catalog.E4M3, overflow=Overflow.ERROR).quantize(x + 1e6), OverflowError, r"1000000"),
+        (lambda q, x: QUANTIZERS["wrapping"].quantize(x + np.inf), OverflowError, r"cannot wrap"),
+        (lambda q, x: Quantizer(catalog.E4M3).quantize(x.astype(np.float16)), TypeError, r"float16"),
+        (lambda q, x: matmul(x / 0, x, SUMS["binary16"]), ValueError, r"a\[0, 0\] is nan"),
+        (lambda q, x: matmul(x, x[:1], SUMS["binary16"]), ValueError, r"do not match"),
+        (lambda q, x: matmul(x, x, SUMS["binary16"], stream=-1), ValueError, r"stream = -1"),
+        (
+            lambda q, x: matmul(x + 1024, x + 1024, Accumulator(catalog.BINARY16, overflow=Overflow.ERROR)),
+            OverflowError,
+            "overflows",
+        ),
+        (lambda q, x: matmul(x, x, Accumulator(catalog.BINARY64)), ValueError, r"binary64 has values that float32"),
+    ],
+)
+def test_refusals_are_those_of_the_general_way(call, error, sentence, monkeypatch):
+    x = np.zeros((2, 2), np.float32)
+    seen = []
+    with np.errstate(all="ignore"):
+        for way in (
+            lambda: call(QUANTIZERS["e4m3"], x),
+            lambda: generally(lambda: call(QUANTIZERS["e4m3"], x), monkeypatch),
+        ):
+            with pytest.raises(error, match=sentence) as caught:
+                way()
+            seen.append(str(caught.value))
+    assert seen[0] == seen[1]
+
+
+def test_what_is_remembered_stays_bounded(monkeypatch):
+    monkeypatch.setattr(brief, "KINDS", 2)
+    known = {}
+    for key in range(5):
+        assert brief.keep(known, key, key) == key
+        assert len(known) <= 2
