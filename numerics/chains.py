@@ -93,8 +93,10 @@ def chain_gradients(
     of_b = np.zeros((right.shape[0], depth, columns))
     if 0 not in (*given.shape, depth):
         upward = _plain(upstream, np.float64).reshape(count, rows, columns)
-        turned = np.zeros((right.shape[0], columns, of_a.shape[2]))
-        turned[:, :, :depth] = right.swapaxes(1, 2)
+        size = of_a.shape[2] // 32
+        turned = np.zeros((right.shape[0], 32 * size, columns))
+        turned[:, :depth] = right
+        turned = np.ascontiguousarray(turned.reshape(-1, size, 32, columns).swapaxes(2, 3))
         for first, masks in _panels(given, accumulator, question, seed, stream, words):
             _add_panel(masks, first, upward, left, turned, of_a, of_b)
     return _summed(of_a[:, :, :depth], tuple(batch), given.a), _summed(of_b, tuple(batch), given.b)
