@@ -431,6 +431,27 @@ def test_h100_s_products_are_those_of_its_unit():
     assert np.array_equal(dw, matmul(np.ascontiguousarray(qg.T), qx, mixed) / sg / sx)
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(recipes.presets()))
+def test_every_preset_runs_in_its_unit(name):
+    (x, w, g), (y, dx, dw) = three(recipes.get(name), rows=8)
+    (rule,) = recipes.get(name).rules
+
+    def of(operand, t: np.ndarray) -> tuple[np.ndarray, np.float32]:
+        if operand is None:
+            return t, np.float32(1)
+        if not isinstance(operand, Scaled):
+            return operand.quantize(t), np.float32(1)
+        scale = scaling.current_scale(t, operand.largest)
+        return operand.quantizer.quantize(t * np.float32(scale)), np.float32(scale)
+
+    (qx, sx), (qw, sw) = of(rule.forward.activation, x), of(rule.forward.weight, w)
+    qg, sg = of(rule.grad_input.gradient, g)
+    assert np.array_equal(y, matmul(qx, np.ascontiguousarray(qw.T), rule.forward.accumulator) / sx / sw)
+    assert np.array_equal(dx, matmul(qg, qw, rule.grad_input.accumulator) / sg / sw)
+    assert np.array_equal(dw, matmul(np.ascontiguousarray(qg.T), qx, rule.grad_weight.accumulator) / sg / sx)
+
+
 def test_fp8_delayed_scales_by_the_steps_before():
     model = layer_of(recipes.fp8_delayed(history=4), torch.full((1, 2), 0.5))
     x = torch.tensor([[3.0, -5.0]], requires_grad=True)
