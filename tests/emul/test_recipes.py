@@ -569,6 +569,19 @@ def test_calibration_takes_the_clips_from_one_pass():
     assert model.training is False
 
 
+def test_what_a_relu_was_given_is_told_by_its_positive_outputs():
+    """63 ones and one 40 of 128: b is the mean of the positive, whatever the zeros; 40 is clipped."""
+    model = nn.Sequential(nn.Linear(1, 1, False), nn.ReLU(), nn.Linear(1, 1))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+    x = torch.cat([torch.ones(63), torch.tensor([40.0]), -torch.ones(64)])[:, None]
+    for distribution, spread in (("laplace", 103 / 64), ("gauss", math.sqrt((63 + 1600) / 64))):
+        _, clip = emul.calibration.clips(model, [x], bits=3, distribution=distribution)
+        wanted = clipping.aciq_alpha(3, distribution, half_range=True) * spread
+        assert wanted < 40
+        assert (clip.low, clip.high) == (0.0, pytest.approx(wanted, rel=1e-12))
+
+
 def test_calibration_refuses_what_it_cannot_see():
     with pytest.raises(ValueError, match="Flatten has no layer to calibrate"):
         emul.calibration.clips(nn.Flatten(), [torch.ones(2, 3)])
