@@ -12,6 +12,7 @@ import numpy as np
 from .accumulator import Accumulator
 from .device import facts_on, not_on_device
 from .device_arrays import AS_IT_IS, copied, host_of, scaled, stack_of
+from .device_exact import check_exact, exact_on
 from .device_fixed import fixed_on
 from .device_stepping import multiply_stacks, plan_on, problem_of
 from .device_units import check_unit, unit_matmul_on
@@ -161,12 +162,14 @@ def _check_counted(accumulator: Accumulator | MatrixUnit) -> None:
     for part in (accumulator.inner, accumulator.combining):
         if isinstance(part.format, FixedFormat):
             raise not_on_device(f"counting events of sums in {part.format}")
+        if part.order == "exact":
+            raise not_on_device("counting events of exact sums")
 
 
 def _check_offered(accumulator: Accumulator) -> None:
-    for part in (accumulator, accumulator.combining):
+    for part in (accumulator.inner, accumulator.combining):
         if part.order == "exact":
-            raise not_on_device(f"order {part.order!r}")
+            check_exact(part)
     if needs_integers(accumulator) and accumulator.chunk is not None:
         raise not_on_device(f"sums of chunks in {accumulator.format}, which float64 does not hold,")
 
@@ -192,6 +195,8 @@ def _run(
     """c + a @ b as values [B, M, N], contiguous; dtype: a type that holds them. counts: see `multiply_stacks`."""
     if _in_pieces(accumulator):
         return _combine(a, b, c, problem, accumulator, queue, refuse, counts)
+    if accumulator.order == "exact":
+        return exact_on(a, b, c, problem, accumulator, queue, refuse)
     if isinstance(accumulator.format, FixedFormat):
         return fixed_on(a, b, c, problem, accumulator, queue, refuse)
     if c is None:

@@ -136,6 +136,8 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         (Accumulator(half, R.RTN, product=to_narrow, order="pairwise", block=5), catalog.E4M3),
         (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="pairwise"), catalog.E4M3),
         (Accumulator(half, order="kahan"), half),
+        (Accumulator(half, order="exact"), catalog.E4M3),
+        (Accumulator(catalog.E5M2, R.SR, order="exact", random_bits=12), catalog.E4M3),
         (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="kahan"), catalog.E4M3),
     ]
     grid, to_grid = FixedFormat(12, 4), Quantizer(FixedFormat(10, 6), R.RTZ, Overflow.WRAP)

@@ -215,6 +215,19 @@ def cases() -> dict[str, Callable[[], object]]:
         "SR in pieces by row": lambda: in_pieces(A.reshape(6, 9), B, stochastic, 1, seed=3),
         "tree": lambda: multiplied(A, B, Accumulator(catalog.E5M2, order="pairwise", block=2)),
         "Kahan": lambda: multiplied(A, B, Accumulator(catalog.E5M2, order="kahan")),
+        "exact sums": lambda: (
+            multiplied(A, B, Accumulator(catalog.E4M3, order="exact"))
+            and multiplied(P, Q, Accumulator(catalog.E5M2, Rounding.SR, order="exact", random_bits=9), seed=2)
+        ),
+        "exact sums of chunks": lambda: multiplied(
+            A, B, Accumulator(catalog.BINARY16, chunk=4, order="exact", outer=Accumulator(catalog.E5M2))
+        ),
+        "an exact sum that overflows": lambda: alike(
+            A * 2.0**17, B, Accumulator(catalog.BINARY16, overflow=Overflow.ERROR, order="exact")
+        ),
+        "exact sums beyond float64": lambda: refused(
+            lambda: multiplied_alone(A / 3, B / 7, Accumulator(catalog.BINARY16, order="exact"))
+        ),
         "c of another type, strided operands": lambda: multiplied(
             P32[:, :, ::2].swapaxes(1, 2).copy().swapaxes(1, 2), P32[0].T[::2], Accumulator(catalog.E5M2), c=C[:, :, :3]
         ),

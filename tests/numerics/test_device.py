@@ -54,6 +54,9 @@ EQUAL = (
     "tree",
     "Kahan",
     "tree by words",
+    "exact sums",
+    "exact sums of chunks",
+    "an exact sum that overflows",
     "c of another type, strided operands",
     "words of chunks of trees",
     "fixed point, c",
@@ -83,6 +86,7 @@ REFUSED = {
     "an infinity that would wrap": "OverflowError: inf at element 47 cannot wrap",
     "non-finite": "ValueError: a[1, 4] is nan: products are exact for finite operands only",
     "infinity in a unit": "NotImplementedError: a100.f16.f16{} at element {} with these operands, which have no vector form",
+    "exact sums beyond float64": "NotImplementedError: order 'exact' with these operands, whose sums float64 does not hold,",
     "sums of a unit that are infinite": "NotImplementedError: {} at element {} with these operands, whose sums are not",
     "batches that do not fit": "ValueError: a of shape (2, 1, 3, 9) for a result (2, 3, 3, 2): on a device",
     "sums that overflow": "OverflowError: the accumulation of output (0, 0) overflows binary16",
@@ -95,6 +99,8 @@ LATE = (  # other constants of kernels that are there already
     "one chain, float64",
     "SR in pieces by row",
     "tree by words",
+    "exact sums of chunks",
+    "an exact sum that overflows",
     "words of chunks of trees",
     "fixed-point chunks",
     "an overflow of a product",
@@ -153,7 +159,8 @@ def test_each_decoder_says_what_the_other_takes():
 @pytest.mark.parametrize(
     ("accumulator", "what"),
     [
-        (Accumulator(FloatFormat(5, 10), order="exact"), "order 'exact'"),
+        (Accumulator(FloatFormat(5, 10), Rounding.RTN, order="exact"), "order 'exact' rounded down"),
+        (Accumulator(FixedFormat(20), order="exact"), "order 'exact' in s20.0"),
         (Accumulator(FixedFormat(60), chunk=4), "sums of chunks in s60.0, which float64 does not hold,"),
         (
             MatrixUnit(L=256, tree="pairwise", inputs=(catalog.BINARY16,) * 2, output=catalog.BINARY32),
