@@ -58,8 +58,11 @@ def exact_on(
         count = total.size
         words = problem.words.of(slice(0, count), slice(0, 1), accumulator.random_bits or 0)
         drawn = {"words": words.reshape(problem.shape)}
+    rounded = launch.array(
+        queue.zeros(problem.shape, np.dtype(np.float64))
+    )  # apart: an error is looked for in the sums
     try:
-        quantize_on(once, total, total, queue=queue, **drawn)
+        quantize_on(once, total, rounded, queue=queue, **drawn)
     except (OverflowError, ValueError):
         refuse()
-    return total
+    return rounded

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from numerics import (
     Accumulator,
     FixedFormat,
     FloatFormat,
-    MatrixUnit,
     Overflow,
     Quantizer,
     Rounding,
@@ -163,7 +163,7 @@ def test_each_decoder_says_what_the_other_takes():
         (Accumulator(FixedFormat(20), order="exact"), "order 'exact' in s20.0"),
         (Accumulator(FixedFormat(60), chunk=4), "sums of chunks in s60.0, which float64 does not hold,"),
         (
-            MatrixUnit(L=256, tree="pairwise", inputs=(catalog.BINARY16,) * 2, output=catalog.BINARY32),
+            replace(catalog.MATRIX_UNITS["mi100.f16.f32"], L=256, name=""),
             "the matrix unit .*, which has trees of more than 128 products,",
         ),
         (catalog.MATRIX_UNITS["mi100.exact.f16.f32"], "the matrix unit .*, which adds exactly,"),
