@@ -22,13 +22,11 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ._jit import SCALAR, core, loop
-from .elementwise import DRAWN_1, DRAWN_2, DRAWN_4, GIVEN, TILE
+from .elementwise import DRAWN_2, DRAWN_4, GIVEN, TILE
 from .philox import fill_blocks
 from .primitives import fma, from_bits, shift_left, shift_right, to_bits, widest_vectors
 
 FLOOR32, FLOOR64 = -90, -980  # exponents of the smallest alpha for which nothing below underflows
-
-
 SHORT = 23  # random bits up to which g is a float32
 U32, U64, F32, F64 = np.uint32, np.uint64, np.float32, np.float64
 TWO, THREE = F32(2), F32(3)
@@ -84,7 +82,7 @@ _by_word64, _by_short_word64 = _make_by_word64(20), _make_by_word64(29)
 
 
 def by_word(bits, word, alpha, top):
-    """Bits of one quantized value; alpha, top: bits of the smallest and the largest magnitude; word: uint32, aligned to the top."""
+    """Bits of one quantized value; alpha, top: of the smallest and the largest magnitude; word: uint32, aligned to the top."""
     raise NotImplementedError("compiled code only")
 
 
