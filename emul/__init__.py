@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from . import (
         binary,
+        calibration,
         chain,
         clipping,
         diagnostics,
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
         optim,
         recipes,
         scaling,
+        schedule,
         sparsity,
         tempered,
     )
     from .codes import decode, encode
+    from .course import Course, switch_
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -35,12 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChainGradient",
+    "Course",
     "Norm",
     "Product",
     "Recipe",
     "Rule",
     "__version__",
     "binary",
+    "calibration",
     "chain",
     "clipping",
     "compare",
@@ -59,14 +64,17 @@ __all__ = [
     "recipes",
     "restore_",
     "scaling",
+    "schedule",
     "sparsity",
     "swap_",
     "swap_report",
+    "switch_",
     "tempered",
 ]
 
 _HOMES = {
     "ChainGradient": "emul.recipe",
+    "Course": "emul.course",
     "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
@@ -81,9 +89,11 @@ _HOMES = {
     "restore_": "emul.swap",
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
+    "switch_": "emul.course",
 }
 _MODULES = (
     "binary",
+    "calibration",
     "chain",
     "clipping",
     "diagnostics",
@@ -95,10 +105,11 @@ _MODULES = (
     "optim",
     "recipes",
     "scaling",
+    "schedule",
     "sparsity",
     "tempered",
 )
-_WITHOUT_TORCH = ("__version__", "recipes")
+_WITHOUT_TORCH = ("__version__", "recipes", "schedule")
 
 
 def __getattr__(name: str) -> object:
