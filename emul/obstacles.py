@@ -64,7 +64,9 @@ def obstacle(module: torch.nn.Module, reader: str) -> str | None:
     unsupported = next((remedy for native, remedy in _UNSUPPORTED.items() if isinstance(module, native)), "")
     known = isinstance(module, tuple(LAYERS)) or bool(unsupported)
     if isinstance(module, torch.jit.ScriptModule):
-        return "it runs outside Python, where emul sees no products: give the module that it was scripted or traced from"
+        return (
+            "it runs outside Python, where emul sees no products: give the module that it was scripted or traced from"
+        )
     if reader and isinstance(module, tuple(LAYERS)):
         return f"the {reader} around it may use its weight without calling it"
     if known and isinstance(module, LazyModuleMixin):

@@ -127,7 +127,9 @@ def swap_(
     if functional not in CHOICES:
         raise ValueError(f"functional = {functional!r}: give {', '.join(map(repr, CHOICES))}")
     if replica is not None and (isinstance(replica, bool) or not isinstance(replica, int) or replica < 0):
-        raise ValueError(f"replica = {replica!r}: give the number of this process among those that train the model, from 0")
+        raise ValueError(
+            f"replica = {replica!r}: give the number of this process among those that train the model, from 0"
+        )
     if already := [name for name, module in model.named_modules() if isinstance(module, Emulated)]:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
     if any(entry(module) is not None for module in model.modules()):

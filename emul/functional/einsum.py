@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Unfit(Exception):
+class Unfit(Exception):  # noqa: N818  # it is no error: the call stays native
     """Why a call is not one product of matrices; its words end a sentence."""
 
 

@@ -8,11 +8,15 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch import overrides
+from torch.overrides import TorchFunctionMode
 
 from .names import product_name
 
 _depth = torch._C._len_torch_function_stack
+_modes: Callable[[], list[TorchFunctionMode]] = overrides._get_current_function_mode_stack
+_push: Callable[[TorchFunctionMode], None] = overrides._push_mode
+_pop: Callable[[], TorchFunctionMode] = overrides._pop_mode
 #: (the module that calls, the function's name, the function, its arguments) -> its result.
 Handler = Callable[["Running", str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
@@ -72,7 +76,7 @@ def current(owner: object) -> ProductMode | None:
     """The mode of this owner in this thread."""
     if not _depth():
         return None
-    modes = reversed(_get_current_function_mode_stack())
+    modes = reversed(_modes())
     return next((mode for mode in modes if isinstance(mode, ProductMode) and mode.owner is owner), None)
 
 
@@ -84,7 +88,7 @@ def enter(owner: object, handler: Handler, running: Running) -> bool:
         mode.running.clear()
     if mode is None:
         mode = ProductMode(owner, handler)
-        _push_mode(mode)
+        _push(mode)
     mode.running.append(running)
     return len(mode.running) == 1
 
@@ -95,8 +99,8 @@ def leave(owner: object, module: torch.nn.Module) -> None:
     if mode is None or not mode.running or mode.running[-1].module is not module:
         return  # another's hook has raised before it began
     mode.running.pop().frame = None
-    if not mode.running and _get_current_function_mode_stack()[-1] is mode:
-        _pop_mode()
+    if not mode.running and _modes()[-1] is mode:
+        _pop()
 
 
 @contextmanager
@@ -107,9 +111,9 @@ def off() -> Iterator[None]:
         return
     popped, hushed = [], []
     try:
-        while _depth() and isinstance(_get_current_function_mode_stack()[-1], ProductMode):
-            popped.append(_pop_mode())
-        for mode in _get_current_function_mode_stack():  # below a mode of the user's own
+        while _depth() and isinstance(_modes()[-1], ProductMode):
+            popped.append(_pop())
+        for mode in _modes():  # below a mode of the user's own
             if isinstance(mode, ProductMode):
                 mode.quiet += 1
                 hushed.append(mode)
@@ -118,7 +122,7 @@ def off() -> Iterator[None]:
         for mode in hushed:
             mode.quiet -= 1
         for mode in reversed(popped):
-            _push_mode(mode)
+            _push(mode)
 
 
 def _forward_frame() -> FrameType | None:

@@ -75,11 +75,20 @@ NATIVE = {
     for name in names.split()
 }
 
+#: An operator of another library with such a name.
+FOREIGN = "operator of another library"
+NATIVE[FOREIGN] = "write it with torch's own functions, which can be emulated"
+
 _KNOWN = frozenset(EMULATED) | frozenset(NATIVE)
 
 
 def product_name(func: Callable[..., Any]) -> str | None:
-    """The name of a function with products in it, None for any other. `a @ b` is "matmul"."""
-    name = getattr(func, "__name__", "").partition(".")[0]  # an operator of torch.ops is mm.default
+    """The name of a function with products in it, None for any other. `a @ b` is "matmul"; operators are named as functions."""
+    name = getattr(func, "__name__", "").partition(".")[0]  # an overload of torch.ops.aten.mm is mm.default
+    library = getattr(func, "_qualified_op_name", None) or getattr(func, "_name", None)
+    if isinstance(library, str) and library.startswith("emul::"):
+        return None
+    if isinstance(library, str) and "::" in library and not library.startswith("aten::"):
+        return FOREIGN if name in _KNOWN else None
     name = _SPELLINGS.get(name, name)
     return name if name in _KNOWN else None

@@ -64,6 +64,8 @@ class Watch:
                 result = self._emulated(caller, function, known, index, args, kwargs)
             except Unfit as unfit:
                 reason = f"{unfit}: change that, or a rule with keep=True"
+            except TypeError as error:
+                raise ValueError(str(error)) from error  # Python takes a TypeError of @ for a missing operator
             else:
                 self._note(caller, known, index, "")
                 return result
@@ -223,7 +225,9 @@ def _place(module: torch.nn.Module) -> Enter | None:
 
 def _unhook(module: torch.nn.Module) -> None:
     for hooks in (getattr(module, name) for name in _HOOKS):
-        for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "hook", hook), Enter | Leave | Save | Load)]:
+        for key in [
+            key for key, hook in hooks.items() if isinstance(getattr(hook, "hook", hook), Enter | Leave | Save | Load)
+        ]:
             del hooks[key]
             module._forward_hooks_always_called.pop(key, None)
 

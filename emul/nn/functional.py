@@ -59,9 +59,7 @@ def scaled_dot_product_attention(
         with off():
             return layer_product(activation, weight, BatchGeometry(), rule, draw)
 
-    return attention(
-        product, repr(name), query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
-    )
+    return attention(product, repr(name), query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
 def attention(

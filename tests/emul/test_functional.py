@@ -92,7 +92,12 @@ CALLS = {
     "linear with bias": ("linear", F.linear, (BATCH, W, BIAS), lambda: product(BATCH, W.T) + BIAS),
     "@": ("matmul", lambda a, b: a @ b, (A, B), lambda: product(A, B)),
     "batches @": ("matmul", lambda a, b: a @ b, (BATCH, OTHER), lambda: product(BATCH, OTHER)),
-    "broadcast @": ("matmul", torch.matmul, (BATCH[:, None], OTHER[None]), lambda: product(BATCH[:, None], OTHER[None])),
+    "broadcast @": (
+        "matmul",
+        torch.matmul,
+        (BATCH[:, None], OTHER[None]),
+        lambda: product(BATCH[:, None], OTHER[None]),
+    ),
     "matrix @ batch": ("matmul", lambda a, b: a @ b, (A, OTHER), lambda: product(A, OTHER)),
     "batch @ matrix": ("matmul", torch.Tensor.matmul, (BATCH, B), lambda: product(BATCH, B)),
     "vectors @": ("matmul", lambda a, b: a @ b, (A[0], B[:, 0]), lambda: product(A[:1], B[:, :1]).reshape(())),
@@ -116,7 +121,12 @@ CALLS = {
         (BATCH, OTHER),
         lambda: product(BATCH, OTHER),
     ),
-    "addmv": ("addmv", lambda a, b: torch.addmv(BIAS[:3], a, b), (A, B[:, 0]), lambda: product(A, B[:, :1])[:, 0] + BIAS[:3]),
+    "addmv": (
+        "addmv",
+        lambda a, b: torch.addmv(BIAS[:3], a, b),
+        (A, B[:, 0]),
+        lambda: product(A, B[:, :1])[:, 0] + BIAS[:3],
+    ),
     "einsum": ("einsum", lambda a, b: torch.einsum("ij,jk->ki", a, b), (A, B), lambda: product(A, B).T),
     "einsum, batched": (
         "einsum",
@@ -124,7 +134,12 @@ CALLS = {
         (draw(2, 3, 2, 4), draw(2, 5, 2, 4)),
         lambda: product(draw(2, 3, 2, 4).transpose(1, 2), draw(2, 5, 2, 4).permute(0, 2, 3, 1)),
     ),
-    "einsum, implicit": ("einsum", lambda a, b: torch.einsum("...zj,...jb", a, b), (BATCH, OTHER), lambda: product(BATCH, OTHER).mT),
+    "einsum, implicit": (
+        "einsum",
+        lambda a, b: torch.einsum("...zj,...jb", a, b),
+        (BATCH, OTHER),
+        lambda: product(BATCH, OTHER).mT,
+    ),
     "einsum, two sums": (
         "einsum",
         lambda a, b: torch.einsum("nab,cba->nc", [a, b]),
@@ -143,7 +158,12 @@ CALLS = {
         (IMAGE[0, :, :1].reshape(4, 6), KERNEL[:3].reshape(3, 4, 3)),
         lambda: convolved(KERNEL[:3].reshape(3, 4, 1, 3), F.pad(IMAGE[:1, :, :1], (1, 1)), 1)[0, :, 0],
     ),
-    "scaled_dot_product_attention": ("scaled_dot_product_attention", F.scaled_dot_product_attention, (Q, K, V), attended),
+    "scaled_dot_product_attention": (
+        "scaled_dot_product_attention",
+        F.scaled_dot_product_attention,
+        (Q, K, V),
+        attended,
+    ),
 }
 
 
@@ -174,7 +194,9 @@ def test_a_call_is_the_product_of_numpy_bit_for_bit_and_native_where_it_is_kept(
         assert torch.equal(told(*operands), native)
         assert emul.swap_report(told).calls == (CallReport("inner", function, None, reason, 1),)
     refusing = swapped(call, rules=(Rule("fc", forward=FORWARD),), functional="refuse")
-    with pytest.raises(ValueError, match=rf"module 'inner' \(Caller\) calls {function}, which .* no rule matches; give"):
+    with pytest.raises(
+        ValueError, match=rf"module 'inner' \(Caller\) calls {function}, which .* no rule matches; give"
+    ):
         refusing(*operands)
 
 
@@ -190,7 +212,14 @@ def test_gradients_are_products_too(name):
             run = lambda image, kernel: F.conv2d(image, kernel, padding=1, groups=2)  # noqa: E731
         else:
             run = call
-        model = Model(Caller(run)) if rule is None else swapped(run, rules=(Rule(".*", forward=FORWARD if rule is FORWARD else exact, grad_input=rule, grad_weight=rule),))
+        model = (
+            Model(Caller(run))
+            if rule is None
+            else swapped(
+                run,
+                rules=(Rule(".*", forward=FORWARD if rule is FORWARD else exact, grad_input=rule, grad_weight=rule),),
+            )
+        )
         model(*leaves).square().sum().backward()
         gradients[label] = [leaf.grad.double() for leaf in leaves]
     for native, wide, narrow in zip(*gradients.values(), strict=True):
@@ -304,7 +333,7 @@ def test_a_part_that_was_restored_is_native_inside_the_rest():
     calls = emul.swap_report(model).calls
     assert {(call.module, call.function) for call in calls if call.rule is not None} == {("", "matmul")}
     assert {call.native for call in calls if call.rule is None} == {"restored"}
-    assert {"a", "a.inner", "b.0"} == {call.module for call in calls if call.rule is None}
+    assert {"a", "a.fc", "a.inner", "b.0"} == {call.module for call in calls if call.rule is None}
     emul.restore_(model)
     assert not any(module._forward_pre_hooks for module in model.modules())
 
@@ -390,15 +419,22 @@ def test_gradient_checkpointing_gives_the_same_bits():
     wanted = train(plain, range(3))
     for reentrant in (False, True):
         twin = copy.deepcopy(checkpointed)
-        found = train(twin, range(3), lambda x: checkpoint(twin, x.clone().requires_grad_(), use_reentrant=reentrant))
-        assert same(found, wanted)
+
+        def run(x: torch.Tensor, twin: nn.Module = twin, reentrant: bool = reentrant) -> torch.Tensor:
+            output: torch.Tensor = checkpoint(twin, x.clone().requires_grad_(), use_reentrant=reentrant)
+            return output
+
+        assert same(train(twin, range(3), run), wanted)
 
 
 def test_what_cannot_be_emulated_is_told_with_a_remedy():
     cases = {
         "tensordot": (lambda x: torch.tensordot(x, x.T, 1), "write it with @ or einsum"),
         "lstm": (nn.LSTM(4, 2), "write its step with linear layers"),
-        "conv_transpose2d": (lambda x: F.conv_transpose2d(x[None, None], x[None, None]), "use torch.nn.functional.interp"),
+        "conv_transpose2d": (
+            lambda x: F.conv_transpose2d(x[None, None], x[None, None]),
+            "use torch.nn.functional.interp",
+        ),
         "multi_head_attention_forward": (Own(4, 2), "use a torch.nn.MultiheadAttention or scaled_dot_product"),
         "einsum": (lambda x: torch.einsum("ij,kj,kl->il", x, x, x), "an einsum of 3 operands is not one product"),
         "matmul": (lambda x: x.long() @ x.long().T, "its operands are torch.int64, whose products are exact: change"),
@@ -425,7 +461,8 @@ class Own(nn.MultiheadAttention):
 
 EINSUMS = {
     "ii,ij->ij": "it takes a diagonal",
-    "ij,jk->j": r"it sums over \['i', 'k'\]",
+    "ij,jk->k": r"it sums over \['i'\]",
+    "ij,jk->j": "it has no sum over a letter of both operands",
     "ij,ij->ij": "it has no sum over a letter of both operands",
     "ij,kj->": r"it sums over \['i', 'k'\]",
     "ij->ji": "an einsum of 1 operands",
@@ -445,16 +482,21 @@ def test_an_einsum_that_is_no_product_of_matrices_is_told(equation):
     ("call", "sentence"),
     [
         (lambda x: torch.mm(x, x.T, out=torch.empty(3, 3)), r"calls mm with arguments that emul does not take, .*out"),
-        (lambda x: x.half() @ x.half().T, "an operand of matmul in module 'inner' .Caller. is torch.float16: emul takes"),
+        (
+            lambda x: x.half() @ x.half().T,
+            "an operand of matmul in module 'inner' .Caller. is torch.float16: emul takes",
+        ),
         (lambda x: F.linear(x * torch.nan, x), "forward of layer 'inner.linear.0'"),
     ],
 )
 def test_refused_calls(call, sentence):
-    with pytest.raises((ValueError, TypeError), match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         swapped(call)(A)
 
 
-@pytest.mark.parametrize("call", [lambda x: x @ x, lambda x: torch.mm(x, x), lambda x: F.linear(x, x.T), lambda x: torch.bmm(x, x)])
+@pytest.mark.parametrize(
+    "call", [lambda x: x @ x, lambda x: torch.mm(x, x), lambda x: F.linear(x, x.T), lambda x: torch.bmm(x, x)]
+)
 def test_wrong_shapes_are_torchs_own_error(call):
     with pytest.raises(RuntimeError, match=r"shape|size|must be|3D"):
         swapped(call)(A)
@@ -479,7 +521,11 @@ def test_a_model_of_functions_alone_needs_a_rule_that_names_one():
     assert torch.equal(model(A, B), A @ B)
     named = emul.swap_(Mixed(), Recipe((Rule("", types=("Mixed",), forward=FORWARD),)))
     named(BATCH)
-    assert {(call.module, call.rule) for call in emul.swap_report(named).calls} == {("", 0), ("fc", None), ("inner", None)}
+    assert {(call.module, call.rule) for call in emul.swap_report(named).calls} == {
+        ("", 0),
+        ("fc", None),
+        ("inner", None),
+    }
 
 
 @pytest.mark.parametrize(
@@ -499,7 +545,9 @@ def test_emulated_layers_and_functions_are_not_seen_from_outside():
     rule = Rule(".*", forward=Product(activation=SR))  # torch's own sums inside
 
     def call(x: torch.Tensor) -> torch.Tensor:
-        y = emul.nn.functional.scaled_dot_product_attention(x, x, x, rule=Rule("", forward=Product(activation=Quantizer(catalog.E4M3))))
+        y = emul.nn.functional.scaled_dot_product_attention(
+            x, x, x, rule=Rule("", forward=Product(activation=Quantizer(catalog.E4M3)))
+        )
         return emul.matmul(y, x.mT, SUMS)
 
     model = Model(nn.Sequential(nn.Linear(4, 4), Caller(call)))
@@ -557,6 +605,18 @@ def test_a_compiled_model_gives_the_eager_bits():
         torch.testing.assert_close(compiled(BATCH), native, rtol=0, atol=0)
 
 
+def test_a_function_that_is_compiled_by_itself_is_seen_or_refuses():
+    torch._dynamo.reset()
+    model = swapped(torch.compile(lambda x: (x @ x.mT).relu(), backend="aot_eager"))
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.equal(model(A), product(A, A.T).relu())
+        assert emul.swap_report(model).calls == (CallReport("inner", "matmul", 0, "", 2),)
+        whole = swapped(torch.compile(lambda x: (x @ x.mT).relu(), backend="aot_eager", fullgraph=True))
+        with pytest.raises(torch._dynamo.exc.Unsupported):
+            whole(A)
+
+
 #: What has such a name and no product of matrices.
 PLAIN = re.compile(
     r".*(backward|quantize|pack_.*matrix|convert|sparse_(mask|dim|resize|coo|cs|bs|compressed)|to_sparse|sparse_sum|softmax"
@@ -566,7 +626,9 @@ PLAIN = re.compile(
 
 
 def test_every_function_of_torch_with_the_name_of_a_product_is_known():
-    named = re.compile(r"mm(?!on)|mv(?!l)|matmul|matrix|conv|linear|dot|einsum|atten|lstm|gru|rnn|cdist|inner|bag|kron|cov|corr")
+    named = re.compile(
+        r"mm(?!on)|mv(?!l)|matmul|matrix|conv|linear|dot|einsum|atten|lstm|gru|rnn|cdist|inner|bag|kron|cov|corr"
+    )
     found = {function.__name__ for functions in get_overridable_functions().values() for function in functions}
     unknown = {name for name in found if named.search(name) and product_name(named_like(name)) is None}
     assert {name for name in unknown if not PLAIN.fullmatch(name)} == set()
