@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import overrides
+from torch._dynamo.decorators import skip
 from torch.overrides import TorchFunctionMode
 
 from .names import product_name
@@ -17,6 +18,7 @@ _depth = torch._C._len_torch_function_stack
 _modes: Callable[[], list[TorchFunctionMode]] = overrides._get_current_function_mode_stack
 _push: Callable[[TorchFunctionMode], None] = overrides._push_mode
 _pop: Callable[[], TorchFunctionMode] = overrides._pop_mode
+Hook = TypeVar("Hook", bound=Callable[..., None])
 #: (the module that calls, the function's name, the function, its arguments) -> its result.
 Handler = Callable[["Running", str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
@@ -49,27 +51,39 @@ class ProductMode(TorchFunctionMode):
         super().__init__()
         self.owner, self.handler, self.quiet = owner, handler, 0
         self.running: list[Running] = []
+        self.eager = torch.compiler.set_stance("force_eager")  # what is compiled by itself and called in the model
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = {} if kwargs is None else kwargs
-        name = None if self.quiet else product_name(func)
-        if name is None or self.over():
+        if self.quiet or (name := product_name(func)) is None or self.over():
             return func(*args, **kwargs)
         return self.handler(self.running[-1], name, func, args, kwargs)
 
     def over(self) -> bool:
         """Whether the outermost forward has ended without its hook."""
-        if not self.running or torch.compiler.is_compiling():
-            return not self.running
-        outermost = self.running[0].frame
+        outermost = self.running[0].frame if self.running else None
         if outermost is None:
-            return False
+            return not self.running
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame is not outermost:
             frame = frame.f_back
         return frame is None
+
+
+def uncompiled(hook: Hook) -> Hook:
+    """A hook after which nothing of this thread is compiled any more, until torch.compile's own wrapper returns.
+
+    A mode cannot be trusted in compiled code: behind one Dynamo 2.13 takes x.mT for x. So a swapped model that is compiled
+    runs eagerly, from the hook on. `torch.compiler.disable` would have the hook alone run so.
+    """
+
+    def before(self: Any, *args: Any) -> Any:
+        torch._C._dynamo.eval_frame.set_eval_frame(None)
+        return hook(self, *args)
+
+    return skip(before)  # type: ignore[return-value]
 
 
 def current(owner: object) -> ProductMode | None:
@@ -85,7 +99,7 @@ def enter(owner: object, handler: Handler, running: Running) -> bool:
     running.frame = _forward_frame()
     mode = current(owner)
     if mode is not None and mode.over():
-        mode.running.clear()
+        mode.running.clear()  # an interrupt left it
     if mode is None:
         mode = ProductMode(owner, handler)
         _push(mode)
@@ -101,6 +115,7 @@ def leave(owner: object, module: torch.nn.Module) -> None:
     mode.running.pop().frame = None
     if not mode.running and _modes()[-1] is mode:
         _pop()
+        mode.eager.__exit__(None, None, None)
 
 
 @contextmanager

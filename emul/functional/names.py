@@ -1,6 +1,7 @@
 """The functions of torch that have products of matrices in them, by the names that a torch function mode sees."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 _SPELLINGS = {
@@ -82,6 +83,7 @@ NATIVE[FOREIGN] = "write it with torch's own functions, which can be emulated"
 _KNOWN = frozenset(EMULATED) | frozenset(NATIVE)
 
 
+@lru_cache(maxsize=4096)
 def product_name(func: Callable[..., Any]) -> str | None:
     """The name of a function with products in it, None for any other. `a @ b` is "matmul"; operators are named as functions."""
     name = getattr(func, "__name__", "").partition(".")[0]  # an overload of torch.ops.aten.mm is mm.default

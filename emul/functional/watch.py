@@ -16,7 +16,7 @@ from ..obstacles import native_type
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
 from .einsum import Unfit
-from .mode import Running, enter, leave
+from .mode import Running, enter, leave, uncompiled
 from .names import NATIVE
 from .products import ADAPTERS
 from .saving import Load, Save, Sites
@@ -52,7 +52,6 @@ class Watch:
     seen: dict[Seen, int] = field(default_factory=dict)
     forwards: int = 0
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def call(
         self, caller: Running, function: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -149,7 +148,7 @@ class Enter:
     name: str
     restored: bool = False
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def __call__(self, module: torch.nn.Module, args: Any) -> None:
         """The module is the one that calls functions."""
         if enter(self.watch, self.watch.call, Running(self.name, module, self.restored)):
@@ -162,7 +161,6 @@ class Leave:
 
     watch: Watch
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """It no longer is."""
         leave(self.watch, module)

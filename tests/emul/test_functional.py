@@ -169,8 +169,9 @@ CALLS = {
 
 @pytest.fixture(autouse=True)
 def clean():
-    """No mode is left behind."""
+    """No mode is left behind, and compilers go on."""
     yield
+    assert torch._dynamo.eval_frame._stance.stance == "default"
     assert not _get_current_function_mode_stack()
 
 
@@ -605,16 +606,16 @@ def test_a_compiled_model_gives_the_eager_bits():
         torch.testing.assert_close(compiled(BATCH), native, rtol=0, atol=0)
 
 
-def test_a_function_that_is_compiled_by_itself_is_seen_or_refuses():
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_a_function_that_is_compiled_by_itself_runs_eagerly_inside(fullgraph):
     torch._dynamo.reset()
-    model = swapped(torch.compile(lambda x: (x @ x.mT).relu(), backend="aot_eager"))
+    call = torch.compile(lambda x: (x @ x.mT).relu(), backend="aot_eager", fullgraph=fullgraph)
+    model = swapped(call)
     with torch.no_grad():
         for _ in range(2):
             assert torch.equal(model(A), product(A, A.T).relu())
-        assert emul.swap_report(model).calls == (CallReport("inner", "matmul", 0, "", 2),)
-        whole = swapped(torch.compile(lambda x: (x @ x.mT).relu(), backend="aot_eager", fullgraph=True))
-        with pytest.raises(torch._dynamo.exc.Unsupported):
-            whole(A)
+    assert emul.swap_report(model).calls == (CallReport("inner", "matmul", 0, "", 2),)
+    assert torch.equal(call(A), (A @ A.mT).relu())
 
 
 #: What has such a name and no product of matrices.
