@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         tempered,
     )
     from .codes import decode, encode
+    from .distributed import synchronize_
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -62,6 +63,7 @@ __all__ = [
     "sparsity",
     "swap_",
     "swap_report",
+    "synchronize_",
     "tempered",
 ]
 
@@ -81,6 +83,7 @@ _HOMES = {
     "restore_": "emul.swap",
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
+    "synchronize_": "emul.distributed",
 }
 _MODULES = (
     "binary",
