@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from . import (
         binary,
+        calibration,
         chain,
         clipping,
         diagnostics,
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
         optim,
         recipes,
         scaling,
+        schedule,
         sparsity,
         tempered,
     )
     from .codes import decode, encode
+    from .course import Course, switch_
     from .distributed import synchronize_
     from .norm import Norm
     from .ops import matmul, quantize
@@ -36,12 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChainGradient",
+    "Course",
     "Norm",
     "Product",
     "Recipe",
     "Rule",
     "__version__",
     "binary",
+    "calibration",
     "chain",
     "clipping",
     "compare",
@@ -60,15 +65,18 @@ __all__ = [
     "recipes",
     "restore_",
     "scaling",
+    "schedule",
     "sparsity",
     "swap_",
     "swap_report",
+    "switch_",
     "synchronize_",
     "tempered",
 ]
 
 _HOMES = {
     "ChainGradient": "emul.recipe",
+    "Course": "emul.course",
     "Norm": "emul.norm",
     "Product": "emul.recipe",
     "Recipe": "emul.recipe",
@@ -83,10 +91,12 @@ _HOMES = {
     "restore_": "emul.swap",
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
+    "switch_": "emul.course",
     "synchronize_": "emul.distributed",
 }
 _MODULES = (
     "binary",
+    "calibration",
     "chain",
     "clipping",
     "diagnostics",
@@ -98,10 +108,11 @@ _MODULES = (
     "optim",
     "recipes",
     "scaling",
+    "schedule",
     "sparsity",
     "tempered",
 )
-_WITHOUT_TORCH = ("__version__", "recipes")
+_WITHOUT_TORCH = ("__version__", "recipes", "schedule")
 
 
 def __getattr__(name: str) -> object:

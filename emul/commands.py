@@ -188,6 +188,31 @@ def formats(
 
 
 @app.command()
+def recipes(
+    form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,
+    every: Annotated[bool, typer.Option("--all", help="Also the matrix units of hardware.")] = False,
+) -> None:
+    """List the recipes that compare knows by name: what each does, where it starts, its paper.
+
+    Start: from scratch, from a net that was trained natively, or such a net and no training. phases: those of its
+    schedule.
+    """
+    from .recipes import entries, presets, schedule
+
+    rows = [
+        (entry.name, entry.what, _START[entry.start], str(len(schedule(entry.name).phases)), entry.paper)
+        for entry in entries().values()
+        if every or entry.name not in presets()
+    ]
+    _print_rows(("name", "what", "start", "phases", "paper"), rows, form)
+    if not every and form is Form.text:
+        typer.echo(f"Hardware, by --all: {', '.join(presets())}")
+
+
+_START = {"scratch": "scratch", "trained": "trained net", "evaluate": "trained net, no training"}
+
+
+@app.command()
 def table(
     name: Annotated[str, typer.Argument(metavar="FORMAT", help="A name that parse_format knows, such as e4m3fn.")],
     form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,

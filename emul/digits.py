@@ -67,6 +67,25 @@ def mlp() -> torch.nn.Module:
     )
 
 
+def normed() -> torch.nn.Module:
+    """The layers of `mlp`, each followed by a batch norm, with Hardtanh between them: for signs, and for forms of norms.
+
+    It is no model by name: `--model emul.digits:normed`.
+    """
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.BatchNorm1d(128),
+        nn.Hardtanh(),
+        nn.Linear(128, 128),
+        nn.BatchNorm1d(128),
+        nn.Hardtanh(),
+        nn.Linear(128, 10),
+        nn.BatchNorm1d(10),
+    )
+
+
 #: The models by name.
 MODELS: dict[str, Callable[[], torch.nn.Module]] = {"cnn": cnn, "mlp": mlp}
 

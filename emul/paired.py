@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 
 import torch
 
-from . import tasks
+from . import calibration, tasks
+from .calibration import Clip
+from .course import switch_
 from .datasets import Dataset
 from .extras import require
 from .intervals import Interval, paired, spread
@@ -22,7 +24,8 @@ from .metrics import metric_of
 from .named import usual_data
 from .recipe import Recipe
 from .results import Comparison, RowResult, RowTiming, Run
-from .rows import NATIVE, Row, select
+from .rows import NATIVE, Row, opening, select
+from .schedule import Schedule
 from .swap import SwapReport, swap_, swap_report
 from .training import (
     Evaluation,
@@ -63,6 +66,8 @@ class Plan:
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     reports: tuple[SwapReport | None, ...]
+    #: The phases of each row, of the first seed; None of a native one.
+    schedules: tuple[Schedule | None, ...]
 
     def steps(self) -> int:
         """Training steps and forward batches of all rows and seeds."""
@@ -79,7 +84,7 @@ class Plan:
 
 def compare(
     model: str | Factory = "cnn",
-    rows: Sequence[str | Row | Recipe] | None = None,
+    rows: Sequence[str | Row | Recipe | Schedule] | None = None,
     seeds: int | Sequence[int] = 5,
     *,
     settings: Settings | None = None,
@@ -90,7 +95,8 @@ def compare(
 
     `model`: "cnn", "mlp", "gpt", or a factory, or "module:factory": a function without arguments, or of the Dataset,
     that builds a module mapping inputs to the scores of classes, of next tokens at each place; it is called with
-    torch's generator seeded. `rows`: names as in `emul.rows.select`, Rows or Recipes; None gives the standard ones.
+    torch's generator seeded. `rows`: names as in `emul.rows.select`, Rows, Recipes or Schedules; None gives the standard
+    ones.
     `seeds`: how many (0, 1, ...), or which; at least two, an interval needs them. `data`: "digits" (scikit-learn's),
     "text" (pydoc's topics, by characters), an emul.datasets.Dataset, or "module:factory" of a function without
     arguments that returns one; None gives text to "gpt", digits to others. `settings`: an emul.training.Settings; None
@@ -111,7 +117,7 @@ def compare(
 
 def prepare(
     model: str | Factory = "cnn",
-    rows: Sequence[str | Row | Recipe] | None = None,
+    rows: Sequence[str | Row | Recipe | Schedule] | None = None,
     seeds: int | Sequence[int] = 5,
     *,
     settings: Settings | Callable[[Dataset], Settings] | None = None,
@@ -133,11 +139,24 @@ def prepare(
     settings = settings if isinstance(settings, Settings) else (settings or _usual)(dataset)
     check_device(settings)
     _seeded(partial(tasks.checked, name, build, dataset), numbers[0])
-    reports: list[SwapReport | None] = []
-    for row in chosen:
-        recipe = row.resolve(numbers[0])
-        reports.append(None if recipe is None else swap_report(swap_(_seeded(build, numbers[0]), recipe)))
-    return Plan(name, build, dataset, settings, numbers, chosen, tuple(reports))
+    schedules = tuple(row.schedule(numbers[0], _seeded(build, numbers[0])) for row in chosen)
+    plan = Plan(name, build, dataset, settings, numbers, chosen, (None,) * len(chosen), schedules)
+    return replace(
+        plan, reports=tuple(_tried(plan, row, schedule) for row, schedule in zip(chosen, schedules, strict=True))
+    )
+
+
+def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None:
+    """What the first recipe of a row does to a fresh net; every phase is tried, and has its steps."""
+    if schedule is None:
+        return None
+    if row.phase != "evaluate":
+        schedule.ends(plan.training_steps(row))
+    model = _seeded(plan.build, plan.seeds[0])
+    for phase in reversed(schedule.phases):
+        switch_(model, phase.recipe)
+    recipe = opening(schedule)
+    return swap_report(switch_(model, recipe))
 
 
 def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:
@@ -191,10 +210,12 @@ def _run(
             return Run(seed, None, None, (), "", "", "the native net it starts from diverged")
         model.load_state_dict(trained)
     start = fingerprint(model)
-    recipe = row.resolve(seed)
-    if recipe is not None:
-        swap_(model, recipe)
+    planned = plan.schedules[plan.rows.index(row)]
+    schedule = None if planned is None else planned.with_seed(seed)
     settings = plan.settings
+    clips: tuple[Clip, ...] = ()
+    if row.phase == "evaluate" and schedule is not None:
+        clips = _emulate(plan, row, model, schedule)
     training = Training((), (), "")
     if row.phase != "evaluate":
         scratch = row.phase == "train"
@@ -206,16 +227,34 @@ def _run(
             learning_rate=settings.learning_rate if scratch else settings.fine_tune_learning_rate,
             seed=phase_seed(seed, row.phase),
             tick=tick,
+            schedule=schedule,
         )
     clock.training += training.seconds
     weights = fingerprint(model)
     if training.diverged:
-        return Run(seed, None, None, training.losses, start, weights, training.diverged)
+        return Run(seed, None, None, training.losses, start, weights, training.diverged, training.phases)
     test: Evaluation = evaluate(model, plan.data, settings, tick=tick)
     clock.forward += test.seconds
     if test.diverged:
-        return Run(seed, None, None, training.losses, start, weights, test.diverged)
-    return Run(seed, test.correct, test.loss, training.losses, start, weights, "")
+        return Run(seed, None, None, training.losses, start, weights, test.diverged, training.phases, clips)
+    return Run(seed, test.correct, test.loss, training.losses, start, weights, "", training.phases, clips)
+
+
+#: Training samples that a calibration sees.
+_CALIBRATION = 256
+
+
+def _emulate(plan: Plan, row: Row, model: torch.nn.Module, schedule: Schedule) -> tuple[Clip, ...]:
+    """Put the arithmetic of a row without training into a trained net; returns what its calibration found."""
+    recipe = opening(schedule)
+    assert recipe is not None
+    if not row.calibrated:
+        swap_(model, recipe)
+        return ()
+    inputs = plan.data.train_inputs[:_CALIBRATION].to(plan.settings.device)
+    clips = calibration.clips(model, torch.split(inputs, plan.settings.batch))
+    swap_(model, calibration.recipe_of(clips, recipe.seed))
+    return clips
 
 
 def _summarize(plan: Plan, runs: list[list[Run]], clocks: list[_Clock], seconds: float) -> Comparison:
@@ -238,7 +277,8 @@ def _summarize(plan: Plan, runs: list[list[Run]], clocks: list[_Clock], seconds:
         results.append(
             RowResult(
                 row,
-                row.resolve(plan.seeds[0]),
+                None if (planned := plan.schedules[position]) is None else opening(planned),
+                planned,
                 plan.reports[position],
                 tuple(runs[position]),
                 scores,

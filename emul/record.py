@@ -21,11 +21,14 @@ from .intervals import CONFIDENCE
 from .metrics import perplexity
 from .operands import Stage
 from .rows import NATIVE
+from .schedule import Phase
 
 if TYPE_CHECKING:
     from .datasets import Dataset
     from .metrics import Metric
+    from .recipe import Recipe
     from .results import Comparison, RowResult, Run
+    from .schedule import Schedule
     from .training import Settings
 
 #: Of results.json and timing.json.
@@ -96,14 +99,28 @@ def _row(row: RowResult, metric: Metric) -> Json:
         "diverged_seeds": [run.seed for run in row.runs if run.diverged],
         "runs": [_run(run, score, metric) for run, score in zip(row.runs, row.scores, strict=True)],
         "layers": layers,
-        "recipe": None if row.recipe is None else {**_recipe(row), "seed": "that of the run"},
+        "recipe": None if row.recipe is None else _seedless(row.recipe),
+        "phases": _phases(row.schedule),
     }
 
 
-def _recipe(row: RowResult) -> dict[str, Json]:
-    plain = _plain(row.recipe)
+def _phases(schedule: Schedule | None) -> Json:
+    """What a row's schedule has beyond one recipe; null where it has nothing."""
+    if schedule is None or schedule.phases == (Phase(recipe=schedule.phases[0].recipe),):
+        return None
+    return [
+        {
+            **{field.name: _plain(getattr(phase, field.name)) for field in fields(phase) if field.name != "recipe"},
+            "recipe": None if phase.recipe is None else _seedless(phase.recipe),
+        }
+        for phase in schedule.phases
+    ]
+
+
+def _seedless(recipe: Recipe) -> dict[str, Json]:
+    plain = _plain(recipe)
     assert isinstance(plain, dict)
-    return plain
+    return {**plain, "seed": "that of the run"}
 
 
 def _run(run: Run, score: float | None, metric: Metric) -> Json:
@@ -120,7 +137,23 @@ def _run(run: Run, score: float | None, metric: Metric) -> Json:
         "diverged": run.diverged or None,
         "initial_weights_sha256": run.start,
         "final_weights_sha256": run.weights,
+        **({"phases": [_finite_all(_plain(phase)) for phase in run.phases]} if _told(run) else {}),
+        **({"clips": [_plain(clip) for clip in run.clips]} if run.clips else {}),
     }
+
+
+def _told(run: Run) -> bool:
+    """Whether its phases say more than that all steps were of one kind."""
+    return len(run.phases) > 1 or any(phase.measured for phase in run.phases)
+
+
+def _finite_all(value: Json) -> Json:
+    """The same with null for what is not finite, such as the ratio to no noise."""
+    if isinstance(value, dict):
+        return {name: _finite_all(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_finite_all(part) for part in value]
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _finite(value: float | None) -> float | None:

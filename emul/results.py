@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .calibration import Clip
+from .course import PhaseRecord
 from .datasets import Dataset
 from .intervals import Interval, Spread
 from .metrics import Metric, metric_of
 from .recipe import Recipe
 from .rows import Row
+from .schedule import Schedule
 from .swap import SwapReport
 from .training import Settings
 
@@ -18,7 +21,8 @@ from .training import Settings
 class Run:
     """One row with one seed: correct labels and mean loss (nats) of the test part, losses of the training's steps.
 
-    `diverged` says why there is no test, else is empty; hashes are over the weights.
+    `diverged` says why there is no test, else is empty; hashes are over the weights. phases: of the row's schedule, as
+    they went; clips: what a calibration found.
     """
 
     seed: int
@@ -28,6 +32,8 @@ class Run:
     start: str
     weights: str
     diverged: str
+    phases: tuple[PhaseRecord, ...] = ()
+    clips: tuple[Clip, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class RowResult:
 
     row: Row
     recipe: Recipe | None
+    schedule: Schedule | None
     layers: SwapReport | None
     runs: tuple[Run, ...]
     scores: tuple[float | None, ...]

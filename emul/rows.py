@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from . import recipes
 from .recipe import Recipe
+from .schedule import Schedule, single
 
 #: "train": from scratch, with the initial weights and the data order of the native row.
 #: "evaluate": the trained native net of the same seed, its arithmetic swapped, no training.
@@ -19,13 +20,13 @@ Phase = Literal["train", "evaluate", "fine-tune"]
 class Row:
     """One row: a short `key`, the printed `name`, the arithmetic and the phase it is applied in.
 
-    `recipe` is a name known to `emul.recipes`, a Recipe (its seed is replaced by that of each run), or None for
-    torch's native float32.
+    `recipe` is a name known to `emul.recipes`, which stands for its schedule, a Recipe or a Schedule (their seed is
+    replaced by that of each run), or None for torch's native float32.
     """
 
     key: str
     name: str
-    recipe: str | Recipe | None
+    recipe: str | Recipe | Schedule | None
     phase: Phase
 
     def __post_init__(self) -> None:
@@ -41,11 +42,36 @@ class Row:
             return None
         return TUNED.key if self.phase == "fine-tune" and self.key != TUNED.key else NATIVE.key
 
-    def resolve(self, seed: int) -> Recipe | None:
-        """The recipe of the run `seed`, None for a native row."""
-        if isinstance(self.recipe, str):
-            return recipes.get(self.recipe, seed=seed)
-        return None if self.recipe is None else replace(self.recipe, seed=seed)
+    def schedule(self, seed: int, model: Any = None) -> Schedule | None:
+        """The phases of the run `seed`, None for a native row; of a row that is not trained, its one recipe.
+
+        model: a torch.nn.Module, for recipes that ask which layer is its first.
+        """
+        if self.recipe is None:
+            return None
+        if isinstance(self.recipe, Recipe):
+            return single(replace(self.recipe, seed=seed))
+        if isinstance(self.recipe, Schedule):
+            return self.recipe.with_seed(seed)
+        options = {} if model is None else recipes.options_for(self.recipe, model)
+        if self.phase == "evaluate":
+            return single(recipes.get(self.recipe, seed, **options), "trained")
+        return recipes.schedule(self.recipe, seed, **options)
+
+    def resolve(self, seed: int, model: Any = None) -> Recipe | None:
+        """The recipe that the run `seed` begins with, None for a native row. model: as in `schedule`."""
+        schedule = self.schedule(seed, model)
+        return None if schedule is None else opening(schedule)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its recipe is made for each net from some of the training data."""
+        return isinstance(self.recipe, str) and self.phase == "evaluate" and bool(recipes.entry(self.recipe).calibrate)
+
+
+def opening(schedule: Schedule) -> Recipe | None:
+    """The first recipe of a schedule."""
+    return next(phase.recipe for phase in schedule.phases if phase.recipe is not None)
 
 
 NATIVE = Row("native", "native float32", None, "train")
@@ -67,12 +93,13 @@ def known() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(row.key for row in ROWS), *recipes.names()]))
 
 
-def select(wanted: Sequence[str | Row | Recipe] | None) -> tuple[Row, ...]:
+def select(wanted: Sequence[str | Row | Recipe | Schedule] | None) -> tuple[Row, ...]:
     """The rows asked for, the native row first, and the native control wherever a row is fine-tuned.
 
     A string is the key or the printed name of a standard row, or the name of a recipe: that gives the standard rows
-    of the recipe or, where there are none, a row trained from scratch with it. A Recipe gives such a row too. None
-    gives the standard rows. A string that is none of these is refused with a ValueError that lists the known ones.
+    of the recipe or, where there are none, one with it, trained as its paper does: from scratch, from the native net,
+    or not at all. A Recipe gives a row trained from scratch, a Schedule one from where it starts. None gives the
+    standard rows. A string that is none of these is refused with a ValueError that lists the nearest ones.
     """
     if wanted is None:
         return ROWS
@@ -93,15 +120,26 @@ def select(wanted: Sequence[str | Row | Recipe] | None) -> tuple[Row, ...]:
     return (*standard, *extra)
 
 
-def _rows_of(item: str | Row | Recipe) -> list[Row]:
+#: What a row is called after the phase of its recipe.
+_HOW = {"train": "trained from scratch", "fine-tune": "fine-tuned", "evaluate": "without training"}
+_PHASES: dict[str, Phase] = {"scratch": "train", "trained": "fine-tune", "evaluate": "evaluate"}
+
+
+def _rows_of(item: str | Row | Recipe | Schedule) -> list[Row]:
     if isinstance(item, Row):
         return [item]
-    if isinstance(item, Recipe):
+    if isinstance(item, Recipe | Schedule):
         name = item.name or "recipe"
-        return [Row(name, f"{name}, trained from scratch", item, "train")]
+        phase = _PHASES[item.start] if isinstance(item, Schedule) else "train"
+        return [Row(name, f"{name}, {_HOW[phase]}", item, phase)]
     for row in ROWS:
         if item in (row.key, row.name):
             return [row]
-    if item not in recipes.names():
-        raise ValueError(f"there is no row or recipe called {item!r}; the known ones are {', '.join(known())}")
-    return [row for row in ROWS if row.recipe == item] or [Row(item, f"{item}, trained from scratch", item, "train")]
+    try:
+        entry = recipes.entry(item)
+    except ValueError:
+        raise ValueError(
+            f"there is no row or recipe called {item!r}; {recipes.nearest(str(item), known())}; emul recipes lists all"
+        ) from None
+    phase = _PHASES[entry.start]
+    return [row for row in ROWS if row.recipe == item] or [Row(item, f"{item}, {_HOW[phase]}", item, phase)]

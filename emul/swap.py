@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from .functional.products import ADAPTERS
-from .functional.watch import CHOICES, Watch, attach, detach, entry, watches
+from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, watches
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
 from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle, own_forward
 from .recipe import ROLES, Recipe
@@ -132,7 +132,7 @@ def swap_(
         )
     if already := [name for name, module in model.named_modules() if isinstance(module, Emulated)]:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
-    if any(entry(module) is not None for module in model.modules()):
+    if any(watch_of(module) is not None for module in model.modules() if not isinstance(module, Emulated)):
         raise ValueError(f"{type(model).__name__} is swapped already: call emul.restore_(model) before another swap_")
     report = _decide(model, recipe)
     calls = functional != "report" and any(set(rule.types) & set(ADAPTERS) for rule in recipe.rules if not rule.keep)

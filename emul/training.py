@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 
+from .course import Course, PhaseRecord
 from .datasets import Dataset, Task
+from .schedule import Schedule
 from .state import native_state_dict
 from .tasks import scores_of
 
@@ -114,11 +117,15 @@ def usual(task: Task, *, quick: bool = False) -> Settings:
 
 @dataclass(frozen=True)
 class Training:
-    """Losses and wall times of one training, a value per step; `diverged` says why it stopped early, else is empty."""
+    """Losses and wall times of one training, a value per step; `diverged` says why it stopped early, else is empty.
+
+    phases: of its schedule, as they went.
+    """
 
     losses: tuple[float, ...]
     seconds: tuple[float, ...]
     diverged: str
+    phases: tuple[PhaseRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,37 +200,62 @@ def train(
     learning_rate: float,
     seed: int,
     tick: Callable[[], None] = lambda: None,
+    schedule: Schedule | None = None,
 ) -> Training:
     """Trains `model`, which is on the settings' device, in place by cross-entropy.
 
+    schedule: the arithmetic of its phases, put into the model in turn; None: the model as it is.
+
     `seed` alone decides the data order and torch's global generator. `tick` is called after each step. Training stops
     at the first loss or parameter that is not finite. Wall times cover forward, backward and optimizer step, not the
-    choice of the batch.
+    choice of the batch and what a schedule does after a step.
     """
     torch.manual_seed(seed)  # for layers that draw, such as dropout
     model.train()
     optimizer = _optimizer(model, settings, learning_rate)
+    course = None if schedule is None else Course(model, schedule, steps)
     losses: list[float] = []
     seconds: list[float] = []
-    for _, index in zip(range(steps), orders(len(data.train_labels), settings.batch, seed), strict=False):
+    for number, index in zip(range(1, steps + 1), orders(len(data.train_labels), settings.batch, seed), strict=False):
         inputs, labels = _there(data.train_inputs[index], settings), _there(data.train_labels[index], settings)
         for group in optimizer.param_groups:
-            group["lr"] = settings.rate(len(losses), steps, learning_rate)
+            rate = settings.rate(len(losses), steps, learning_rate)
+            group["lr"] = rate if course is None else course.rate(learning_rate, rate)
         begin = _now(settings)
         try:
             loss = _loss(scores_of(model(inputs)), labels)
             losses.append(loss.item())
             if math.isfinite(losses[-1]):
                 _descend(loss, model, optimizer, settings)
+            seconds.append(_now(settings) - begin)
+            if not (diverged := _diverged(losses, model)) and course is not None:
+                course.step(partial(_scaled_loss, model, inputs, labels, settings))
         except (ValueError, OverflowError) as error:
-            return Training(tuple(losses), tuple(seconds), f"step {len(seconds) + 1}: {_not_finite(error)}")
-        seconds.append(_now(settings) - begin)
+            return Training(tuple(losses), tuple(seconds), f"step {number}: {_not_finite(error)}", _phases(course))
         tick()
-        if not math.isfinite(losses[-1]):
-            return Training(tuple(losses), tuple(seconds), f"the loss of step {len(losses)} is {losses[-1]}")
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
-            return Training(tuple(losses), tuple(seconds), f"a weight is not finite after step {len(losses)}")
-    return Training(tuple(losses), tuple(seconds), "")
+        if diverged:
+            return Training(tuple(losses), tuple(seconds), diverged, _phases(course))
+    return Training(tuple(losses), tuple(seconds), "", _phases(course))
+
+
+def _diverged(losses: list[float], model: torch.nn.Module) -> str:
+    """Why the latest step is the last one; "" where it is not."""
+    if not math.isfinite(losses[-1]):
+        return f"the loss of step {len(losses)} is {losses[-1]}"
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        return f"a weight is not finite after step {len(losses)}"
+    return ""
+
+
+def _phases(course: Course | None) -> tuple[PhaseRecord, ...]:
+    return () if course is None else course.phases
+
+
+def _scaled_loss(
+    model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor, settings: Settings
+) -> torch.Tensor:
+    """That of a batch as `_descend` takes its gradient: ratios of gradients do not change, their range does."""
+    return _loss(scores_of(model(inputs)), labels) * settings.loss_scale
 
 
 def orders(samples: int, batch: int, seed: int) -> Iterator[torch.Tensor]:

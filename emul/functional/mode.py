@@ -59,7 +59,8 @@ class ProductMode(TorchFunctionMode):
         kwargs = {} if kwargs is None else kwargs
         if self.quiet or (name := product_name(func)) is None or self.over():
             return func(*args, **kwargs)
-        return self.handler(self.running[-1], name, func, args, kwargs)
+        with off():  # a part that was swapped by itself answers for its own calls
+            return self.handler(self.running[-1], name, func, args, kwargs)
 
     def over(self) -> bool:
         """Whether the outermost forward has ended without its hook."""

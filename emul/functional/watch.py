@@ -19,7 +19,7 @@ from .einsum import Unfit
 from .mode import Running, enter, leave, uncompiled
 from .names import NATIVE
 from .products import ADAPTERS
-from .saving import Load, Save, Sites
+from .saving import Load, Save, Sites, parts_of
 
 #: What becomes of the products of functions.
 CHOICES = ("emulate", "report", "refuse")
@@ -179,6 +179,9 @@ class Make:
         return None if index is None or reason else self.watch.site(self.name, function, place, index)
 
 
+_KINDS = (Enter, Leave, Save, Load)
+#: Attribute of a module -> key -> hook.
+Hooks = dict[str, dict[int, Any]]
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks")
 
 
@@ -187,6 +190,7 @@ def attach(model: torch.nn.Module, watch: Watch) -> None:
     keeps = any(rule.stochastic or rule.remembers for rule in watch.recipe.rules)
     inside: set[torch.nn.Module] = set()
     for name, module in model.named_modules():
+        _unhook(module)  # those of a part that was restored
         if module in inside:
             continue
         if isinstance(module, Emulated):
@@ -214,6 +218,12 @@ def detach(model: torch.nn.Module) -> None:
             _hook(module, Enter(own.watch, f"{own.name}.{name}" if name else own.name, True))
 
 
+def watch_of(model: torch.nn.Module) -> Watch | None:
+    """What watches a model, or its one emulated layer."""
+    place = _place(model)
+    return None if place is None or place.restored else place.watch
+
+
 def _place(module: torch.nn.Module) -> Enter | None:
     """Where in a swapped model a module is."""
     if isinstance(module, Emulated):
@@ -221,12 +231,50 @@ def _place(module: torch.nn.Module) -> Enter | None:
     return entry(module)
 
 
+def follow(model: torch.nn.Module, old: Watch, go_on: Callable[[Emulation, Emulation, tuple[str, ...]], None]) -> None:
+    """Let the calls of a model that was swapped anew go on from what they kept under another recipe."""
+    new = watch_of(model)
+    for name, module in model.named_modules():
+        before = entry(module)
+        if new is None or before is None:
+            continue
+        make = Make(new, name)
+        for (function, place), kept in old.sites.get(name, {}).items():
+            state = make(module, function, place)
+            if state is not None:
+                new.sites.setdefault(name, {})[function, place] = state
+                go_on(state, kept, parts_of(function))
+
+
+def hooks_of(module: torch.nn.Module) -> Hooks:
+    """The hooks that `attach` has given a module, by the attribute of the module that holds them."""
+    return {
+        name: {key: hook for key, hook in getattr(module, name).items() if isinstance(_plain(hook), _KINDS)}
+        for name in _HOOKS
+    }
+
+
+def put_hooks(module: torch.nn.Module, hooks: Hooks) -> None:
+    """Take the hooks of now away, and put those in their place."""
+    _unhook(module)
+    for name, found in hooks.items():
+        held = getattr(module, name)
+        held.update(found)
+        for key, hook in found.items():
+            if isinstance(hook, Enter):
+                held.move_to_end(key, last=False)
+            elif isinstance(hook, Leave):
+                module._forward_hooks_always_called[key] = True
+
+
+def _plain(hook: Any) -> Any:
+    return getattr(hook, "hook", hook)  # torch wraps those of loading
+
+
 def _unhook(module: torch.nn.Module) -> None:
-    for hooks in (getattr(module, name) for name in _HOOKS):
-        for key in [
-            key for key, hook in hooks.items() if isinstance(getattr(hook, "hook", hook), Enter | Leave | Save | Load)
-        ]:
-            del hooks[key]
+    for name, found in hooks_of(module).items():
+        for key in found:
+            del getattr(module, name)[key]
             module._forward_hooks_always_called.pop(key, None)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from numerics import Quantizer
 from numerics.formats.naming import made_from, named
 
+from .channels import Calibrated, Channels
 from .grids import LinearQuant, LogQuant, Rounded, Sign, StochasticSign
 from .masks import MVUE, TopN, Transposable
 from .scales import LUQ, SAWB, Affine, Scaled
@@ -31,6 +32,8 @@ __all__ = [
     "SAWB",
     "Affine",
     "Applied",
+    "Calibrated",
+    "Channels",
     "Factor",
     "LinearQuant",
     "LogQuant",

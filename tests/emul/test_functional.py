@@ -394,6 +394,33 @@ class Attend(nn.Module):
         return torch.softmax(x @ x.mT, -1) @ x
 
 
+def test_calls_go_on_where_another_recipe_takes_over():
+    one, other = Recipe((DRAWN,), 5), Recipe((Rule("nowhere", keep=True), DRAWN), 5)
+    model, straight = (emul.swap_(mixed(), one, functional="refuse", replica=2) for _ in range(2))
+    train(model, range(2))
+    train(straight, range(2))
+    emul.switch_(emul.switch_(model, other), one)
+    assert same(train(model, range(2, 4)), train(straight, range(2, 4)))
+    watch = model.fc.emulation.watch
+    assert (watch.functional, watch.replica, len(watch.recipe.rules)) == ("refuse", 2, 1)
+    with pytest.raises(ValueError, match="no layer of Mixed is emulated"):
+        emul.switch_(model, Recipe((Rule("nowhere", forward=FORWARD),)))
+    assert model.fc.emulation.watch is watch
+    assert same(train(model, range(4, 5)), train(straight, range(4, 5)))
+    emul.switch_(model, None)
+    assert torch.equal(model(BATCH), mixed()(BATCH))
+
+
+def test_a_part_that_is_swapped_by_itself_answers_for_its_own_calls():
+    model = emul.swap_(Model(Model(Caller(torch.mm))), Recipe((ALL,)))
+    emul.restore_(model.inner)
+    emul.swap_(model.inner, Recipe((Rule(".*", types=("Linear",), forward=FORWARD),)))
+    assert torch.equal(model(A, B), A @ B)
+    assert emul.swap_report(model.inner).calls[0].native.startswith("no rule matches")
+    with pytest.raises(ValueError, match="Model has layers of 2 recipes"):
+        emul.swap_report(model)
+
+
 def test_entries_that_are_none_of_its_own_are_refused():
     model = emul.swap_(nn.Sequential(nn.Linear(4, 4), Attend()), Recipe((DRAWN,), 5))
     state = model.state_dict()

@@ -10,6 +10,7 @@ pytest.importorskip("sklearn")
 from emul import extras, recipes  # noqa: E402
 from emul.paired import prepare  # noqa: E402
 from emul.rows import ROWS, Row, select  # noqa: E402
+from emul.schedule import Phase, Schedule  # noqa: E402
 from emul.training import Settings  # noqa: E402
 
 
@@ -26,18 +27,40 @@ def test_recipe_selects_its_rows_and_their_control() -> None:
     assert select(None) == ROWS
 
 
-def test_recipe_without_a_standard_row_is_trained_from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = recipes.names()
-    monkeypatch.setattr(recipes, "names", lambda: (*known, "new"))
-    row = select(["new"])[1]
-    assert (row.key, row.recipe, row.phase) == ("new", "new", "train")
+def test_recipe_without_a_standard_row_is_trained_as_its_paper_does() -> None:
+    phases = {"luq": "train", "mvue_2_4": "train", "lba": "fine-tune", "aciq_ptq": "evaluate", "h100_fp8": "train"}
+    chosen = {row.key: row for row in select([*phases, "h100.f16.f16"])}
+    assert list(chosen) == ["native", "native-tuned", *phases, "h100.f16.f16"]
+    for key, phase in phases.items():
+        row = chosen[key]
+        assert (row.recipe, row.phase, row.calibrated) == (key, phase, key == "aciq_ptq")
+        assert row.schedule(7) == (recipes.schedule(key, 7))
+        assert row.resolve(7).seed == 7
+    assert chosen["lba"].against == "native-tuned"
+    assert [phase.name for phase in chosen["lba"].schedule(0).phases] == ["lba, no underflow", "lba, underflow"]
+    assert select(["lba"])[-1].resolve(0).name == "lba, no underflow"
+
+
+def test_rows_of_a_schedule_start_where_it_does_and_have_the_seed_of_the_run() -> None:
+    mine = Schedule((Phase(recipe=recipes.fp8(3)), Phase(recipe=None)), "trained", "mine")
+    *_, tuned, row = select([mine])
+    assert (tuned.key, row.key, row.phase) == ("native-tuned", "mine", "fine-tune")
+    assert row.schedule(9) == mine.with_seed(9)
+
+
+def test_a_recipe_that_asks_for_the_first_layer_gets_it_from_the_model() -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    (_, row) = select(["bnn"])
+    recipe = row.resolve(0, model)
+    assert (recipe.match("1", "Linear"), recipe.match("2", "Linear")) == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"model": "vgg"}, r"no model called 'vgg'; the known ones are cnn, mlp"),
-        ({"rows": ["fp9"]}, r"no row or recipe called 'fp9'; the known ones are native, fp8, .*lba12.*lba8"),
+        ({"rows": ["lba"], "settings": Settings(steps=1)}, r"a training of 1 steps is too short for the 2 phases"),
+        ({"rows": ["fp9"]}, r"no row or recipe called 'fp9'; the nearest are .*fp8.*; emul recipes lists all"),
         ({"seeds": 1}, r"1 seed\(s\) were given; a paired interval needs at least 2"),
         ({"seeds": []}, r"0 seed\(s\)"),
         ({"seeds": [3, 3]}, "the seeds 3, 3 repeat"),
