@@ -141,11 +141,16 @@ def _transposable(w: Tensor, n: int, m: int, method: str) -> Tensor:
     return torch.from_numpy(sparsity.transposable_mask(_array(w), n, m, method=method))
 
 
+#: The forms on CUDA tensors.
+luq_there = _on_the_card("luq_quantize", _luq, _luq_keywords)
+mvue_there = _on_the_card("mvue", _mvue, _mvue_keywords)
+top_n_there = _on_the_card("top_n", _top_n, _top_n_keywords)
+
 define(
     "luq_quantize(Tensor x, int levels, Tensor? alpha, str? power_of_two, Tensor? words, int random_bits, int? seed,"
     " int stream, int offset) -> Tensor",
     cpu=_luq,
-    cuda=_on_the_card("luq_quantize", _luq, _luq_keywords),
+    cuda=luq_there,
     fake=_like,
     batched=_looped("luq_quantize"),
     backward=straight,
@@ -154,7 +159,7 @@ define(
     "mvue(Tensor x, int n, int m, str method, int axis, Tensor? words, int random_bits, int? seed, int stream,"
     " int offset) -> Tensor",
     cpu=_mvue,
-    cuda=_on_the_card("mvue", _mvue, _mvue_keywords),
+    cuda=mvue_there,
     fake=_like,
     batched=_looped("mvue"),
     backward=straight,
@@ -162,7 +167,7 @@ define(
 define(
     "top_n(Tensor x, int n, int m, int axis) -> Tensor",
     cpu=_top_n,
-    cuda=_on_the_card("top_n", _top_n, _top_n_keywords),
+    cuda=top_n_there,
     fake=_like,
     batched=_top_n_batched,
     backward=_kept,

@@ -42,15 +42,16 @@ def draws(bits, shape):
         yield {**KEYS, "offset": offset, "random_bits": bits}
 
 
+@pytest.mark.sampled
 @DTYPES
 @pytest.mark.parametrize("bits", [8, 12, 32])
 def test_luq(dtype, bits):
     x = values(dtype).reshape(-1, 3)
-    for how in draws(bits, x.shape):
-        for options in ({"alpha": 0.3}, {"levels": 5, "power_of_two": "up"}):
-            out = np.zeros_like(x)
-            device_luq.luq_on(x, out, **options, **how, queue=QUEUE)
-            same(out, luq.quantize(x, **options, **how))
+    for i, how in enumerate(draws(bits, x.shape)):
+        options = {"levels": 5, "power_of_two": "up"} if i == 1 else {"alpha": 0.3}
+        out = np.zeros_like(x)
+        device_luq.luq_on(x, out, **options, **how, queue=QUEUE)
+        same(out, luq.quantize(x, **options, **how))
     codes = np.zeros(x.shape, device_luq.code_dtype_of(7))
     device_luq.luq_on(x, codes, alpha=0.3, **how, queue=QUEUE)
     same(codes, luq.encode(x, alpha=0.3, **how))
@@ -115,7 +116,7 @@ def blocks(m, dtype, count=2 * THREADS + 5):
 
 @DTYPES
 def test_the_largest(dtype):
-    for n, m in ((2, 4), (1, 4), (4, 8), (1, 2), (3, 5)):
+    for n, m in ((2, 4), (1, 2), (3, 5)):
         x = blocks(m, dtype)
         x[-2, :2] = np.inf, -np.inf
         out = np.zeros_like(x)
@@ -123,6 +124,7 @@ def test_the_largest(dtype):
         same(out, sparsity.top_n(x, n, m))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("bits", [8, 32])
 @pytest.mark.parametrize(
     ("n", "m", "method", "dtype"),
@@ -147,7 +149,7 @@ def test_draws(n, m, method, dtype, bits):
 
 def test_bits_and_their_products():
     rng = np.random.default_rng(3)
-    for k in (1, 63, 64, 65, 130, 64 * 9 + 3):
+    for k in (1, 64, 65, 64 * 5 + 3):
         a, b = (rng.choice(np.array([-1.0, 1.0]), (rows, k)) for rows in (3, 5))
         for signed, low in ((True, -1.0), (False, 0.0)):
             x, y = np.where(a < 0, low, 1).astype(np.float32), np.where(b < 0, low, 1)

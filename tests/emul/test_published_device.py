@@ -20,6 +20,7 @@ import json
 import numpy, torch
 import emul
 from emul import device, published, published_device
+from emul.operators import masks
 from numerics import binary, luq, random_words, sparsity
 from numerics.device import own_queue
 from numerics.kernels.cuda import launch
@@ -29,6 +30,8 @@ launch.array = lambda x: own(x.numpy() if isinstance(x, torch.Tensor) else x)
 launch.get = lambda x, queue: x.numpy() if isinstance(x, torch.Tensor) else x
 device.queue = lambda where: own_queue()._replace(zeros=lambda shape, dtype: torch.from_numpy(numpy.zeros(shape, dtype)))
 published._elsewhere = lambda tensor: True
+forms = masks.luq_quantize, masks.mvue, masks.top_n
+masks.luq_quantize, masks.mvue, masks.top_n = masks.luq_there, masks.mvue_there, masks.top_n_there
 kernels = []
 for name in ("luq_alpha_on", "luq_on", "luq_decode_on", "sign_on", "ap2_on", "top_n_on", "mvue_on", "pack_on", "product_on"):
     def called(*args, name=name, own=getattr(published_device, name), **keys):
@@ -75,6 +78,7 @@ same("xnor packed", emul.binary.xnor_matmul(a, packed), binary.xnor_matmul(a.num
 same("bits", emul.binary.matmul_bits((a > 0).float(), (b > 0).float()), binary.matmul_bits(a.numpy() > 0, b.numpy() > 0))
 done["kernels"] = sorted(set(kernels))
 
+masks.luq_quantize, masks.mvue, masks.top_n = forms  # the operators, which have the gradients
 for name, call in {
     "luq": lambda t: emul.luq.quantize(t, seed=1),
     "sign": emul.binary.sign,
@@ -90,6 +94,7 @@ for name, call in {
         gradients.append(leaf.grad)
     done["gradient of " + name] = bool(torch.equal(*gradients)) and result.requires_grad
 published._elsewhere = lambda tensor: True
+masks.luq_quantize, masks.mvue, masks.top_n = masks.luq_there, masks.mvue_there, masks.top_n_there
 
 kernels.clear()
 sentences = {}
