@@ -30,7 +30,10 @@ CLAIM = Claim(
     settings=Settings(epochs=6),
     rows=(
         *(Row(form, f"{form} norm", norms(form, None), "train") for form in ("l1", "range")),
-        *(Row(f"{form}-half", f"{form} norm, sums in binary16", norms(form, HALF), "train") for form in ("l1", "range")),
+        *(
+            Row(f"{form}-half", f"{form} norm, sums in binary16", norms(form, HALF), "train")
+            for form in ("l1", "range")
+        ),
         Row("l2-half", "L2 norm, sums in binary16", norms("l2", HALF), "train"),
     ),
     contrasts=(
