@@ -17,6 +17,7 @@ from numerics import clipping
 from .nn import EMULATED
 from .operands import Calibrated, Channels, stages_of
 from .recipe import Recipe
+from .recipes.parts import WEIGHTED
 from .recipes.registry import get
 
 __all__ = ["Clip", "aciq_ptq", "clips", "recipe_of"]
@@ -50,7 +51,7 @@ def clips(
     reaches, attention aside. Errors: ValueError for a model without such layers or none reached, and as
     `numerics.clipping.clip_range`.
     """
-    kinds = tuple(kind for kind in EMULATED if kind is not torch.nn.MultiheadAttention)
+    kinds = tuple(kind for kind in EMULATED if kind.__name__ in WEIGHTED)
     layers = {name: module for name, module in model.named_modules() if type(module) in kinds}
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layer to calibrate: give a native model with Linear or Conv")

@@ -162,12 +162,12 @@ def _finite(value: float | None) -> float | None:
 
 def _plain(value: object) -> Json:
     """Dataclasses as mappings, quantizers and accumulators by their canonical record, everything else as it is."""
+    if isinstance(value, Enum):
+        return value.name
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.name
     if isinstance(value, numerics.Quantizer | numerics.Accumulator | numerics.MatrixUnit):
         record: Json = json.loads(numerics.spec.dumps(value))
         return record

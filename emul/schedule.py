@@ -88,7 +88,7 @@ class Phase:
     proportion to the shares of the others. learning_rate: None for the training's own, which goes on through all phases.
     until: what ends the phase earlier; its steps are then the next one's. clip_weights: weights of emulated layers are
     kept in [-clip_weights, clip_weights] after each step.
-    Errors: ValueError for steps beside a share, numbers out of range; TypeError for other types.
+    Errors: ValueError for steps beside a share, numbers out of range, until without a recipe; TypeError for other types.
     """
 
     recipe: Recipe | None
@@ -115,6 +115,10 @@ class Phase:
         for label, kind in (("learning_rate", LearningRate), ("until", GradientToNoise)):
             if getattr(self, label) is not None and not isinstance(getattr(self, label), kind):
                 raise TypeError(f"{label} = {getattr(self, label)!r}: give an emul.schedule.{kind.__name__}, or None")
+        if self.until is not None and self.recipe is None:
+            raise ValueError(
+                f"until = {self.until} of a phase in torch's own arithmetic, which adds no noise: leave it out"
+            )
         if not self.name:
             object.__setattr__(self, "name", "native" if self.recipe is None else self.recipe.name or "recipe")
 

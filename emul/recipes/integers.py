@@ -5,7 +5,7 @@ from numerics import Accumulator, Rounding, catalog
 from ..norm import Norm
 from ..operands import Affine, Channels
 from ..recipe import Product, Recipe, Rule
-from .parts import SUMS, batch_norm, everywhere, recipe
+from .parts import SUMS, WEIGHTED, batch_norm, everywhere, recipe
 
 #: Sums of integers, exact as those of int32, rounded once to binary32.
 _INT32 = Accumulator(catalog.BINARY32, order="exact")
@@ -56,9 +56,9 @@ def aciq_ptq(
     channel, each with its own clip and bits of mean weight_bits, mean and deviation put back (`emul.operands.Channels`).
     Sums in binary32. Gradients are torch's own, straight through. Here the clip of an activation is that of the tensor
     at hand; `emul.calibration.aciq_ptq` takes it from one pass over data, layer by layer, as `emul compare` does.
-    Verified: clips, allocation, correction; the distribution of each layer is a parameter.
+    Verified: clips, allocation, correction; the distribution of each layer is a parameter. Attention stays native.
     """
     activation = Affine(bits, distribution=distribution)
     weight = Channels(weight_bits, distribution, allocate=allocate, correct=correct)
-    rule = Rule(".*", forward=Product(accumulator=SUMS, activation=activation, weight=weight))
+    rule = Rule(".*", types=WEIGHTED, forward=Product(accumulator=SUMS, activation=activation, weight=weight))
     return recipe("aciq_ptq", seed, rule, keep=keep)

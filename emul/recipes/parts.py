@@ -15,9 +15,20 @@ def recipe(name: str, seed: int, *rules: Rule, keep: str = "") -> Recipe:
     return Recipe((*kept, *rules), seed, name)
 
 
-def everywhere(*, forward: Product, grad_input: Product, grad_weight: Product, pattern: str = ".*") -> Rule:
-    """A rule for every layer with products."""
-    return Rule(pattern, forward=forward, grad_input=grad_input, grad_weight=grad_weight)
+#: Layers whose second operand is a weight in every product, which that of attention is not.
+WEIGHTED = ("Linear", "Conv1d", "Conv2d", "Conv3d")
+
+
+def everywhere(
+    *,
+    forward: Product,
+    grad_input: Product,
+    grad_weight: Product,
+    pattern: str = ".*",
+    types: tuple[str, ...] = (),
+) -> Rule:
+    """A rule for every layer with products; types: of these alone."""
+    return Rule(pattern, types=types, forward=forward, grad_input=grad_input, grad_weight=grad_weight)
 
 
 def batch_norm(norm: Norm) -> Rule:

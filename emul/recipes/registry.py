@@ -12,6 +12,7 @@ from numerics import catalog
 from ..recipe import Recipe
 from ..schedule import Schedule, single
 from . import accumulators, blocks, float8, integers, logarithmic, signs, sparse, units
+from .parts import WEIGHTED
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,7 @@ def options_for(name: str, model: Any) -> dict[str, Any]:
     """What a recipe takes from a model, a torch.nn.Module: the pattern of its first layer, where it asks for it."""
     if not entry(name).inputs:
         return {}
-    kinds = ("Linear", "Conv1d", "Conv2d", "Conv3d", "MultiheadAttention")
-    first = next((place for place, module in model.named_modules() if type(module).__name__ in kinds), None)
+    first = next((place for place, module in model.named_modules() if type(module).__name__ in WEIGHTED), None)
     return {} if first is None else {"first": re.escape(first)}
 
 

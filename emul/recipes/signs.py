@@ -6,7 +6,7 @@ from ..norm import Norm
 from ..operands import LinearQuant, Operand, Sign, StochasticSign
 from ..recipe import Product, Recipe, Rule
 from ..schedule import Phase, Schedule
-from .parts import SUMS, batch_norm, everywhere, recipe
+from .parts import SUMS, WEIGHTED, batch_norm, everywhere, recipe
 
 _INPUT_BITS = 8
 #: Sums of signs, exactly, and of 8-bit inputs times signs; more than 24 bits raise an error.
@@ -31,7 +31,8 @@ def bnn(
     pattern of the layer that sees the net's input, in 8 bits (clip to [-1, 1), secondary source); `emul compare` gives
     the first layer. Signs of what is nowhere negative are all +1: nets for it have norms and Hardtanh where others have
     ReLU, as `emul.digits.normed`. stochastic: signs of activations by chance, hard sigmoid (the paper's other form).
-    shift_batch_norm: batch norms by shifts. The rate of each weight by its Glorot factor, in the code, is left out.
+    shift_batch_norm: batch norms by shifts. Left out: the rate of each weight by its Glorot factor (code).
+    Attention stays native.
     """
     activation: Operand = StochasticSign() if stochastic else Sign()
     norms = (batch_norm(Norm("shift")),) if shift_batch_norm else ()
@@ -81,6 +82,7 @@ def _hidden(activation: Operand, sums: Accumulator, weight: Operand | None = Non
     weight = Sign() if weight is None else weight
     return everywhere(
         pattern=pattern,
+        types=WEIGHTED,
         forward=Product(accumulator=sums, activation=activation, weight=weight),
         grad_input=Product(accumulator=SUMS, weight=weight),
         grad_weight=Product(accumulator=SUMS, activation=activation),

@@ -4,7 +4,7 @@
 
 from ..operands import MVUE, Operand, Transposable
 from ..recipe import Product, Recipe
-from .parts import SUMS, everywhere, recipe
+from .parts import SUMS, WEIGHTED, everywhere, recipe
 
 _PRODUCTS = ("grad_input", "grad_weight")
 
@@ -45,10 +45,12 @@ def transposable_2_4(seed: int = 0, *, method: str = "exact", gradient: str = "s
     forward and grad_input take the weight under the same mask, that of the largest sum of magnitudes, so that both sums
     see two of four; grad_weight is that of the dense product. The mask is that of the weight in each step. Verified: the
     mask and its optimum. Parameters: method ("greedy" within a factor of 2), gradient (of dropped weights: "straight"
-    through, or "kept", none). When the paper renews its masks was not seen. Sums in binary32.
+    through, or "kept", none). When the paper renews its masks was not seen. Sums in binary32. Attention, whose
+    operands are no weights, stays native.
     """
     weight = Transposable(2, 4, method=method, gradient=gradient)
     rule = everywhere(
+        types=WEIGHTED,
         forward=Product(accumulator=SUMS, weight=weight),
         grad_input=Product(accumulator=SUMS, weight=weight),
         grad_weight=Product(accumulator=SUMS),

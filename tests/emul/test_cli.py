@@ -87,6 +87,18 @@ def test_terminal_gets_a_progress_bar(small: None, tmp_path: Path) -> None:
     assert done.stdout == (tmp_path / "x" / "table.txt").read_text()
 
 
+def test_recipes_are_listed_with_their_papers() -> None:
+    done = invoke("recipes", "--form", "csv")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == "name,what,start,phases,paper"
+    listed = {line.split(",")[0]: line for line in lines[1:]}
+    assert list(listed) == [name for name in emul.recipes.names() if name not in emul.recipes.presets()]
+    assert listed["lba"].endswith(",trained net,2,arXiv 2401.14110")
+    assert "h100_fp8" in invoke("recipes").stdout.splitlines()[-1]
+    assert "\nh100_fp8," in invoke("recipes", "--form", "csv", "--all").stdout
+
+
 def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None:
     done = invoke("compare", "--quick", "--rows", "native", "--model", "mlp", "--runs-dir", str(tmp_path))
     assert done.exit_code == 0, done.output

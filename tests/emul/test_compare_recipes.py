@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 import emul  # noqa: E402
-from emul import digits, recipes  # noqa: E402
+from emul import digits, paired, recipes  # noqa: E402
 from emul.schedule import GradientToNoise, LearningRate, Phase, Schedule  # noqa: E402
 from emul.training import Settings  # noqa: E402
 
@@ -66,3 +66,15 @@ def test_the_record_has_phases_and_clips(result) -> None:
         small, ["lba", "aciq_ptq", "mvue_2_4", LATE], 2, settings=SETTINGS, data=digits.load().head(32, 20)
     )
     assert again.to_json() == text
+
+
+def test_the_words_of_a_run_are_those_of_its_seed(monkeypatch) -> None:
+    seen, real = [], paired.train
+
+    def noted(*arguments, schedule=None, **options):
+        seen.append(None if schedule is None else {phase.recipe.seed for phase in schedule.phases})
+        return real(*arguments, schedule=schedule, **options)
+
+    monkeypatch.setattr(paired, "train", noted)
+    emul.compare(small, ["luq_fnt"], [4, 9], settings=SETTINGS, data=digits.load().head(32, 20))
+    assert seen == [None, {4}, None, {9}]

@@ -161,7 +161,7 @@ def small_net() -> nn.Sequential:
     )
 
 
-@pytest.mark.parametrize("name", emul.recipes.names())
+@pytest.mark.parametrize("name", ["fp8", "lba12", "lba8"])
 def test_the_oracle_in_place_of_the_kernel_gives_the_same_bits(name, monkeypatch):
     x, labels = torch.rand(2, 1, 4, 4), torch.tensor([0, 2])
 

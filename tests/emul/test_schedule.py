@@ -15,7 +15,7 @@ import emul.course
 from emul import Course, Product, Recipe, Rule, recipes
 from emul.operands import Scaled
 from emul.schedule import GradientToNoise, LearningRate, Phase, Schedule, single
-from numerics import Quantizer, Rounding, catalog
+from numerics import Quantizer, Rounding, catalog, theory
 from numerics.scaling import gradient_to_noise, high_precision_needed
 
 SR = Quantizer(catalog.E5M2, Rounding.SR)
@@ -141,6 +141,7 @@ def test_cosine_and_constant_with_their_warm_up() -> None:
         (lambda: Phase(recipe=A, share=-1), ValueError, "share = -1"),
         (lambda: Phase(recipe=A, clip_weights=math.inf), ValueError, "clip_weights = inf"),
         (lambda: Phase(recipe=A, until=3), TypeError, "until = 3: give an emul.schedule.GradientToNoise"),
+        (lambda: Phase(recipe=None, until=GradientToNoise()), ValueError, "which adds no noise: leave it out"),
         (lambda: Schedule((Phase(recipe=None),)), ValueError, "without a recipe emulates nothing"),
         (lambda: Schedule(Phase(recipe=A)), TypeError, "give a tuple of emul.schedule.Phase"),
         (lambda: Schedule((Phase(recipe=A),), "middle"), ValueError, "start = 'middle': give 'scratch' or 'trained'"),
@@ -262,9 +263,13 @@ def test_a_condition_is_measured_at_its_steps_and_recorded() -> None:
     walk(early, other, start(early), range(6))
     assert [(record.steps, record.ended) for record in other.phases] == [(2, "gradient to noise"), (4, "steps")]
     assert other.phases[0].measured[0] == found[0]
-    assert high_precision_needed(found[0].gradient_norm, found[0].noise, found[0].dimension) == (
-        found[0].ratio < math.sqrt(3)
-    )
+
+
+def test_the_default_condition_is_the_paper_s_threshold() -> None:
+    for norm, noise in ((3.0, 0.24), (3.0, 0.26)):
+        needed = noise > theory.gradient_noise_threshold(norm, 48)  # 0.25
+        assert needed == high_precision_needed(norm, noise, 48)
+        assert needed == (gradient_to_noise(norm, noise, 48) < GradientToNoise().below)
 
 
 def test_the_measured_noise_is_that_of_the_two_gradients() -> None:
