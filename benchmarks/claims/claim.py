@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 
 import torch
 
 from emul.datasets import Dataset
-from emul.intervals import Interval, paired
-from emul.paired import Progress, execute, prepare
-from emul.results import Comparison, RowResult
+from emul.intervals import Interval, paired, sign_flips
+from emul.paired import execute, prepare
+from emul.results import Comparison, RowResult, Run
 from emul.rows import Row
 from emul.training import Settings
 
@@ -65,11 +64,9 @@ class Verdict:
     reproduced: bool
 
 
-def run(claim: Claim, seeds: int | tuple[int, ...] | None = None, progress: Callable[[Progress], None] | None = None):
-    """The comparison of a claim's rows: emul.results.Comparison."""
-    chosen = claim.seeds if seeds is None else seeds
-    data = claim.data()
-    return execute(prepare(claim.model, claim.rows, chosen, settings=claim.settings, data=data), progress)
+def run(claim: Claim) -> Comparison:
+    """The comparison of a claim's rows."""
+    return execute(prepare(claim.model, claim.rows, claim.seeds, settings=claim.settings, data=claim.data()))
 
 
 def verdicts(claim: Claim, result: Comparison) -> tuple[Verdict, ...]:
@@ -97,23 +94,12 @@ def judge(contrast: Contrast, differences: list[Fraction]) -> Verdict:
     return Verdict(contrast, floats, interval, float(p), bool(reproduced and p <= LEVEL))
 
 
-def sign_flips(differences: list[Fraction]) -> Fraction:
-    """The exact p-value of Fisher's paired permutation test against a mean above 0, in rationals, so that ties are ties.
-
-    The share of the 2**n ways to sign the differences whose sum is at least the one seen: at least 2**-n. It holds where
-    the differences are symmetric about 0 under the null; no normality is asked for.
-    """
-    total = sum(differences)
-    ways = product(*((one, -one) for one in differences))
-    return Fraction(sum(sum(way) >= total for way in ways), 2 ** len(differences))
-
-
 def _scores(row: RowResult, result: Comparison) -> list[Fraction]:
     """Of each seed, exactly; a run that diverged counts as one that guesses."""
     return [_score(run, result) for run in row.runs]
 
 
-def _score(run, result: Comparison) -> Fraction:
+def _score(run: Run, result: Comparison) -> Fraction:
     data, classes = result.data, result.data.classes
     if result.metric.key == "accuracy_percent":
         return Fraction(100, classes) if run.diverged else Fraction(100 * run.correct, len(data.test_labels))

@@ -65,6 +65,6 @@ CLAIM = Claim(
         Contrast("luq3-smp", "luq3"),
         Contrast("luq3-smp8", "luq3"),
     ),
-    setup="Gradients alone are quantized, attention's among them: INT4 forward by itself stops this net at 5.5 bits. FP4 has 7"
-    " levels; 3 levels leave more for SMP, which is in the weight gradient alone, to narrow.",
+    setup="Gradients alone are quantized, attention's among them: INT4 in every forward product by itself stops this net at"
+    " 5.5 bits. FP4 has 7 levels; 3 levels leave more for SMP, which is in the weight gradient alone, to narrow.",
 )

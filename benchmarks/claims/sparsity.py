@@ -2,6 +2,7 @@
 
 from emul.operands import MVUE, Operand, TopN
 from emul.recipe import Product, Recipe, Rule
+from emul.recipes.parts import WEIGHTED
 from emul.rows import Row
 
 from .claim import Claim, Contrast
@@ -15,8 +16,8 @@ def gradients(mask: Operand) -> Recipe:
 
 
 def weights(mask: Operand) -> Recipe:
-    """The weight of the forward product, and in attention its second operand, under this mask; its gradient passes."""
-    return Recipe((Rule(".*", forward=Product(weight=mask), grad_input=Product(weight=mask)),))
+    """Weights under this mask, in the forward product and that of the input's gradient; their own gradient passes."""
+    return Recipe((Rule(".*", types=WEIGHTED, forward=Product(weight=mask), grad_input=Product(weight=mask)),))
 
 
 CLAIM = Claim(

@@ -1,174 +1,76 @@
-"""The claims about trainings: verdicts against values worked out by hand, every row built, one small run to the files."""
+"""The claims about trainings: a run of few steps to the files, its verdicts computed again, and the parts' own tests."""
 
 import json
-import math
-from dataclasses import replace
+import os
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("scipy")
 pytest.importorskip("sklearn")
 
-from benchmarks.claims import __main__ as command
-from benchmarks.claims import claim as claims
-from benchmarks.claims import luq, norms, report
-from benchmarks.claims.claim import Contrast, judge, sign_flips
-from benchmarks.claims.lba import EIGHT, TWELVE
-from emul.operands import LUQ
-from emul.swap import swap_
+from emul.intervals import paired, sign_flips
 
-BETTER = Contrast("a", "b")
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def fractions(*values):
-    return [Fraction(value) for value in values]
+def python(*arguments):
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_the_sign_flip_test_by_hand():
-    assert sign_flips(fractions(1, 2, 3, 4, 5)) == Fraction(1, 32)
-    assert sign_flips(fractions(-1, -2, -3)) == 1
-    # of the eight sums of +-1 +-2 +-3 those of at least 4 are 6 and 4
-    assert sign_flips(fractions(-1, 2, 3)) == Fraction(2, 8)
-    assert sign_flips(fractions(0, 0)) == 1
-    # in float64 0.1 + 0.2 - 0.3 is not 0; in tenths the four ways of +-1 +-2 +-3 with a sum of at least 0 are five
-    assert sign_flips([Fraction(1, 10), Fraction(2, 10), Fraction(-3, 10)]) == Fraction(5, 8)
+def claims(folder, *arguments):
+    return python("-m", "benchmarks.claims", "--out", str(folder), *arguments)
 
 
-def test_better_needs_the_interval_and_the_test():
-    shown = judge(BETTER, fractions(1, 2, 3, 4, 5))
-    assert (shown.reproduced, shown.p, shown.interval.mean) == (True, 1 / 32, 3)
-    assert not judge(BETTER, fractions(-1, -2, -3, -4, -5)).reproduced
-    assert not judge(BETTER, fractions(1, 1, 1, 1, -1)).reproduced
-    assert not judge(BETTER, fractions(1, 1, 1)).reproduced  # the interval has no length, and p is 1/8
-    assert not judge(BETTER, fractions(0, 0, 0, 0, 0)).reproduced
+def test_a_small_run_and_its_verdicts(tmp_path):
+    earlier = {"name": "luq", "says": "", "source": "", "setup": "", "reproduced": "no", "contrasts": []}
+    row = {"name": "native", "bits_per_character": None, "runs": [{"seed": 0, "bits_per_character": None}]}
+    settings = {"steps": 1, "batch": 1, "optimizer": "sgd", "learning_rate": 1.0}
+    earlier["comparison"] = {"model": "", "data": {"name": ""}, "settings": settings, "seeds": [0], "rows": [row]}
+    (tmp_path / "claims.json").write_text(json.dumps({"claims": [earlier]}))
+    done = claims(tmp_path, "--only", "norms", "--seeds", "2", "--steps", "12")
+    assert done.returncode == 0, done.stderr
+    kept, record = json.loads((tmp_path / "claims.json").read_text())["claims"]
+    assert kept == earlier and sorted(path.name for path in tmp_path.iterdir()) == ["claims.json", "claims.md"]
+    runs = {row["key"]: row["runs"] for row in record["comparison"]["rows"]}
+    for contrast in record["contrasts"]:
+        correct = [[run["correct"] for run in runs[contrast[key]]] for key in ("row", "other")]
+        apart = [Fraction(100 * (a - b), 445) for a, b in zip(*correct, strict=True)]
+        interval = paired([float(one) for one in apart], [0.0, 0.0])
+        assert (contrast["mean"], contrast["low"], contrast["high"]) == (interval.mean, interval.low, interval.high)
+        if contrast["margin"] is None:
+            assert contrast["p"] == sign_flips(apart)
+        else:
+            assert contrast["p"] == max(sign_flips([1 + one for one in apart]), sign_flips([1 - one for one in apart]))
+        assert contrast["reproduced"] is False  # two seeds show nothing: p is 1/4 at the least
+    assert record["reproduced"] == "no"
+    half, l2 = (sum(run["correct"] for run in runs[key]) for key in ("l1-half", "l2-half"))
+    assert half > 2 * l2  # squares overflow: the net says nothing of the image
+    text = (tmp_path / "claims.md").read_text()
+    assert "| norms | l1 norm, sums in binary16 better than L2 norm, sums in binary16 | +" in text
+    assert "diverged" in text and "12 steps in batches of 32, sgd at 0.05, 2 seeds." in text
 
 
-def test_within_a_margin_needs_both_ends():
-    near = Contrast("a", "b", 1.0)
-    shown = judge(near, fractions(0.25, -0.25, 0.125, 0, 0))
-    assert (shown.reproduced, shown.p) == (True, 1 / 32)
-    for values in ((2, 2.25, 2.5, 2, 2), (-2, -2.25, -2.5, -2, -2), (3, -3, 2, -2, 0)):
-        assert not judge(near, fractions(*values)).reproduced
-    assert judge(near, fractions(2, 2.25, 2.5, 2, 2)).p == 1
+def test_where_a_file_has_no_place_none_is_written(tmp_path):
+    (tmp_path / "claims.md").mkdir()
+    done = claims(tmp_path, "--only", "norms", "--seeds", "2", "--steps", "1")
+    assert done.returncode == 1 and "nothing was written" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.md"]
 
 
-def test_the_claims_are_whole():
-    assert len(command.CLAIMS) == 6
-    for name, claim in command.CLAIMS.items():
-        assert claim.seeds >= 5 and claim.name == name
-        keys = {row.key for row in claim.rows} | {"native"}
-        assert len(keys) == len({row.name for row in claim.rows} | {"native float32"})
-        used = {key for contrast in claim.contrasts for key in (contrast.row, contrast.other)}
-        assert used <= keys | {"native-tuned"}
-        assert {row.key for row in claim.rows} - {"native", "native-tuned"} <= used
+def test_what_is_refused():
+    for arguments, sentence in (
+        (("--only", "lbq"), "there is no claim 'lbq': give some of lba12, lba8, luq, mvue, fp4-sr, norms"),
+        (("--steps", "5"), "the results are of the claims' own: give another --out"),
+    ):
+        done = python("-m", "benchmarks.claims", *arguments)
+        assert done.returncode == 2 and sentence in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("name", sorted(command.CLAIMS))
-def test_every_recipe_fits_its_net(name):
-    claim = command.CLAIMS[name]
-    data = claim.data()
-    for row in claim.rows:
-        if row.recipe is not None:
-            model = claim.model(data) if data.task == "next-token" else claim.model()
-            swap_(model, row.recipe)
-
-
-def test_ablations_change_what_they_name_and_nothing_else():
-    (lba,) = (row.recipe.rules[0].forward for row in TWELVE.rows if row.key == "lba")
-    for key, part in (("no-chunks", "chunk"), ("both-12", "format"), ("both-10", "product")):
-        (other,) = (row.recipe.rules[0].forward for row in TWELVE.rows if row.key == key)
-        changed = getattr(other.accumulator, part)
-        assert changed != getattr(lba.accumulator, part)
-        assert replace(lba, accumulator=replace(lba.accumulator, **{part: changed})) == other
-    identity, immediate = (row.recipe.rules[0].forward for row in EIGHT.rows[:2])
-    assert identity.chain is None and replace(immediate, chain=None) == identity
-    assert immediate.accumulator.format.max == 3.875
-
-
-def test_ablated_luq_is_luq_where_nothing_is_taken_out():
-    x = np.random.default_rng(0).normal(size=200).astype(np.float32)
-    whole, used = LUQ(7), LUQ(7).used((), x)
-    draw = {"seed": 3, "stream": 1, "offset": 0}
-    assert np.array_equal(luq.Ablated(7).apply(x, used, **draw).values, whole.apply(x, used, **draw).values)
-    nearest = luq.Ablated(7, underflow="zero", rounding="nearest").apply(x, used, **draw)
-    small = np.abs(x) < used
-    assert small.any() and not nearest.values[small].any()
-    scaled = np.abs(x[~small].astype(np.float64)) / used
-    assert np.array_equal(np.abs(nearest.values[~small]), 2 ** np.floor(np.log2(scaled * 4 / 3)).astype(np.float32))
-    again = luq.Ablated(7, underflow="zero", rounding="nearest").apply(x, used, seed=4, stream=0, offset=0)
-    assert np.array_equal(again.values, nearest.values)
-
-
-def test_squares_overflow_and_magnitudes_do_not():
-    model, data = norms.CLAIM.model(), norms.CLAIM.data()
-    deviations = []
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.register_forward_pre_hook(lambda _, given: deviations.append(given[0] - given[0].mean(0)))
-    model(data.train_inputs[:32])
-    for deviation in deviations:
-        assert deviation.square().sum(0).min() > 65504 and deviation.abs().sum(0).max() < 65504
-
-
-@pytest.fixture(scope="module")
-def small():
-    """The claim of the norms on a few steps and two seeds, its rows those of one form."""
-    rows = tuple(row for row in norms.CLAIM.rows if row.key in ("l1-half", "l2-half"))
-    contrasts = (Contrast("l1-half", "native", 100.0), Contrast("l1-half", "l2-half"))
-    settings = replace(norms.CLAIM.settings, steps=8)
-    return replace(
-        norms.CLAIM, rows=rows, contrasts=contrasts, settings=settings, data=lambda: norms.CLAIM.data().head(64, 64)
-    )
-
-
-def test_a_small_run_is_written_whole_and_again_with_the_same_bytes(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "CLAIMS", {"norms": replace(small, seeds=2)})
-    assert command.main(["--out", str(tmp_path)]) == 0
-    assert "| norms | l1 norm, sums in binary16 better than L2 norm, sums in binary16 |" in capsys.readouterr().out
-    texts = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert sorted(texts) == ["claims.json", "claims.md"]
-    (record,) = json.loads(texts["claims.json"])["claims"]
-    scores = {row["key"]: [run["accuracy_percent"] for run in row["runs"]] for row in record["comparison"]["rows"]}
-    apart = [a - b for a, b in zip(scores["l1-half"], scores["l2-half"], strict=True)]
-    assert record["contrasts"][1]["better_by"] == apart
-    assert all(difference > 0 for difference in apart) and record["contrasts"][1]["p"] == 1 / 4
-    assert record["reproduced"] == "no"  # two seeds show nothing
-    assert command.main(["--out", str(tmp_path), "--only", "norms"]) == 0
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == texts
-
-
-def test_only_keeps_other_claims_and_a_blocked_place_writes_nothing(small, tmp_path, monkeypatch, capsys):
-    record = {"name": "luq", "says": "", "source": "", "setup": "", "reproduced": "no", "contrasts": []}
-    monkeypatch.setattr(command, "run", lambda claim: None)
-    monkeypatch.setattr(command, "record", lambda claim, result: {**record, "name": claim.name})
-    monkeypatch.setattr(report, "markdown", lambda records: "")
-    report.write([record], tmp_path)
-    assert command.main(["--out", str(tmp_path), "--only", "norms"]) == 0
-    assert [one["name"] for one in report.before(tmp_path)] == ["luq", "norms"]
-    blocked = tmp_path / "blocked"
-    (blocked / "claims.md").mkdir(parents=True)
-    assert command.main(["--out", str(blocked), "--only", "norms"]) == 1
-    assert "nothing was written" in capsys.readouterr().err and [path.name for path in blocked.iterdir()] == [
-        "claims.md"
-    ]
-
-
-def test_an_unknown_claim_is_named(capsys):
-    with pytest.raises(SystemExit):
-        command.main(["--only", "lbq"])
-    assert "there is no claim 'lbq': give some of lba12" in capsys.readouterr().err
-
-
-def test_a_diverged_run_guesses(small):
-    result = claims.run(small, 2)
-    row = result.rows[0]
-    gone = replace(row, runs=(replace(row.runs[0], diverged="the loss of step 1 is nan", correct=None), row.runs[1]))
-    verdicts = claims.verdicts(
-        replace(small, contrasts=(Contrast("native", "l2-half"),)), replace(result, rows=(gone, *result.rows[1:]))
-    )
-    l2 = next(row for row in result.rows if row.row.key == "l2-half")
-    assert verdicts[0].differences[0] == float(10 - Fraction(100 * l2.runs[0].correct, 64))
-    assert math.isclose(verdicts[0].differences[1], row.scores[1] - l2.scores[1])
+def test_the_parts():
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks/claims/test_parts.py")
+    assert done.returncode == 0, done.stdout
