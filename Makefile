@@ -33,7 +33,7 @@ compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; A
 bench: $(STAMP) ## Run the benchmarks; ARGS goes to pytest
 	$(BIN)/python -m pytest benchmarks $(ARGS)
 
-claims: $(STAMP) ## Train what papers claim of trainings, with five seeds; some ten minutes; ARGS="--only luq,mvue"
+claims: $(STAMP) ## Try what papers claim of trainings, with five seeds; some ten minutes; ARGS="--only luq,mvue"
 	$(BIN)/python -m benchmarks.claims $(ARGS)
 
 mutants: $(STAMP) ## Put the verifier to the proof: known bugs, false alarms, power; some minutes

@@ -1,6 +1,6 @@
 """`python -m benchmarks.claims`: trains every row of every claim, prints the verdicts and writes claims.json and claims.md.
 
-Some twenty minutes on two cores. With --only, other claims in the files stay as they were.
+Some ten minutes of one core. With --only, other claims in the files stay as they were.
 """
 
 import argparse
