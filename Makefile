@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test nightly compare bench mutants gpu-check gpu-train clean
+.PHONY: help test nightly compare bench claims mutants gpu-check gpu-train clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ compare: $(STAMP) ## Train natively and with emulated arithmetic, and compare; A
 
 bench: $(STAMP) ## Run the benchmarks; ARGS goes to pytest
 	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+claims: $(STAMP) ## Try what papers claim of trainings, with five seeds; some ten minutes; ARGS="--only luq,mvue"
+	$(BIN)/python -m benchmarks.claims $(ARGS)
 
 mutants: $(STAMP) ## Put the verifier to the proof: known bugs, false alarms, power; some minutes
 	$(BIN)/python -m property_tests.mutants

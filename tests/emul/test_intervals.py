@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
 pytest.importorskip("scipy")
 
-from emul.intervals import paired, spread
+from emul.intervals import paired, sign_flips, spread
 
 
 def test_statistics_by_hand() -> None:
@@ -26,3 +27,24 @@ def test_statistics_by_hand() -> None:
         spread([1.0])
     with pytest.raises(ValueError, match="2 values cannot be paired with 3"):
         paired([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_the_sign_flip_test_by_hand() -> None:
+    assert sign_flips([1, 2, 3, 4, 5]) == Fraction(1, 32)
+    assert sign_flips([-1.0, -2.0, -3.0]) == 1
+    # of the eight sums of +-1 +-2 +-3 those of at least 4 are 6 and 4
+    assert sign_flips([-1, 2, 3]) == Fraction(2, 8)
+    assert sign_flips([0.0, 0.0]) == 1
+    # tenths: the sum is 0, and 6, 4, 2, 0 and 0 are at least that; in float64 it is 5.6e-17, and so is not every 0
+    tenths = [Fraction(1, 10), Fraction(2, 10), Fraction(-3, 10)]
+    assert sign_flips(tenths) == Fraction(5, 8)
+    # the exact values of the floats 0.1, 0.2 and 0.3 are no tenths: 0.1 + 0.2 - 0.3 is 2.8e-17, its mirror below it
+    assert sign_flips([0.1, 0.2, -0.3]) == Fraction(4, 8)
+
+
+def test_the_sign_flip_test_refuses() -> None:
+    for values in ([], [1.0] * 21):
+        with pytest.raises(ValueError, match=f"{len(values)} differences were given; .*give 1 to 20"):
+            sign_flips(values)
+    with pytest.raises(ValueError, match="a difference is nan; give finite ones"):
+        sign_flips([1.0, math.nan])
