@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .codes import decode, encode
     from .course import Course, switch_
+    from .distributed import synchronize_
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -69,6 +70,7 @@ __all__ = [
     "swap_",
     "swap_report",
     "switch_",
+    "synchronize_",
     "tempered",
 ]
 
@@ -90,6 +92,7 @@ _HOMES = {
     "swap_": "emul.swap",
     "swap_report": "emul.swap",
     "switch_": "emul.course",
+    "synchronize_": "emul.distributed",
 }
 _MODULES = (
     "binary",

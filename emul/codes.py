@@ -72,7 +72,7 @@ def decode(
     format; float32 values of blocks with quotients as scales are rounded to it, as those of `emul.quantize` are.
     Errors: TypeError for what are no codes, for a type of another format and for another dtype; ValueError for codes out
     of range, shapes that do not go together, a dtype that lacks members of the format; on CUDA besides
-    NotImplementedError for blocks and for codes of more than 16 bits.
+    NotImplementedError for codes of more than 16 bits of posits and logarithms, and of floats without a sign.
     """
     _check_quantizer(quantizer)
     if dtype not in WIDE:
@@ -202,9 +202,9 @@ def _decode_blocks_cuda(
     if not elements.numel():
         cpu = elements.cpu(), scales.cpu(), tensor_scale.cpu()
         return _decode_blocks_cpu(*cpu, quantizer, dtype).to(elements.device)
-    from numerics.device import not_on_device
+    from . import device
 
-    raise not_on_device(f"decoding {spec.loads(quantizer).fmt}")
+    return device.decode_blocks(elements, scales, tensor_scale, spec.loads(quantizer), dtype)
 
 
 def _scales_shape(shape: Any, quantizer: Quantizer) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from numerics.means import norms
 from numerics.scaling import gradient_to_noise, measured_noise
 
+from .functional.watch import Hooks, follow, hooks_of, put_hooks, watch_of
 from .nn import Emulated, Emulation
 from .recipe import Recipe
 from .schedule import Phase, Schedule, single
@@ -45,31 +46,43 @@ class PhaseRecord:
     measured: tuple[Measurement, ...] = ()
 
 
-def switch_(model: torch.nn.Module, recipe: Recipe | None) -> torch.nn.Module:
+def switch_(
+    model: torch.nn.Module, recipe: Recipe | None, *, functional: str | None = None, replica: int | None = None
+) -> torch.nn.Module:
     """Put another recipe in the place of that of `model`, in place; returns the model. None: torch's own arithmetic.
 
     Parameters, buffers and the optimizer that holds them are those of before. A layer that is emulated before and after
     keeps its count of steps, so that its random words go on, and what its stages remember, where the new rule has a
-    stage in the same place that remembers. A native model is swapped. Errors: as `swap_`, and the model as it was.
+    stage in the same place that remembers; so does a call of a function. A native model is swapped. functional, replica: as
+    `swap_` takes them, None for those of before. Errors: as `swap_`, and the model as it was.
     """
     before = _layers(model)
-    if any(isinstance(module, Emulated) for module in model.modules()):
+    watch = watch_of(model)
+    if watch is not None:
+        functional = watch.functional if functional is None else functional
+        replica = watch.replica if replica is None else replica
+    if watch is not None or any(isinstance(module, Emulated) for module in model.modules()):
         restore_(model)
     if recipe is None:
         return model
     try:
-        swap_(model, recipe)
+        swap_(model, recipe, functional=functional or "emulate", replica=replica)
     except (ValueError, TypeError):
         _put_back(before)
         raise
-    for module, (_, old) in before.items():
-        if old is None or not isinstance(module, Emulated):
-            continue
-        new = module.emulation
-        new.step = old.step
-        most = slots(new.rule, module.parts)
-        new.kept.update({name: past[-most[name] :] for name, past in old.kept.items() if name in most})
+    for module, (_, old, _) in before.items():
+        if old is not None and isinstance(module, Emulated):
+            _go_on(module.emulation, old, module.parts)
+    if watch is not None:
+        follow(model, watch, _go_on)
     return model
+
+
+def _go_on(new: Emulation, old: Emulation, parts: tuple[str, ...]) -> None:
+    """Take over what a layer, or a call, has kept under another rule."""
+    new.step = old.step
+    most = slots(new.rule, parts)
+    new.kept.update({name: past[-most[name] :] for name, past in old.kept.items() if name in most})
 
 
 class Course:
@@ -185,11 +198,15 @@ def clip_weights_(model: torch.nn.Module, bound: float) -> None:
                         weight.clamp_(-bound, bound)
 
 
+#: As `_layers` has them.
+_Layers = dict[torch.nn.Module, tuple[type[torch.nn.Module], Emulation | None, Hooks]]
+
+
 @dataclass
 class _Kept:
     """What a look at the gradient must leave as it was."""
 
-    layers: dict[torch.nn.Module, tuple[type[torch.nn.Module], Emulation | None]]
+    layers: _Layers
     buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     gradients: list[tuple[Tensor, Tensor | None]] = field(default_factory=list)
 
@@ -223,13 +240,14 @@ def _gradient(
     return array
 
 
-def _layers(model: torch.nn.Module) -> dict[torch.nn.Module, tuple[type[torch.nn.Module], Emulation | None]]:
-    """Of every module its class, and what an emulated one has beyond it."""
-    return {module: (type(module), vars(module).get("emulation")) for module in model.modules()}
+def _layers(model: torch.nn.Module) -> _Layers:
+    """Of every module its class, what an emulated one has beyond it, and the hooks that others have."""
+    return {module: (type(module), vars(module).get("emulation"), hooks_of(module)) for module in model.modules()}
 
 
-def _put_back(layers: dict[torch.nn.Module, tuple[type[torch.nn.Module], Emulation | None]]) -> None:
-    for module, (kind, emulation) in layers.items():
+def _put_back(layers: _Layers) -> None:
+    for module, (kind, emulation, hooks) in layers.items():
+        put_hooks(module, hooks)
         module.__class__ = kind
         if emulation is None:
             vars(module).pop("emulation", None)

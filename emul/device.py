@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 try:
-    from numerics.device import Queue, decode_on, encode_blocks_on, quantize_on, queue_of, waits
+    from numerics.device import Queue, encode_blocks_on, quantize_on, queue_of, waits
+    from numerics.device_decoding import decode_blocks_on, decode_on
     from numerics.device_products import matmul_on
 except ImportError as missing:
     raise ImportError(
@@ -78,6 +79,18 @@ def decode(codes: Tensor, quantizer: Quantizer, dtype: torch.dtype) -> Tensor:
         source = codes.contiguous()
         out = torch.empty_like(source, dtype=dtype, memory_format=torch.contiguous_format)
         decode_on(quantizer, source, out, queue=queue(codes.device))
+    return out
+
+
+def decode_blocks(
+    elements: Tensor, scales: Tensor, tensor_scale: Tensor, quantizer: Quantizer, dtype: torch.dtype
+) -> Tensor:
+    """`emul::decode_blocks` of CUDA tensors that are not empty."""
+    check_capture(f"emul.decode of {quantizer.fmt}")
+    with memory("emul.decode", elements.numel() * dtype.itemsize, elements.device):
+        source, kept = elements.contiguous(), scales.contiguous()
+        out = torch.empty_like(source, dtype=dtype, memory_format=torch.contiguous_format)
+        decode_blocks_on(quantizer, source, kept, float(tensor_scale), out, queue=queue(elements.device))
     return out
 
 

@@ -42,8 +42,10 @@ class Draw:
     """Names the random words of one call of a layer: those of (recipe seed; layer, product, operand, sample; step).
 
     The operand's own C-order index counts the elements, so a result depends neither on threads nor on how the products
-    are cut into matrices; where a stage works on these matrices, their index does. call: what the layer keeps from step
-    to step, without which a stage that remembers is refused. Errors: ValueError for a step of 2**24 or more, beyond
+    are cut into matrices; where a stage works on these matrices, their index does. replica: which of the processes that
+    train one model this is: a weight, which all of them have, draws the same words in all; activations, gradients and
+    sums, of which each has its own, other words in each. call: what the layer keeps from step to step, without which a
+    stage that remembers is refused. Errors: ValueError for a step of 2**24 or more, beyond
     which words would repeat.
     """
 
@@ -51,6 +53,7 @@ class Draw:
     layer: str
     step: int
     call: Call | None = field(default=None, compare=False, repr=False)
+    replica: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.step < 1 << (64 - _ELEMENT_BITS):
@@ -115,12 +118,20 @@ class Draw:
         """The stream of the accumulator's words: they are counted by output and rounding alone, so the step is in it."""
         if not isinstance(accumulator, Accumulator) or not accumulator.stochastic:
             return 0
-        return stream(self.layer, product, f"accumulator {self.step}" + (f" {sample}" if sample else ""))
+        name = f"accumulator {self.step}" + (f" {sample}" if sample else "")
+        return stream(self.layer, product, name + self._of_replica)
+
+    @property
+    def _of_replica(self) -> str:
+        """Nothing for the first, so that one process alone draws as it always did."""
+        return f" replica {self.replica}" if self.replica else ""
 
     def _words(self, stage: Stage, product: str, role: str, place: int, sample: int) -> dict[str, int]:
         if not stage.stochastic:
             return {}
         name = f"{role} {place} {sample}" if place or sample else role
+        if role != "weight":
+            name += self._of_replica
         return {
             "seed": self.seed,
             "stream": stream(self.layer, product, name),

@@ -63,6 +63,10 @@ def obstacle(module: torch.nn.Module, reader: str) -> str | None:
     kind = type(module)
     unsupported = next((remedy for native, remedy in _UNSUPPORTED.items() if isinstance(module, native)), "")
     known = isinstance(module, tuple(LAYERS)) or bool(unsupported)
+    if isinstance(module, torch.jit.ScriptModule):
+        return (
+            "it runs outside Python, where emul sees no products: give the module that it was scripted or traced from"
+        )
     if reader and isinstance(module, tuple(LAYERS)):
         return f"the {reader} around it may use its weight without calling it"
     if known and isinstance(module, LazyModuleMixin):
@@ -78,8 +82,13 @@ def obstacle(module: torch.nn.Module, reader: str) -> str | None:
     if isinstance(module, torch.nn.Embedding):
         return "it looks up a table and has no product"
     if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
-        return f"{kind.__name__} uses parameters in a forward of its own, whose products emul does not see"
+        return own_forward(kind.__name__)
     return None
+
+
+def own_forward(kind: str) -> str:
+    """Why a module that calls functions with its parameters is no emulated layer."""
+    return f"{kind} uses parameters in a forward of its own, whose products are seen when it calls for them"
 
 
 def native_type(module: torch.nn.Module) -> type[torch.nn.Module]:

@@ -1,12 +1,14 @@
 """Putting a recipe's arithmetic into a model, and taking it out again, in place."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from .functional.products import ADAPTERS
+from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, watches
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
-from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle
+from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle, own_forward
 from .recipe import ROLES, Recipe
 
 _CLOSED = {opened: native for native, opened in OPENED.items()}
@@ -31,15 +33,34 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class CallReport:
+    """Products that a module's forward called for by a function: the module's qualified name, the function, how often.
+
+    function: as torch calls it, `a @ b` is "matmul". rule: index of the rule that emulates them, None for native ones, whose
+    gradients are native too. native: why, "" for emulated ones.
+    """
+
+    module: str
+    function: str
+    rule: int | None
+    native: str
+    count: int
+
+
+@dataclass(frozen=True)
 class SwapReport:
     """What a recipe does to a model: every module with products or parameters of its own that no rule explains away.
 
-    unused: indices of the recipe's rules that decided about no module.
+    unused: indices of the recipe's rules that decided about no module and no call. calls: products that modules called
+    for by functions so far. forwards: how many forward passes those are, None for a model that is not swapped yet: such
+    calls are seen when they are made, not before. Both have no part in whether two reports are equal.
     """
 
     layers: tuple[LayerReport, ...]
     unused: tuple[int, ...]
     recipe: Recipe | None = field(default=None, compare=False, repr=False)
+    calls: tuple[CallReport, ...] = field(default=(), compare=False)
+    forwards: int | None = field(default=None, compare=False)
 
     @property
     def emulated(self) -> tuple[LayerReport, ...]:
@@ -53,16 +74,19 @@ class SwapReport:
 
     def __str__(self) -> str:
         lines = [_line(layer) + self._told(layer) for layer in self.layers]
+        lines += [_line_of_call(call) + self._told(call) for call in self.calls]
         lines += [f"rule {index} matches nothing" for index in self.unused]
+        if self.forwards == 0:
+            lines.append("products of functions: none seen, as the model has not run since it was swapped")
         return "\n".join(lines)
 
-    def products(self, layer: LayerReport) -> dict[str, str]:
+    def products(self, layer: LayerReport | CallReport) -> dict[str, str]:
         """For each of a layer's three products, "emulated" or what of it is torch's; `Rule.arithmetic` has the words."""
         if layer.rule is None or self.recipe is None:
             return dict.fromkeys(ROLES, "torch's own")
         return self.recipe.rules[layer.rule].arithmetic
 
-    def _told(self, layer: LayerReport) -> str:
+    def _told(self, layer: LayerReport | CallReport) -> str:
         if layer.rule is None:
             return ""
         sorts: dict[str, list[str]] = {}
@@ -73,7 +97,9 @@ class SwapReport:
         return form + ", " + "; ".join(f"{' and '.join(products)} {sort}" for sort, products in sorts.items())
 
 
-def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
+def swap_(
+    model: torch.nn.Module, recipe: Recipe, *, functional: str = "emulate", replica: int | None = None
+) -> torch.nn.Module:
     """Emulate, in place, every layer of `model` that a rule of `recipe` matches; returns the model.
 
     A torch.nn.Linear, Conv1d, Conv2d, Conv3d or MultiheadAttention becomes its namesake of `emul.nn` by its class alone:
@@ -82,28 +108,49 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
     may compute something else. A layer that the model holds under several names is one layer; rules see the first
     name, in the order of `model.named_modules()`.
 
-    Only modules are seen. What a forward computes by itself (F.linear, @, scaled_dot_product_attention) stays native
-    and is in no report.
+    functional: what becomes of products that other modules' forwards call for by functions, F.linear, @, bmm, einsum,
+    F.conv2d, scaled_dot_product_attention and the like. Hooks know which module is running; the first rule that matches its
+    name, and whose `types`, if any, name the function ("linear", "matmul", "bmm", ...) or the module's class, decides.
+    "emulate": such a call is emulated with its gradients, by random words of its own, or kept native with keep=True. Calls
+    that no rule matches or that cannot be emulated are native and in the report, once they were made. "report": all are.
+    "refuse": a native call raises unless a rule keeps it. Not seen are products outside of torch's functions (custom
+    kernels, numpy, scripted modules) and those of loss functions outside of the model.
+    replica: which of several processes that train the model this is, None for the rank in torch's default process group;
+    see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
-    layer, and a rule whose `types` name a type that cannot be emulated; TypeError for anything but a module and a
-    Recipe.
+    layer and names no function, a rule whose `types` name a type that cannot be emulated, and another `functional` or
+    `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, and one
+    whose rule names its function where it cannot be emulated.
     """
     _check_arguments(model, recipe)
+    if functional not in CHOICES:
+        raise ValueError(f"functional = {functional!r}: give {', '.join(map(repr, CHOICES))}")
+    if replica is not None and (isinstance(replica, bool) or not isinstance(replica, int) or replica < 0):
+        raise ValueError(
+            f"replica = {replica!r}: give the number of this process among those that train the model, from 0"
+        )
     if already := [name for name, module in model.named_modules() if isinstance(module, Emulated)]:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
+    if any(watch_of(module) is not None for module in model.modules() if not isinstance(module, Emulated)):
+        raise ValueError(f"{type(model).__name__} is swapped already: call emul.restore_(model) before another swap_")
     report = _decide(model, recipe)
+    calls = functional != "report" and any(set(rule.types) & set(ADAPTERS) for rule in recipe.rules if not rule.keep)
     for layer in report.native:
         index = match(recipe, model.get_submodule(layer.name), layer.name)
         if index is not None and not recipe.rules[index].keep and layer.type in recipe.rules[index].types:
+            if functional == "emulate" and layer.native == own_forward(layer.type):
+                calls = True  # what it calls is emulated
+                continue
             raise ValueError(
                 f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
                 f" {layer.native}; or leave it native by an earlier rule with keep=True"
             )
-    if not report.emulated:
+    if not report.emulated and not calls:
         raise ValueError(
             f"no layer of {type(model).__name__} is emulated by {_title(recipe)}: emul.nn has"
-            f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}"
+            f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}; functions that its modules call"
+            " need a rule whose types name them, such as 'matmul'"
         )
     modules = dict(model.named_modules())
     for layer in report.emulated:
@@ -115,10 +162,11 @@ def swap_(model: torch.nn.Module, recipe: Recipe) -> torch.nn.Module:
         module = modules[layer.name]
         module.__class__ = LAYERS[type(module)]
         assert isinstance(module, Emulated)
-        module.emulation = Emulation(recipe, layer.rule, layer.name)
+        module.emulation = Emulation(recipe, layer.rule, layer.name, replica=replica)
     for container in model.modules():
         if type(container) in OPENED and any(isinstance(inner, Emulated) for inner in container.modules()):
             container.__class__ = OPENED[type(container)]
+    attach(model, Watch(recipe, functional, replica))
     return model
 
 
@@ -129,13 +177,14 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
     it was, for a model without emulated layers and for subclasses of them.
     """
     layers = [module for module in model.modules() if isinstance(module, Emulated)]
-    if not layers:
+    if not layers and not watches(model):
         raise ValueError(f"{type(model).__name__} has no emulated layer to restore: swap_ makes them")
     for layer in layers:
         if type(layer) not in NATIVE:
             raise ValueError(
                 f"{type(layer).__name__} is a subclass of an emulated layer: it has no native class to restore"
             )
+    detach(model)
     for layer in layers:
         del layer.emulation
         layer.__class__ = NATIVE[type(layer)]  # type: ignore[assignment]
@@ -152,11 +201,12 @@ def swap_report(model: torch.nn.Module, recipe: Recipe | None = None) -> SwapRep
     Errors: ValueError for a swapped model with a recipe, a native one without, and layers of more than one recipe.
     """
     recipes = {layer.emulation.recipe for layer in model.modules() if isinstance(layer, Emulated)}
+    recipes |= {watch.recipe for watch in watches(model)}
     if recipe is None:
         if len(recipes) != 1:
             found = "no emulated layer" if not recipes else f"layers of {len(recipes)} recipes"
             raise ValueError(f"{type(model).__name__} has {found}: report on a module that one swap_ was applied to")
-        return _decide(model, recipes.pop())
+        return _with_calls(_decide(model, recipes.pop()), model)
     if recipes:
         raise ValueError("the model is swapped already: report on it without recipe=, or restore_ it first")
     _check_arguments(model, recipe)
@@ -199,6 +249,20 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
     return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)), recipe)
 
 
+def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
+    """The report of a swapped model, or of a part of one, with what its modules called for."""
+    names = {before.name for before in map(entry, model.modules()) if before is not None}
+    calls, forwards = [], 0
+    for watch in watches(model):
+        forwards += watch.forwards
+        for sort, count in watch.seen.items():
+            if sort.module in names:
+                calls.append(CallReport(sort.module, sort.function, sort.rule, sort.native, count))
+    used = {call.rule for call in calls}
+    unused = tuple(index for index in report.unused if index not in used)
+    return replace(report, unused=unused, calls=tuple(calls), forwards=forwards if names else None)
+
+
 def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn.Module, str]]:
     """Every module once: its names, first one first; itself; and the type of an owner that reads its weights, or ""."""
     names: dict[torch.nn.Module, list[str]] = {}
@@ -220,6 +284,12 @@ def _seen(model: torch.nn.Module, report: SwapReport) -> str:
         return "the model has " + "; ".join(_line(layer) for layer in report.native)
     kinds = dict.fromkeys(type(module).__name__ for module in model.modules())
     return f"the model has {', '.join(kinds)}"
+
+
+def _line_of_call(call: CallReport) -> str:
+    times = f"{call.count} call{'s' * (call.count != 1)} of {call.function}"
+    what = f"native with their gradients, {call.native}" if call.rule is None else f"rule {call.rule}"
+    return f"{call.module or '(root)'}, {times}: {what}"
 
 
 def _line(layer: LayerReport) -> str:

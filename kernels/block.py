@@ -189,18 +189,32 @@ def block_maxima(x: NDArray[Any], maxima: NDArray[Any], columns: int, length: in
         maxima[b] = from_bits(top)
 
 
+@core
+def under_scale(value, factor, infinite):
+    """value * factor, float64, the NaN always the same one; infinite: whether an infinity is one under a zero too."""
+    product = value if infinite & (factor == 0.0) & (abs(value) == np.inf) else value * factor
+    return product if product == product else np.nan
+
+
 @loop
 def scale_blocks(
-    values: NDArray[Any], factors: NDArray[Any], out: NDArray[Any], columns: int, length: int, start: int, stop: int
+    values: NDArray[Any],
+    factors: NDArray[Any],
+    out: NDArray[Any],
+    infinite: bool,
+    columns: int,
+    length: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """out[i] = values[i] * factors[block of i] for blocks [start, stop), in float64 and then rounded to the type of out."""
+    """out[i] = `under_scale` of values[i] for blocks [start, stop), in float64 and then rounded to the type of out."""
     widest_vectors()
     begin, column = first_element(start, columns, length)
     for b in range(start, stop):
         low, size = U64(begin), min(length, columns - column)
         begin, column = begin + size, (0 if column + length >= columns else column + length)
         for j in range(U64(size)):
-            out[low + j] = out.dtype.type(np.float64(values[low + j]) * factors[b])
+            out[low + j] = out.dtype.type(under_scale(np.float64(values[low + j]), factors[b], infinite))
 
 
 @cache

@@ -2,14 +2,16 @@
 
 A magnitude m lies in a bin [low, low + step): [0, alpha), or [L, 2 L) with L = alpha 2**k. It goes up with probability
 p = (m - low)/step: iff floor(p 2**r) + word >= 2**r, that is p >= c with c = (2**r - word)/2**r. So no quotient is needed:
-the sign of m - low - step c decides. m - low is exact (Sterbenz), and where c is a float one fma shows the sign.
+the sign of m - step g decides, g = c in the lowest bin and 1 + c above, and where g is a float one fma shows it.
 
-c has up to 33 bits. float64 holds it; for float32 and r > 24, with V the complement of the word aligned to the top of 32
-bits, c = a + b, a the top 24 bits of V and 0 < b <= 2**-24, and fma(-step, b, fma(-step, a, m - low)) decides. With u the
-ulp of step, the inner difference is a multiple of 2**-24 u where it matters. Up to 2**24 such units it is a float32 and
-the outer fma sees it whole; beyond, its sign is right after rounding and its size above that of step b < u. An m below
-2**-23 alpha has bits below 2**-24 u: there a is 0, or so large that nothing goes up, or m and a alpha are within a factor
-of two, and the difference is exact again. Underflow: the caller sees to it that alpha is at least 2**FLOOR.
+c has up to 33 bits. float64 holds g; float32 does for r <= 23. Beyond, with V the complement of the word aligned to the top
+of 32 bits, c = a + b, a the top 23 bits of V and 0 < b <= 2**-23, and fma(-step, b, fma(-step, g - b, m)) decides. With u
+the ulp of step, the inner difference is a multiple of 2**-23 u where it matters. Up to 2**24 such units it is a float32
+and the outer fma sees it whole; beyond, its sign is right after rounding and its size above that of step b < 2 u. An m
+below 2**-23 alpha has bits below 2**-23 u: there a is 0 and the inner fma gives m, or step a is above m and nothing goes
+up. Underflow: the caller sees to it that alpha is at least 2**FLOOR.
+
+Words become floats by an exponent put before their bits, which takes an instruction less than a conversion.
 """
 
 from typing import Any
@@ -20,80 +22,83 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ._jit import SCALAR, core, loop
-from .elementwise import DRAWN_1, DRAWN_2, DRAWN_4, GIVEN, TILE
+from .elementwise import DRAWN_2, DRAWN_4, GIVEN, TILE
 from .philox import fill_blocks
 from .primitives import fma, from_bits, shift_left, shift_right, to_bits, widest_vectors
 
 FLOOR32, FLOOR64 = -90, -980  # exponents of the smallest alpha for which nothing below underflows
+SHORT = 23  # random bits up to which g is a float32
+U32, U64, F32, F64 = np.uint32, np.uint64, np.float32, np.float64
+TWO, THREE = F32(2), F32(3)
 
 
-SHORT = 24  # random bits up to which c is a float32
-U32, U64, I32, I64, F32, F64 = np.uint32, np.uint64, np.int32, np.int64, np.float32, np.float64
-
-
-def _make_luq(U, S, F, EXPONENT, MAGNITUDE):
-    NONE, ZERO = S(0), F(0)
+def _make_luq(U, F, EXPONENT, MAGNITUDE):
+    ZERO = F(0)
     SIZE, SIGN = U(MAGNITUDE), U(MAGNITUDE + 1)
 
     @core
     def bin_of(bits, alpha, top):
-        """(|x|, step, low) as floats, from the bits of x and of alpha and the largest value; alpha is normal."""
+        """(|x|, step, whether low is step and not 0) from the bits of x and of alpha and the largest value; alpha is normal."""
         magnitude = U(min(U(bits & SIZE), top))
-        above = S(U(magnitude - alpha))  # exponents and, below them, significands
-        step = from_bits(U(alpha + U(U(max(above, NONE)) & U(EXPONENT))))
-        return from_bits(magnitude), step, (step if above >= NONE else ZERO)
+        above = U(U(max(magnitude, alpha)) - alpha)  # exponents and, below them, significands
+        step = from_bits(U(alpha + U(above & U(EXPONENT))))
+        return from_bits(magnitude), step, magnitude >= alpha
 
     @core
-    def ended(bits, step, low, rest):
-        return U(to_bits(low + (step if rest >= ZERO else ZERO)) | U(bits & SIGN))
+    def ended(bits, step, above, rest):
+        return U(to_bits((step if above else ZERO) + (step if rest >= ZERO else ZERO)) | U(bits & SIGN))
 
     return bin_of, ended
 
 
-_bin32, _ended32 = _make_luq(U32, I32, F32, 0x7F800000, 0x7FFFFFFF)
-_bin64, _ended64 = _make_luq(U64, I64, F64, 0x7FF << 52, (1 << 63) - 1)
+_bin32, _ended32 = _make_luq(U32, F32, 0x7F800000, 0x7FFFFFFF)
+_bin64, _ended64 = _make_luq(U64, F64, 0x7FF << 52, (1 << 63) - 1)
 
 
-def _by_chance32(bits, c, alpha, top):
-    m, step, low = _bin32(bits, alpha, top)
-    return _ended32(bits, step, low, fma(-step, c, m - low))
-
-
-def _by_chance64(bits, c, alpha, top):
-    m, step, low = _bin64(bits, alpha, top)
-    return _ended64(bits, step, low, fma(-step, c, m - low))
+def _by_short_word32(bits, word, alpha, top):
+    m, step, above = _bin32(bits, alpha, top)
+    drawn = from_bits(U32(word | U32(0x3F800000)))  # 1 + word/2**23
+    return _ended32(bits, step, above, fma(-step, (THREE if above else TWO) - drawn, m))
 
 
 def _by_word32(bits, word, alpha, top):
-    m, step, low = _bin32(bits, alpha, top)
-    coarse = F32(I32(shift_right(U32(~word), U32(8)))) * F32(2.0**-24)
-    fine = F32(I32(U32(U32(U32(~word) & U32(255)) + U32(1)))) * F32(2.0**-32)
-    return _ended32(bits, step, low, fma(-step, fine, fma(-step, coarse, m - low)))
+    m, step, above = _bin32(bits, alpha, top)
+    coarse = from_bits(U32(shift_right(word, U32(9)) ^ U32(0x3FFFFFFF)))  # 1 + a
+    fine = from_bits(U32(U32(word & U32(511)) ^ U32(0x3B0001FF))) - F32(2.0**-9 - 2.0**-32)
+    rest = fma(-step, coarse if above else coarse - F32(1), m)
+    return _ended32(bits, step, above, fma(-step, fine, rest))
 
 
-def _by_word64(bits, word, alpha, top):
-    m, step, low = _bin64(bits, alpha, top)
-    return _ended64(bits, step, low, fma(-step, (F64(U32(~word)) + F64(1)) * F64(2.0**-32), m - low))
+def _make_by_word64(PLACE):
+    def by_word64(bits, word, alpha, top):
+        m, step, above = _bin64(bits, alpha, top)
+        drawn = from_bits(U64(shift_left(U64(word), U64(PLACE)) | U64(0x3FF << 52)))  # 1 + word/2**(52 - PLACE)
+        return _ended64(bits, step, above, fma(-step, (F64(3) if above else F64(2)) - drawn, m))
+
+    return by_word64
 
 
-def by_chance(bits, c, alpha, top):
-    """Bits of one quantized value; alpha, top: bits of the smallest and the largest magnitude; c: the least p that goes up."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(by_chance, jit_options=SCALAR)
-def _by_chance(bits, c, alpha, top):
-    return _by_chance32 if bits == types.uint32 else _by_chance64
+_by_word64, _by_short_word64 = _make_by_word64(20), _make_by_word64(29)
 
 
 def by_word(bits, word, alpha, top):
-    """The same by a random word (uint32), aligned to the top."""
+    """Bits of one quantized value; alpha, top: of the smallest and the largest magnitude; word: uint32, aligned to the top."""
     raise NotImplementedError("compiled code only")
 
 
 @overload(by_word, jit_options=SCALAR)
 def _by_word(bits, word, alpha, top):
     return _by_word32 if bits == types.uint32 else _by_word64
+
+
+def by_short_word(bits, word, alpha, top):
+    """The same by a word of up to SHORT bits, aligned to the top of as many."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(by_short_word, jit_options=SCALAR)
+def _by_short_word(bits, word, alpha, top):
+    return _by_short_word32 if bits == types.uint32 else _by_short_word64
 
 
 def _code32(bits, alpha, place):
@@ -132,18 +137,6 @@ def _larger(most, bits):
     return lambda most, bits: U64(max(most, U64(bits & U64((1 << 63) - 1))))
 
 
-@core
-def chances(units, unused, random_bits, c):
-    """c[i] = 1 - word/2**random_bits, the word what is left of units[i] without its lowest `unused` bits; exact.
-
-    A loop of its own: the vectoriser gives up on a loop that widens units and does more.
-    """
-    kind = c.dtype.type
-    one, unit = kind(1), kind(-(2.0**-random_bits))
-    for i in range(c.size):
-        c[i] = fma(kind(I32(shift_right(U32(units[i]), unused))), unit, one)
-
-
 @loop
 def largest_bits(x: NDArray[Any], start: int, stop: int) -> Any:
     """The bits of the largest |x[i]|, i in [start, stop), 0 of none; above those of all numbers for infinity and NaN."""
@@ -177,39 +170,51 @@ def quantize(
     """
     widest_vectors()
     alpha_bits, top_bits = to_bits(alpha), to_bits(top)
-    unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
-    units = 16 // unit_bytes
-    blocks = np.empty(TILE * unit_bytes // 4 + 8, np.uint32)
-    c = np.empty(TILE, x.dtype)
-    unused = np.uint32(0 if source == GIVEN else 8 * unit_bytes - random_bits)
-    align = np.uint32(32 - random_bits)
-    skip: Any = 0
     most = to_bits(x.dtype.type(0))
-    for begin in range(start, stop, TILE):
-        end = min(begin + TILE, stop)
-        if source != GIVEN:
-            element_number = np.uint64(offset + np.uint64(begin))
-            first = np.uint64(element_number // np.uint64(units))
-            skip = np.int64(element_number % np.uint64(units))
-            fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
-        wide = words[begin:end] if source == GIVEN else blocks[skip : skip + end - begin]
-        xs, outs = x[begin:end], out[begin:end]
+    if source == GIVEN:
+        xs, outs, drawn = x[start:stop], out[start:stop], words[start:stop]
+        align = np.uint32((SHORT if random_bits <= SHORT else 32) - random_bits)
         if random_bits <= SHORT:
-            needed = c[: end - begin]
-            if source == DRAWN_1:
-                chances(blocks.view(np.uint8)[skip : skip + end - begin], unused, random_bits, needed)
-            elif source == DRAWN_2:
-                chances(blocks.view(np.uint16)[skip : skip + end - begin], unused, random_bits, needed)
-            else:
-                chances(wide, unused, random_bits, needed)
             for i in range(xs.size):
                 bits = to_bits(xs[i])
-                outs[i] = from_bits(by_chance(bits, needed[i], alpha_bits, top_bits))
+                outs[i] = from_bits(by_short_word(bits, shift_left(drawn[i], align), alpha_bits, top_bits))
                 most = larger(most, bits)
         else:
             for i in range(xs.size):
                 bits = to_bits(xs[i])
-                word = shift_left(shift_right(wide[i], unused), align)
-                outs[i] = from_bits(by_word(bits, word, alpha_bits, top_bits))
+                outs[i] = from_bits(by_word(bits, shift_left(drawn[i], align), alpha_bits, top_bits))
+                most = larger(most, bits)
+        return most
+    unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
+    units = 16 // unit_bytes
+    mask = np.uint32((1 << 32) - (1 << (32 - random_bits)))
+    unused, align = np.uint32(8 * unit_bytes - random_bits), np.uint32(SHORT - random_bits)  # of short words
+    blocks = np.empty(TILE * unit_bytes // 4 + 8, np.uint32)
+    for begin in range(start, stop, TILE):
+        end = min(begin + TILE, stop)
+        element_number = np.uint64(offset + np.uint64(begin))
+        first = np.uint64(element_number // np.uint64(units))
+        skip = np.int64(element_number % np.uint64(units))
+        fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
+        xs, outs = x[begin:end], out[begin:end]
+        if source == DRAWN_4:
+            wide = blocks[skip : skip + xs.size]
+            for i in range(xs.size):
+                bits = to_bits(xs[i])
+                outs[i] = from_bits(by_word(bits, np.uint32(wide[i] & mask), alpha_bits, top_bits))
+                most = larger(most, bits)
+        elif source == DRAWN_2:
+            pairs = blocks.view(np.uint16)[skip : skip + xs.size]
+            for i in range(xs.size):
+                bits = to_bits(xs[i])
+                word = shift_left(shift_right(np.uint32(pairs[i]), unused), align)
+                outs[i] = from_bits(by_short_word(bits, word, alpha_bits, top_bits))
+                most = larger(most, bits)
+        else:
+            singles = blocks.view(np.uint8)[skip : skip + xs.size]
+            for i in range(xs.size):
+                bits = to_bits(xs[i])
+                word = shift_left(shift_right(np.uint32(singles[i]), unused), align)
+                outs[i] = from_bits(by_short_word(bits, word, alpha_bits, top_bits))
                 most = larger(most, bits)
     return most

@@ -10,110 +10,22 @@ import numpy as np
 from numba import types
 
 from ._jit import by_literals, core
-from .carrier import magnitude_bits
+from .counted import binade, one_if, product_events, round_counted, steps_of, sum_events
 from .finite_tallies import AT_ONCE, FITTING, TAME, fused_fitting, fused_tame, make_add_finite, spread
-from .forms import finish_plain32, finish_plain64
-from .magnitude import finish32, finish64
-from .modes import (
-    CODE_MANTISSA,
-    EMIN,
-    LARGEST,
-    NO_ROUNDING,
-    OFFSET,
-    PLAIN,
-    RNE,
-    SIGNED,
-    SMALLEST,
-    UNIFORM,
-)
-from .primitives import from_bits, to_bits
+from .modes import NO_ROUNDING, RNE
+from .primitives import to_bits
 from .sums import (
     FINITE,
     add_row,
     copy_row,
     fused_row,
     multiply_row,
-    saturated,
-    signed_value,
     stochastic,
     subtract_row,
     to_odd,
 )
 
 U32, U64 = np.uint32, np.uint64
-
-
-@core
-def one_if(condition):
-    """1 or 0, in 32 bits."""
-    return U32(1) if condition else U32(0)
-
-
-def _make_round_counted(U, SIGN, finish, finish_plain):
-    TOP, ONE, ZERO = U(SIGN), U(1), U(0)
-
-    def round_counted(bits, word, mode, normalise, facts):
-        """(value rounded to the format, whether it left the range)."""
-        sign = U(bits & TOP)
-        a = U(bits ^ sign)
-        r = magnitude_bits(a, ONE if sign != ZERO else ZERO, word, mode, normalise, facts)
-        over = r > facts[LARGEST]
-        if mode >= 0 and mode & FINITE:
-            r = r if (not mode & UNIFORM) or r >= facts[SMALLEST] else ZERO
-            return from_bits(U(min(r, facts[LARGEST]) | sign)), over
-        if mode >= 0 and mode & PLAIN:
-            return from_bits(finish_plain(r, a, sign, mode, facts)), over
-        return from_bits(finish(r, a, sign, facts)), over
-
-    return round_counted
-
-
-_round_counted32 = core(_make_round_counted(U32, 0x80000000, finish32, finish_plain32))
-_round_counted64 = core(_make_round_counted(U64, 1 << 63, finish64, finish_plain64))
-
-
-@by_literals
-def round_counted(bits, word, mode, normalise, facts, fitting):
-    """Of the width of the bits, see above; fitting: a constant, whether the value is known not to leave the range."""
-    m, rounding = mode.literal_value, _round_counted32 if bits == types.uint32 else _round_counted64
-    if m >= 0 and m & SIGNED:
-
-        def signed(bits, word, mode, normalise, facts, fitting):
-            value = signed_value(bits, m, facts)
-            if fitting:
-                return value, False
-            within = saturated(value, facts)
-            return within, within != value
-
-        return signed
-
-    def rounded(bits, word, mode, normalise, facts, fitting):
-        value, over = rounding(bits, word, m, normalise, facts)
-        return value, over and not fitting
-
-    return rounded
-
-
-def _make_binade(U, EXPONENT, TRAILING):
-    FIELD, T, START = U(EXPONENT), U(TRAILING), U(OFFSET)
-
-    def binade(bits, facts):
-        """The power of two at or below a magnitude, not below the format's smallest normal where underflow is gradual."""
-        lowest = U(facts[EMIN] - START) if facts[EMIN] > START else U(0)
-        return from_bits(max(U(bits & FIELD), U(lowest << T)))
-
-    return binade
-
-
-_binade32 = core(_make_binade(U32, 0x7F800000, 23))
-_binade64 = core(_make_binade(U64, 0x7FF << 52, 52))
-
-
-@by_literals
-def binade(bits, facts):
-    """Of the width of the bits, see above."""
-    power = _binade32 if bits == types.uint32 else _binade64
-    return lambda bits, facts: power(bits, facts)
 
 
 @by_literals
@@ -130,19 +42,13 @@ def count_sum(x, y, scratch, how, counts):
     _, facts, tiny = how
     _, odd, error, result, _ = scratch
     underflow, inexact, swamped, absorbed = counts[4], counts[5], counts[6], counts[7]
-    steps = x.dtype.type(U64(U64(1) << U64(facts[CODE_MANTISSA])))
+    steps = steps_of(facts)
     for j in range(x.size):
-        p, q, total = abs(x[j]), abs(y[j]), from_bits(odd[j])
-        finite = (p - p == 0) & (q - q == 0)
-        small = min(p, q)
-        large = y[j] if p <= q else x[j]
-        lossy = finite & ((total != result[j]) | (error[j] != 0))
+        less, lossy, lost, gone = sum_events(x[j], y[j], odd[j], error[j], result[j], steps, tiny, facts)
         inexact[j] += one_if(lossy)
-        underflow[j] += one_if(lossy & (abs(total) < tiny) & (total != 0))
-        acts = finite & (small != 0)
-        swamped[j] += one_if(acts & (result[j] == large))
-        below = small * steps < binade(odd[j], facts)
-        absorbed[j] += one_if(acts & below & (total != 0))
+        underflow[j] += one_if(less)
+        swamped[j] += one_if(lost)
+        absorbed[j] += one_if(gone)
 
 
 @core
@@ -213,10 +119,10 @@ def multiply_row_counted(out, factor, panel, draw, mode, how, counts):
         for j in range(out.size):
             product = factor * panel[j]
             result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts, False)
-            lossy = result != product
+            less, lossy = product_events(product, result, tiny)
             overflow[j] += one_if(over)
             inexact[j] += one_if(lossy)
-            underflow[j] += one_if(lossy & (abs(product) < tiny) & (product != 0))
+            underflow[j] += one_if(less)
             out[j] = result
 
     return multiply_and_count

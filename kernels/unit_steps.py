@@ -99,7 +99,7 @@ def make_exact(counting: bool):
 @core
 def flushed(x, tiny):
     """x, or a zero of its sign where its magnitude is below `tiny`."""
-    return np.copysign(x - x, x) if abs(x) < tiny else x
+    return x * (x - x) if abs(x) < tiny else x
 
 
 @core
@@ -119,7 +119,7 @@ def flushed_fma(a, b, c, tiny):
         edge = np.float64(tiny) * (1.0 - 2.0**-25)
         inward = error != 0.0 and (error < 0.0) != (total < 0.0)
         if abs(total) < edge or (abs(total) == edge and inward):
-            return np.copysign(c - c, result)
+            return result * (result - result)
     return flushed(result, tiny)
 
 

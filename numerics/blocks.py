@@ -203,11 +203,7 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
     decoded, result = np.empty(elements.shape, exact), np.empty(elements.shape, dtype)
     decode_into(fmt.element, elements, decoded)
     values, factors = plan.last(decoded), plan.last(factors)
-    _scale_blocks(plan, fmt.block, values, factors, plan.last(result))
-    if fmt.infinities and bool((factors == 0).any()):  # an infinite element is infinite under a scale of zero too
-        kept = np.empty(plan.shape, dtype)
-        _scale_blocks(plan, fmt.block, values, np.where(factors == 0, 1.0, factors), kept)
-        np.copyto(plan.last(result), kept, where=np.isinf(values))
+    _scale_blocks(plan, fmt, values, factors, plan.last(result))
     if dtype == np.float32 and bool(np.isinf(result).any()):
         lost = plan.last(np.isinf(result)) & np.isfinite(values)
         if lost.any():
@@ -216,15 +212,17 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
     return result
 
 
-def _scale_blocks(plan: Layout, length: int, values: NDArray[Any], factors: NDArray[Any], out: NDArray[Any]) -> None:
-    """out[..., i] = values[..., i] * factors[..., i // length], in float64 and then rounded to the type of out."""
+def _scale_blocks(
+    plan: Layout, fmt: BlockFormat, values: NDArray[Any], factors: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """out[..., i] = values[..., i] * factors[..., i // block], in float64 and then rounded to the type of out."""
     flat_in = np.ascontiguousarray(values).reshape(-1)
     scales = np.ascontiguousarray(factors, np.float64).reshape(-1)
     flat_out = out.reshape(-1) if out.flags.c_contiguous else np.empty(out.size, out.dtype)
-    length = max(1, min(length, plan.columns))
+    length, infinite = max(1, min(fmt.block, plan.columns)), fmt.infinities
 
     def part(start: int, stop: int) -> None:
-        block.scale_blocks(flat_in, scales, flat_out, plan.columns, length, start, stop)
+        block.scale_blocks(flat_in, scales, flat_out, infinite, plan.columns, length, start, stop)
 
     threads.run(part, plan.total, max(1, GRAIN // length))
     if not out.flags.c_contiguous:

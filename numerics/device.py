@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import errors_of
-from .decoding import WIDEST_TABLE, value_table
 from .device_arrays import flat_of, has_negative, host_of, stack_of, without_negatives
 from .device_blocks import quantize_blocks_on
 from .formats import BlockFormat, ElementFormat, ScaleRule
@@ -31,7 +30,6 @@ from .rounding import Overflow
 __all__ = [
     "Queue",
     "check_device",
-    "decode_on",
     "encode_blocks_on",
     "facts_on",
     "own_queue",
@@ -75,7 +73,7 @@ def not_on_device(what: str) -> NotImplementedError:
     return NotImplementedError(
         f"{what} does not run on CUDA yet; there are quantizers of every format, and"
         " products of float and fixed-point accumulators: in sequence, chunked, pairwise or compensated, and of matrix units"
-        " that cut aligned products; move the operands with .cpu()"
+        " that cut aligned products or round at every step; move the operands with .cpu()"
     )
 
 
@@ -181,32 +179,6 @@ def waits(quantizer: Quantizer, dtype: np.dtype[Any], *, encodes: bool = False) 
         return fmt.tensor_scale or bool(errors_of(fmt, quantizer.overflow))
     options = quantizer.rounding, quantizer.overflow, quantizer.random_bits, carrier_of(dtype), encodes
     return bool(elementwise_choice(fmt, *options).errors)
-
-
-def decode_on(quantizer: Quantizer, codes: Any, out: Any, *, queue: Queue) -> None:
-    """`Quantizer.decode` on the device: contiguous unsigned codes [...] to float32 or float64 out [...], exact.
-
-    Errors: those of `Quantizer.decode`; NotImplementedError for block formats, and for codes of more than 16 bits.
-    """
-    fmt = quantizer.fmt
-    if isinstance(fmt, BlockFormat) or fmt.bits > WIDEST_TABLE:
-        raise not_on_device(f"decoding {fmt}")
-    with launch.on(queue):
-        source, result = launch.array(codes), launch.array(out)
-        quantizer.decode(np.zeros(1, source.dtype), dtype=result.dtype)  # refuses what no code has a value in
-        flags = queue.zeros((1,), np.dtype(np.int32))
-        table = _table_on(queue.device, fmt, np.dtype(result.dtype).name)
-        blocks = launch.blocks_for(-(-source.size // THREADS), queue)
-        flat = source.reshape(source.size), table, result.reshape(source.size), launch.array(flags)
-        launch.launch(device_elementwise.make_look_up(), (blocks,), (THREADS,), queue, *flat)
-        beyond = source.dtype.itemsize * 8 > fmt.bits and int(launch.get(flags, queue)[0])
-        if beyond:
-            quantizer.decode(launch.get(codes, queue), dtype=result.dtype)
-
-
-@lru_cache(maxsize=256)
-def _table_on(device: int, fmt: ElementFormat, dtype: str) -> Any:
-    return launch.put(np.array(value_table(fmt, dtype)))
 
 
 def _checked(quantizer: Quantizer, source: Any, encodes: bool, call: dict[str, Any]) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ Imported, like `device`, only when an array on a device is at hand.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from .accumulator import Accumulator
 from .device import facts_on, not_on_device
 from .device_arrays import AS_IT_IS, copied, host_of, scaled, stack_of
+from .device_exact import check_exact, exact_on
 from .device_fixed import fixed_on
 from .device_stepping import multiply_stacks, plan_on, problem_of
 from .device_units import check_unit, unit_matmul_on
+from .events import Events
 from .fixed_chunks import needs_integers
 from .formats import FixedFormat
 from .kernels.cuda import launch
@@ -24,6 +27,8 @@ from .problem import Facts, Problem
 from .products import matmul, source_of_words
 from .results import check_output, check_result
 from .rounding import Overflow
+
+_NAMES = [field.name for field in fields(Events)]
 
 __all__ = ["matmul_on", "multiply_stacks", "plan_on", "problem_of"]
 
@@ -44,16 +49,17 @@ def matmul_on(
 
     a [..., M, K], b [..., K, N]: float32 or float64, nothing empty, any strides, their batch dimensions one after the
     other in memory; those of each are the result's, or all one. c, likewise: of the result's shape, or one batch of it.
-    words: a host array, checked as there. The device is waited for: exactness is decided from the operands' bits.
-    Errors: those of `numerics.matmul`; ValueError for other strides; NotImplementedError for accumulators, and with
-    events=True, that have no CUDA kernel.
+    words: a host array, checked as there. events: (result, Events), whose counts are int32 arrays of the queue. The device
+    is waited for: exactness is decided from the operands' bits.
+    Errors: those of `numerics.matmul`; ValueError for other strides; NotImplementedError for accumulators that have no
+    CUDA kernel, and with events=True for matrix units and fixed point.
     """
-    if events:
-        raise not_on_device("counting events")
     if isinstance(accumulator, MatrixUnit):
         check_unit(accumulator, seed is not None or words is not None)
     else:
         _check_offered(accumulator)
+    if events:
+        _check_counted(accumulator)
     with launch.on(queue):
         given = _Given(launch.array(a), launch.array(b), None if c is None else launch.array(c), queue)
         if isinstance(accumulator, MatrixUnit):
@@ -64,12 +70,24 @@ def matmul_on(
         stacks = given.stacks()
         known = given.facts()
         problem = problem_of(*stacks[:2], known[:2], drawn, known[2])
-        total = _run(*stacks, problem, accumulator, given.dtype, queue, refuse)
+        counts = queue.zeros((len(_NAMES), *given.shape), np.dtype(np.int32)) if events else None
+        total = _run(*stacks, problem, accumulator, given.dtype, queue, refuse, _by_output(counts, problem.shape))
         result = queue.zeros(given.shape, given.dtype)
         scaled(total, stack_of(launch.array(result), "the result"), 0, AS_IT_IS, queue)
         if any(part.overflow in (Overflow.ERROR, Overflow.IEEE) for part in _parts(accumulator)):
             check_result(launch.get(result, queue), accumulator)  # nothing else can become infinite or NaN
-    return result
+    if counts is None:
+        return result
+    return result, Events(**{name: counts[i] for i, name in enumerate(_NAMES)})
+
+
+def _by_output(counts: Any, shape: tuple[int, ...]) -> Any:
+    """Counts [8, ...] on the device as the kernels add to them, [B, M, N, 8], the same memory; of None, None."""
+    if counts is None:
+        return None
+    batches, rows, columns = shape
+    size = 4 * columns * rows
+    return launch.seen(launch.array(counts), (*shape, len(_NAMES)), (size, 4 * columns, 4, size * batches))
 
 
 class _Given(NamedTuple):
@@ -138,10 +156,20 @@ def _parts(accumulator: Accumulator) -> tuple[Any, ...]:
     return tuple(part for part in parts if part is not None)
 
 
-def _check_offered(accumulator: Accumulator) -> None:
-    for part in (accumulator, accumulator.combining):
+def _check_counted(accumulator: Accumulator | MatrixUnit) -> None:
+    if isinstance(accumulator, MatrixUnit):
+        raise not_on_device(f"counting events of the matrix unit {accumulator}")
+    for part in (accumulator.inner, accumulator.combining):
+        if isinstance(part.format, FixedFormat):
+            raise not_on_device(f"counting events of sums in {part.format}")
         if part.order == "exact":
-            raise not_on_device(f"order {part.order!r}")
+            raise not_on_device("counting events of exact sums")
+
+
+def _check_offered(accumulator: Accumulator) -> None:
+    for part in (accumulator.inner, accumulator.combining):
+        if part.order == "exact":
+            check_exact(part)
     if needs_integers(accumulator) and accumulator.chunk is not None:
         raise not_on_device(f"sums of chunks in {accumulator.format}, which float64 does not hold,")
 
@@ -162,17 +190,21 @@ def _run(
     dtype: np.dtype[Any],
     queue: Queue,
     refuse: Callable[[], NoReturn],
+    counts: Any,
 ) -> Any:
-    """c + a @ b as values [B, M, N], contiguous; dtype: a type that holds them."""
+    """c + a @ b as values [B, M, N], contiguous; dtype: a type that holds them. counts: see `multiply_stacks`."""
     if _in_pieces(accumulator):
-        return _combine(a, b, c, problem, accumulator, queue, refuse)
+        return _combine(a, b, c, problem, accumulator, queue, refuse, counts)
+    if accumulator.order == "exact":
+        return exact_on(a, b, c, problem, accumulator, queue, refuse)
     if isinstance(accumulator.format, FixedFormat):
         return fixed_on(a, b, c, problem, accumulator, queue, refuse)
     if c is None:
         total = launch.array(queue.zeros(problem.shape, dtype))
     else:  # which may be wider than the result
-        total = copied(c, queue, dtype=plan_on(problem, accumulator).carrier.dtype, batches=problem.shape[0])
-    multiply_stacks(a, b, total, problem, accumulator, queue)
+        held = np.float64 if counts is not None else plan_on(problem, accumulator).carrier.dtype
+        total = copied(c, queue, dtype=held, batches=problem.shape[0])
+    multiply_stacks(a, b, total, problem, accumulator, queue, counts)
     return total
 
 
@@ -195,6 +227,7 @@ def _combine(
     accumulator: Accumulator,
     queue: Queue,
     refuse: Callable[[], NoReturn],
+    counts: Any,
 ) -> Any:
     """Chunks by the inner accumulator, then the sum of their sums times one by the outer: as `execution.run`."""
     inner, outer, wide = accumulator.inner, accumulator.combining, np.dtype(np.float64)
@@ -203,7 +236,7 @@ def _combine(
     count = -(-problem.depth // accumulator.chunk)
     together = launch.array(queue.zeros((batches * rows, count, columns), wide))
     for number, (left, right, part) in enumerate(_chunks(a, b, problem, accumulator)):
-        sums = _run(left, right, None, part, inner, wide, queue, refuse)
+        sums = _run(left, right, None, part, inner, wide, queue, refuse, counts)
         step = int(together.strides[0])
         place = launch.seen(together[:, number], (batches, rows, columns), (step * rows, step, together.strides[2]))
         scaled(sums, place, 0, AS_IT_IS, queue)
@@ -220,5 +253,10 @@ def _combine(
     if c is not None:
         start = copied(c, queue, batches=batches).reshape(batches * rows, 1, columns)
     whole = problem_of(ones, together, (Facts(1, 0, 0, 1.0), known), words, problem.facts[2])
-    result = _run(launch.put(ones), together, start, whole, outer, wide, queue, refuse)
+    # Each row of outputs is a batch of its own there.
+    size = batches * rows * columns * 4
+    apart = None
+    if counts is not None:
+        apart = launch.seen(counts, (batches * rows, 1, columns, len(_NAMES)), (4 * columns, 4 * columns, 4, size))
+    result = _run(launch.put(ones), together, start, whole, outer, wide, queue, refuse, apart)
     return result.reshape(batches, rows, columns)

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from .accumulator import Accumulator
 from .device import not_on_device
 from .kernels import gemm
+from .kernels.cuda import counting, launch, tiles
 from .kernels.cuda import gemm as device_gemm
-from .kernels.cuda import launch, tiles
 from .kernels.cuda import orders as device_orders
 from .kernels.cuda.launch import Queue
 from .parameters import Carrier
-from .planning import Plan, plans
+from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, Words
-from .stepping import begin_blocks, rows_of
+from .stepping import begin_blocks, rows_of, tiny_of
+from .tallies import counting_plan, nothing_happens
 
+BLAS = "sgemm", "dgemm"
 MOST_TILES = 65535  # of a grid, down and across batches
 _NO_WORDS = np.zeros((1, 1), np.uint32)
 
@@ -29,7 +31,7 @@ def plan_on(problem: Problem, accumulator: Accumulator) -> Plan:
     Errors: NotImplementedError where BLAS is the only plan; ValueError as `planning.plans`.
     """
     for plan in plans(problem, accumulator):
-        if plan.kernel not in ("sgemm", "dgemm"):
+        if plan.kernel not in BLAS:
             return plan
     raise not_on_device(f"an accumulator in {accumulator.format} with these operands, which only BLAS adds exactly,")
 
@@ -81,10 +83,18 @@ def pieces(a: Any, b: Any, outs: tuple[Any, ...], tile: int) -> Iterator[Piece]:
                 yield Piece(left, right, cut, slice(start, start + int(np.prod(cut[0].shape))))
 
 
-def multiply_stacks(a: Any, b: Any, total: Any, problem: Problem, accumulator: Accumulator, queue: Queue) -> None:
-    """total [B, M, N] += a [1 or B, M, K] @ b [1 or B, K, N]; total is zeros, or the problem's c."""
-    plan = plan_on(problem, accumulator)
+def multiply_stacks(
+    a: Any, b: Any, total: Any, problem: Problem, accumulator: Accumulator, queue: Queue, counts: Any = None
+) -> None:
+    """total [B, M, N] += a [1 or B, M, K] @ b [1 or B, K, N]; total is zeros, or the problem's c.
+
+    counts: int32 [B, M, N, 8], to which events are added, None: they are not counted.
+    """
     check_leaves(accumulator, problem.depth)
+    if counts is not None and not nothing_happens(problem, accumulator, first_plan(problem, accumulator)):
+        _count(a, b, total, counts, problem, accumulator, queue)
+        return
+    plan = plan_on(problem, accumulator)
     rows = _rows_on(queue.device, accumulator, plan.carrier)
     in_sequence = accumulator.order == "sequential"
     tile = device_gemm.TILE if in_sequence else tiles.SIDE
@@ -94,6 +104,28 @@ def multiply_stacks(a: Any, b: Any, total: Any, problem: Problem, accumulator: A
         given = launch.put(words) if source == gemm.GIVEN else unused(queue.device)
         arguments = piece.a, piece.b, *piece.outs, rows, *options, given, numbers, *more
         launch.launch(kernel, grid_of(piece, tile), (tiles.SIDE, tiles.SIDE), queue, *arguments)
+
+
+def _count(a: Any, b: Any, total: Any, counts: Any, problem: Problem, accumulator: Accumulator, queue: Queue) -> None:
+    _, plan = counting_plan(problem, accumulator, plans(problem, accumulator))
+    rows = _counting_rows_on(queue.device, accumulator, plan.carrier)
+    depth, double = problem.depth, int(_is_double(plan.carrier))
+    for piece in pieces(a, b, (total, counts), tiles.SIDE):
+        source, words, numbers = words_of(problem, accumulator, piece.outputs, singly=True)
+        constants = plan.mode, plan.product_mode, int(plan.normalise), source, double
+        options: tuple[Any, ...] = ()
+        if accumulator.order == "sequential":
+            kernel = counting.make_chain(*constants[:2], plan.outer_mode, *constants[2:])
+            options = (min(accumulator.chunk or depth, depth),)
+        elif accumulator.order == "kahan":
+            kernel = counting.make_kahan(*constants)
+        else:
+            kernel = counting.make_tree(*constants)
+            options = accumulator.block or 0, problem.facts[2] is not None
+        given = launch.put(words) if source == gemm.GIVEN else unused(queue.device)
+        out, noted = piece.outs
+        arguments = piece.a, piece.b, out, rows, *options, given, numbers, noted
+        launch.launch(kernel, grid_of(piece, tiles.SIDE), (tiles.SIDE, tiles.SIDE), queue, *arguments)
 
 
 def grid_of(piece: Piece, tile: int) -> tuple[int, int, int]:
@@ -110,7 +142,7 @@ def _kernel(plan: Plan, accumulator: Accumulator, problem: Problem, source: int,
         return device_gemm.make_chain(*modes, source, double), (min(accumulator.chunk or depth, depth),), ()
     constants = plan.mode, plan.product_mode, int(plan.normalise), source, double
     if accumulator.order == "kahan":
-        return device_orders.make_kahan(*constants), (), ()
+        return device_orders.make_kahan(*constants), (), (no_firsts(queue.device),)
     options = accumulator.block or 0, problem.facts[2] is not None
     return device_orders.make_tree(*constants), options, (no_firsts(queue.device),)
 
@@ -142,6 +174,14 @@ def words_of(
 def _rows_on(device: int, accumulator: Accumulator, carrier: Carrier) -> Any:
     """`stepping.rows_of`, on the device, which is the current one."""
     return launch.put(rows_of(accumulator, carrier))
+
+
+@lru_cache(maxsize=256)
+def _counting_rows_on(device: int, accumulator: Accumulator, carrier: Carrier) -> Any:
+    """The same, each beside the smallest normal of its format."""
+    tiny = tiny_of(accumulator, carrier)
+    rows = zip(rows_of(accumulator, carrier), (tiny[i : i + 1].copy() for i in range(3)), strict=True)
+    return launch.put(tuple(rows))
 
 
 @lru_cache(maxsize=64)

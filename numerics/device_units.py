@@ -6,15 +6,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .catalog import BINARY64
 from .device import finite_facts, not_on_device
-from .device_arrays import AS_IT_IS, THREADS, scaled, stack_of
+from .device_arrays import AS_IT_IS, THREADS, copied, in_type, scaled, stack_of
 from .device_stepping import grid_of, pieces
 from .formats import FloatFormat
 from .kernels import unit_decode
-from .kernels.cuda import convert, launch, matrix_unit, tiles
+from .kernels import unit_steps as unit_steps_cpu
+from .kernels.cuda import convert, launch, matrix_unit, tiles, unit_steps
 from .kernels.cuda.launch import Queue
 from .matrix_unit import MatrixUnit
-from .parameters import FLOAT32, carrier_of
+from .parameters import FLOAT32, FLOAT64, Carrier, carrier_of
 from .rounding import Rounding
 from .unit_operands import Operand
 from .unit_plan import Fast, arrangement, plan_vectors
@@ -27,7 +29,7 @@ def check_unit(unit: MatrixUnit, words: bool) -> None:
     if words:
         raise ValueError("seed or words given: a MatrixUnit rounds deterministically")
     for met, why in (
-        (unit.tree != "fused", "rounds at every step"),
+        (unit.tree == "pairwise" and unit.L > unit_steps.MOST, f"has trees of more than {unit_steps.MOST} products"),
         (unit.scale is not None, "multiplies blocks by scales"),
         (unit.chunk is not None, "has chunks"),
         (unit.ar == "exact", "adds exactly"),
@@ -46,15 +48,66 @@ def unit_matmul_on(given: Any, unit: MatrixUnit, refuse: Callable[[], NoReturn])
     if not carrier_of(dtype).holds(unit.result):
         raise ValueError(f"{unit.result} has values that {dtype} does not hold: give float64 operands")
     left, right, c = given.stacks()
+    if unit.tree != "fused":
+        return _given_back(_stepped(given, left, right, c, unit, refuse), given)
     ranges, order = arrangement(given.depth, unit)
     order = np.arange(given.depth) if order is None else order
     a = _apart(left, unit, unit.inputs[0], order, 2, unit.tf32_trunc, queue, refuse)
     b = _apart(right, unit, unit.inputs[1], order, 1, unit.tf32_trunc, queue, refuse)
     plan, total = _start(given, c, unit, a, b, ranges, queue, refuse)
     _launch(unit, plan, a, b, total, ranges[0], queue)
-    result = queue.zeros(given.shape, dtype)
-    scaled(total, stack_of(launch.array(result), "the result"), 0, AS_IT_IS, queue)
+    return _given_back(total, given)
+
+
+def _given_back(total: Any, given: Any) -> Any:
+    """total [B, M, N] as an array of the queue, of the shape and type of the result."""
+    result = given.queue.zeros(given.shape, given.dtype)
+    scaled(total, stack_of(launch.array(result), "the result"), 0, AS_IT_IS, given.queue)
     return result
+
+
+def _stepped(given: Any, left: Any, right: Any, c: Any, unit: MatrixUnit, refuse: Callable[[], NoReturn]) -> Any:
+    """Of a unit that rounds at every step: [B, M, N], float32 or float64."""
+    queue, carrier = given.queue, FLOAT32 if unit.output.mantissa_bits == 23 else FLOAT64
+    a = _member(left, unit, unit.inputs[0], 2, unit.tf32_trunc, carrier, queue, refuse)
+    b = _member(right, unit, unit.inputs[1], 1, unit.tf32_trunc, carrier, queue, refuse)
+    shape = (max(int(a.shape[0]), int(b.shape[0])), *given.shape[-2:])
+    if c is None:
+        total = launch.array(queue.zeros(shape, carrier.dtype))
+    else:
+        own = _member(c, unit, unit.addend, 2, False, carrier, queue, refuse)
+        total = copied(own, queue, dtype=carrier.dtype, batches=shape[0])
+    late = unit_steps_cpu.LATE if unit.c_place == "late" else unit_steps_cpu.SEQUENTIAL
+    kinds = {"one": late, "even_odd": unit_steps_cpu.EVEN_ODD, "bit1": unit_steps_cpu.BIT1}
+    kind = unit_steps_cpu.PAIRWISE if unit.tree == "pairwise" else kinds[unit.groups]
+    kernel = unit_steps.make_steps(kind, int(carrier is FLOAT64))
+    tiny = carrier.dtype.type(unit.output.smallest_normal if unit.ftz_out else 0.0)
+    for piece in pieces(a, b, (total,), tiles.SIDE):
+        where = grid_of(piece, tiles.SIDE), (tiles.SIDE, tiles.SIDE), queue
+        launch.launch(kernel, *where, piece.a, piece.b, *piece.outs, unit.L, tiny)
+    if finite_facts(total, queue) is None:  # of a NaN, the device has bits of its own
+        raise not_on_device(f"{unit} with these operands, whose sums are not finite,")
+    return total
+
+
+def _member(
+    x: Any,
+    unit: MatrixUnit,
+    fmt: FloatFormat,
+    along: int,
+    truncates: bool,
+    carrier: Carrier,
+    queue: Queue,
+    refuse: Callable[[], NoReturn],
+) -> Any:
+    """An operand of a unit that rounds at every step, flushed as the unit does, in the type of its steps."""
+    if FLOAT32.holds(fmt):
+        own = _apart(x, unit, fmt, np.arange(x.shape[along]), along, truncates, queue, refuse)
+        if own.finite:
+            return in_type(own.values, carrier.dtype, queue)
+    elif fmt == BINARY64 and unit.ftz_in == "keep" and finite_facts(x, queue) is not None:
+        return in_type(x, carrier.dtype, queue)
+    raise not_on_device(f"{unit} with these operands, infinite or wider than float32,")
 
 
 def _apart(

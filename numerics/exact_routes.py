@@ -63,7 +63,7 @@ def _routes(problem: Problem, accumulator: Accumulator) -> Iterator[Route]:
         return
     a, b, _ = problem.facts
     for carrier in (FLOAT32, FLOAT64):
-        route = _one_product(carrier, a, b, problem.depth)
+        route = one_product(carrier, a, b, problem.depth)
         if route is not None:
             yield route
     low, high = a.lowest + b.lowest, a.highest + b.highest + 2 + problem.depth.bit_length()
@@ -104,7 +104,8 @@ def _rounded_in_float64(problem: Problem, accumulator: Accumulator) -> Route | N
     return Route("rounded products in float64", reason)
 
 
-def _one_product(carrier: Carrier, a: Facts, b: Facts, depth: int) -> Route | None:
+def one_product(carrier: Carrier, a: Facts, b: Facts, depth: int) -> Route | None:
+    """The route by one matrix product in a carrier, None where a partial sum might be rounded."""
     name = "sgemm" if carrier is FLOAT32 else "dgemm"
     unit, top = a.lowest + b.lowest, a.highest + b.highest + 2
     # Multiples of 2**emin are normal or zero: no processor's treatment of subnormals is asked for.

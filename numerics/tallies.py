@@ -1,6 +1,8 @@
 """Counting what happens in the roundings of a product in float32 or float64."""
 
+from collections.abc import Iterable
 from dataclasses import fields
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,41 @@ def counted_step(
     problem: Problem, accumulator: Accumulator, plan: Plan
 ) -> tuple[NDArray[Any], dict[str, NDArray[Any]], Plan]:
     """`stepping.step`, the counts [B, M, N] by name, and the plan: this one where it can count, else the first that can."""
-    if plan.kernel in ("sgemm", "dgemm"):  # nothing is rounded
+    if nothing_happens(problem, accumulator, plan):
         return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int32) for name in _NAMES}, plan
     known = _known(problem, accumulator)
-    for candidate in (plan, *plans(problem, accumulator)):
+    candidate, counting = counting_plan(problem, accumulator, (plan, *plans(problem, accumulator)), known)
+    counts = np.zeros((len(_NAMES), *problem.shape), np.uint32)
+    result = step(problem, accumulator, counting, counts, known)
+    return result, {name: counts[i].view(np.int32) for i, name in enumerate(_NAMES)}, candidate
+
+
+def nothing_happens(problem: Problem, accumulator: Accumulator, plan: Plan) -> bool:
+    """Whether no step has an event: BLAS adds, so nothing is rounded, and no sum has an ulp above the addends' own.
+
+    That of the power of two which ends the range of exact sums has: what it gains is absorbed, 7 + 1 in three bits.
+    """
+    if plan.kernel not in ("sgemm", "dgemm"):
+        return False
+    a, b, c = problem.facts
+    lowest, total = a.lowest + b.lowest, problem.depth * Fraction(a.largest) * Fraction(b.largest)
+    if c is not None:
+        lowest, total = min(lowest, c.lowest), total + Fraction(c.largest)
+    precision = min(float_format(part).precision for part in (accumulator, accumulator.combining))
+    return total < Fraction(2) ** (lowest + precision)
+
+
+def counting_plan(
+    problem: Problem, accumulator: Accumulator, candidates: Iterable[Plan], known: int = finite_tallies.ANY
+) -> tuple[Plan, Plan]:
+    """(the first of the plans by which events can be counted, the same with its modes for counting); known: see `_known`.
+
+    Errors: ValueError where there is none.
+    """
+    for candidate in candidates:
         counting = _counting(problem, candidate, known)
         if counting is not None:
-            counts = np.zeros((len(_NAMES), *problem.shape), np.uint32)
-            result = step(problem, accumulator, counting, counts, known)
-            return result, {name: counts[i].view(np.int32) for i, name in enumerate(_NAMES)}, candidate
+            return candidate, counting
     raise ValueError(
         f"events of sums in {accumulator.format} cannot be counted for these operands: the addends of each step must be"
         " known exactly in float64; quantize the operands to fewer bits, or give events=False"

@@ -1,6 +1,7 @@
 """CPU = CUDA, bit for bit, errors included: fixed cases for every form of the kernels, and drawn ones."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from benchmarks.gpu.place import Place
 from numerics import (
     Accumulator,
     BlockFormat,
+    Events,
     FixedFormat,
     FloatFormat,
     LogFormat,
@@ -25,7 +27,8 @@ from numerics import (
     matmul,
     parse_format,
 )
-from numerics.device import decode_on, encode_blocks_on, quantize_on
+from numerics.device import encode_blocks_on, quantize_on
+from numerics.device_decoding import decode_blocks_on, decode_on
 from numerics.device_products import matmul_on
 
 R = Rounding
@@ -69,7 +72,8 @@ def elementwise(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
     for number, quantizer in enumerate(_blockwise()):
         shape = tuple(int(n) for n in rng.integers(30, 300, 2))
         yield f"{quantizer} {shape}", partial(_in_blocks, place, quantizer, shape, seed + number)
-    for fmt in (catalog.E4M3, catalog.E2M1, catalog.BINARY16, PositFormat(16)):
+    wide = catalog.BINARY32, catalog.TF32, FixedFormat(32, 7), FixedFormat(24, signed=False)
+    for fmt in (catalog.E4M3, catalog.E2M1, catalog.BINARY16, PositFormat(16), *wide):
         yield f"decode {fmt}", partial(_decoded, place, Quantizer(fmt))
 
 
@@ -94,14 +98,17 @@ def _in_blocks(place: Place, quantizer: Quantizer, shape: tuple[int, ...], seed:
     require_same(place.download(elements), codes.elements)
     require_same(place.download(scales), codes.scales)
     require_same(place.download(out), quantizer.quantize(x, **keys))
+    decode_blocks_on(quantizer, elements, scales, tensor, out, queue=place.queue)
+    require_same(place.download(out), quantizer.decode(codes, dtype=np.float32))
     if tensor != codes.tensor_scale:
         raise DifferentError(f"tensor scale {tensor} for {codes.tensor_scale}")
-    return {"elements": 2 * x.size}
+    return {"elements": 3 * x.size}
 
 
 def _decoded(place: Place, quantizer: Quantizer) -> dict[str, Any]:
     bits = quantizer.fmt.bits
-    codes = np.arange(1 << bits, dtype=np.uint8 if bits <= 8 else np.uint16)
+    some = np.random.default_rng(bits).integers(0, 1 << bits, 1 << 20, np.uint32)
+    codes = some if bits > 16 else np.arange(1 << bits, dtype=np.uint8 if bits <= 8 else np.uint16)
     out = place.zeros(codes.shape, np.float64)
     decode_on(quantizer, place.upload(codes), out, queue=place.queue)
     require_same(place.download(out), quantizer.decode(codes))
@@ -129,6 +136,8 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         (Accumulator(half, R.RTN, product=to_narrow, order="pairwise", block=5), catalog.E4M3),
         (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="pairwise"), catalog.E4M3),
         (Accumulator(half, order="kahan"), half),
+        (Accumulator(half, order="exact"), catalog.E4M3),
+        (Accumulator(catalog.E5M2, R.SR, order="exact", random_bits=12), catalog.E4M3),
         (Accumulator(catalog.E5M2, R.SR, random_bits=12, order="kahan"), catalog.E4M3),
     ]
     grid, to_grid = FixedFormat(12, 4), Quantizer(FixedFormat(10, 6), R.RTZ, Overflow.WRAP)
@@ -142,6 +151,7 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         (Accumulator(half, order="pairwise", chunk=20, outer=Accumulator(catalog.BINARY32, order="kahan")), half),
     ]
     units = "v100.f16.f32", "a100.f16.f16", "a100.tf32.f32", "h100.f16.f32", "h100.e4m3.f32", "h100.wgmma.e5m2.f32"
+    units += "mi100.f16.f32", "mi210.bf16_1k.f32", "mi300.f32.f32", "mi300.f64.f64", "amx.bf16.f32"
     found = [catalog.MATRIX_UNITS[name] for name in units]
     fixed += [(unit, unit.inputs[0]) for unit in found if unit.inputs[0] == unit.inputs[1]]
     cases = fixed[:1] if tiny else [*fixed, *(_accumulator(rng) for _ in range(DRAWN))]
@@ -151,6 +161,8 @@ def products(place: Place, seed: int, tiny: bool) -> Iterator[Case]:
         shape = batch, rows, 16 * -(-depth // 16) if number % 2 and not tiny else depth, columns
         name = f"{accumulator} of {operands} [{shape[0]} x {shape[1]} x {shape[2]} x {shape[3]}]"
         yield name, partial(_multiplied, place, accumulator, operands, shape, seed + number)
+        if isinstance(accumulator, Accumulator) and isinstance(accumulator.format, FloatFormat) and not tiny:
+            yield f"events of {name}", partial(_counted, place, accumulator, operands, shape, seed + number)
 
 
 def _one_of(rng: np.random.Generator, members: list[Any]) -> Any:
@@ -224,14 +236,38 @@ def _rounded(place: Place, quantizer: Quantizer, dtype: type, encodes: bool, siz
     return compared(here, there)
 
 
-def _multiplied(
-    place: Place, accumulator: Accumulator | MatrixUnit, operands: Any, shape: tuple[int, ...], seed: int
-) -> dict[str, Any]:
+def _operands(operands: Any, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     batch, rows, depth, columns = shape
     to_operands = Quantizer(operands)
     a = to_operands.quantize(rng.normal(size=(batch, rows, depth)).astype(np.float32))
-    b = to_operands.quantize(rng.normal(size=(depth, columns)).astype(np.float32))
+    return a, to_operands.quantize(rng.normal(size=(depth, columns)).astype(np.float32))
+
+
+def _counted(
+    place: Place, accumulator: Accumulator, operands: Any, shape: tuple[int, ...], seed: int
+) -> dict[str, Any]:
+    """The counts of the eight events; the result goes with `_multiplied`."""
+    a, b = _operands(operands, shape, seed)
+    keys = {"seed": 2**63 + seed, "stream": seed} if accumulator.stochastic else {}
+    names = [field.name for field in fields(Events)]
+
+    def here() -> np.ndarray:
+        _, events = matmul(a, b, accumulator, events=True, **keys)
+        return np.stack([getattr(events, name).astype(np.int32) for name in names])
+
+    def there() -> np.ndarray:
+        given = place.upload(a), place.upload(b)
+        _, events = matmul_on(*given, accumulator, events=True, queue=place.queue, **keys)
+        return np.stack([place.download(getattr(events, name)) for name in names])
+
+    return compared(here, there)
+
+
+def _multiplied(
+    place: Place, accumulator: Accumulator | MatrixUnit, operands: Any, shape: tuple[int, ...], seed: int
+) -> dict[str, Any]:
+    a, b = _operands(operands, shape, seed)
     stochastic = isinstance(accumulator, Accumulator) and accumulator.stochastic
     keys = {"seed": 2**63 + seed, "stream": seed} if stochastic else {}
     return compared(

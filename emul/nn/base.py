@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
+from ..distributed import replica_of
+from ..functional.mode import off
 from ..geometry import Geometry
 from ..memory import Call, Done, Journal
 from ..ops import check_operand, check_together
@@ -23,7 +25,8 @@ class Emulation:
 
     name: the layer's part of the key of its random words. step: forward products in training mode so far. A call in
     evaluation mode draws the words of the step to come, scales as it would, and leaves both as they are. kept: what the
-    rule's stages remember, by product and role. journal: forwards that gradient checkpointing may run again.
+    rule's stages remember, by product and role. journal: forwards that gradient checkpointing may run again. replica: as
+    `emul.swap_` takes it. watch: what looks after the functions that the swapped model calls, None for a layer alone.
     """
 
     recipe: Recipe
@@ -32,11 +35,50 @@ class Emulation:
     step: int = 0
     kept: dict[str, tuple[float, ...]] = field(default_factory=dict)
     journal: Journal = field(default_factory=Journal, compare=False, repr=False)
+    replica: int | None = None
+    watch: Any = field(default=None, compare=False, repr=False)
 
     @property
     def rule(self) -> Rule:
         """The rule of the recipe that the layer follows."""
         return self.recipe.rules[self.index]
+
+
+def run(
+    state: Emulation, training: bool, compute: Callable[[Draw], Result], operands: tuple[Tensor, Tensor], part: str = ""
+) -> Result:
+    """What `compute` makes of the operands with the words of this call, and in training with it a step.
+
+    Where a backward pass is running, gradient checkpointing is making its operands again: then the call is that of
+    the forward that ran before, with its words and its scales, and no step.
+    """
+    name = f"{state.name}.{part}" if part else state.name
+    replica = replica_of(state.replica)
+
+    def computed(step: int, call: Call | None) -> Result:
+        with off():
+            return compute(Draw(state.recipe.seed, name, step, call, replica))
+
+    changes = state.rule.stochastic or state.rule.remembers
+    if training and runs_again():
+        if not changes:
+            return computed(state.step, None)
+        done = state.journal.find(what_ran(part, *operands))
+        if done is None:
+            raise RuntimeError(
+                f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
+                " checkpointing must make the same input again; turn off what differs, such as dropout without"
+                " preserve_rng_state, or call the layer before the backward pass"
+            )
+        return computed(done.step, Call(state.kept, True, part, dict(done.used)))
+    call = Call(state.kept, training, part)
+    output = computed(state.step, call)
+    if training:
+        if changes and may_run_again():
+            state.journal.note(Done(what_ran(part, *operands), state.step, dict(call.used)))
+        call.commit()
+        state.step += 1
+    return output
 
 
 class Emulated(torch.nn.Module):
@@ -70,33 +112,8 @@ class Emulated(torch.nn.Module):
         return self._call(product, (activation, weight), part)
 
     def _call(self, compute: Callable[[Draw], Result], operands: tuple[Tensor, Tensor], part: str = "") -> Result:
-        """What `compute` makes of the operands with the words of this call, and with it a step.
-
-        Where a backward pass is running, gradient checkpointing is making its operands again: then the call is that of
-        the forward that ran before, with its words and its scales, and no step.
-        """
-        state = self.emulation
-        name = f"{state.name}.{part}" if part else state.name
-        changes = state.rule.stochastic or state.rule.remembers
-        if self.training and runs_again():
-            if not changes:
-                return compute(Draw(state.recipe.seed, name, state.step))
-            done = state.journal.find(what_ran(part, *operands))
-            if done is None:
-                raise RuntimeError(
-                    f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
-                    " checkpointing must make the same input again; turn off what differs, such as dropout without"
-                    " preserve_rng_state, or call the layer before the backward pass"
-                )
-            return compute(Draw(state.recipe.seed, name, done.step, Call(state.kept, True, part, dict(done.used))))
-        call = Call(state.kept, self.training, part)
-        output = compute(Draw(state.recipe.seed, name, state.step, call))
-        if self.training:
-            if changes and may_run_again():
-                state.journal.note(Done(what_ran(part, *operands), state.step, dict(call.used)))
-            call.commit()
-            state.step += 1
-        return output
+        """What `compute` makes of the operands with the words of this call, and with it a step."""
+        return run(self.emulation, self.training, compute, operands, part)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -14,7 +14,7 @@ class CausalAttention(Emulated, gpt.CausalAttention):
 
     Two products, named as `parts`, as in `emul.nn.functional.scaled_dot_product_attention`: query and probabilities have
     the role of the activation, key and value that of the weight. A module of no weights, so that a model can hold it
-    where it would call a function, which `swap_` does not see. name and seed, types: as for `Linear`.
+    where it would call a function, and rules its type. name and seed, types: as for `Linear`.
     """
 
     parts = ("scores", "context")

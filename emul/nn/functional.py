@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
+from ..functional.mode import off
 from ..geometry import BatchGeometry
 from ..ops import check_operand, check_together
 from ..recipe import Rule
@@ -55,15 +56,32 @@ def scaled_dot_product_attention(
 
     def product(part: str, activation: Tensor, weight: Tensor) -> Tensor:
         draw = Draw(seed, f"{name}.{part}" if name else part, step)
-        return layer_product(activation, weight, BatchGeometry(), rule, draw)
+        with off():
+            return layer_product(activation, weight, BatchGeometry(), rule, draw)
 
-    label = f"attention {name!r}"
-    _check(label, query, key, value, enable_gqa)
+    return attention(product, repr(name), query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def attention(
+    product: BatchProduct,
+    name: str,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float,
+    is_causal: bool,
+    scale: float | None,
+    grouped: bool,
+) -> Tensor:
+    """`scaled_dot_product_attention` by any product; sentences call it attention and the name."""
+    label = f"attention {name}"
+    _check(label, query, key, value, grouped)
     if is_causal:
-        if attn_mask is not None:
+        if mask is not None:
             raise ValueError(f"{label} has attn_mask and is_causal=True: give one of them")
-        attn_mask = causal(query, key)
-    output, _ = attend(product, label, query, key, value, attn_mask, dropout_p, scale)
+        mask = causal(query, key)
+    output, _ = attend(product, label, query, key, value, mask, dropout, scale)
     return output
 
 

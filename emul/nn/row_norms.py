@@ -1,5 +1,6 @@
 """Rows normalized by one of the forms of batch norm, with every sum through the rule's accumulators."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def _total(draw: Draw, rule: Rule, product: str, part: str, a: Tensor, b: Tensor
     """The sum of a b along each row [R, n] -> [R]; b None: of a."""
     other = torch.ones_like(a) if b is None else b
     accumulator = getattr(rule, product).accumulator
-    named = Draw(draw.seed, f"{draw.layer}.{part}" if draw.layer else part, draw.step)
+    named = replace(draw, layer=f"{draw.layer}.{part}" if draw.layer else part, call=None)
     return named.multiply(accumulator, product, a[:, None, :], other[:, :, None]).reshape(-1)
 
 

@@ -86,7 +86,8 @@ def make_apart(truncates: int, flushes: int) -> Any:
 
     taken = device(take)
     narrowed = device(lambda trailing, emin, largest, tiny: (I32(trailing), I32(emin), U32(largest), U32(tiny)))
-    together, smaller = device(lambda x, y: U32(x | y)), device(lambda x, y: min(x, y))
+    together = device(lambda x, y: U32(x | y))
+    smaller = device(lambda x, y: min(x, y))
     larger = device(lambda x, y: max(x, y))
     lowest_of = device(lambda exponent: I32(-2 * ABSENT) if exponent == I32(ABSENT) else exponent)
 

@@ -16,7 +16,7 @@ from ..primitives import fma, from_bits, shift_left, shift_right, to_bits
 from ..sums import fused_bits, stochastic, sum_bits
 from ._jit import device, kernel, moves
 from .draws import make_word
-from .orders import Steps, tree_of
+from .orders import Steps, reporting, tree_of
 from .steps import facts_of
 from .tiles import DEPTH, SIDE, load_panels, output_of
 
@@ -180,12 +180,13 @@ def make_tree(
         moves(lambda how: how[1]),
         moves(sum_fused),
         moves(sum_of),
+        None,  # a tree subtracts nothing
         moves(product_of),
         make_word(source if stochastic(mode) else DETERMINISTIC),
         make_word(source if stochastic(product_mode) else DETERMINISTIC),
         exact,
         bool(numbered),
-        reports or products_report,
         0.0,
+        *reporting(reports or products_report),
     )
     return tree_of(steps, double)

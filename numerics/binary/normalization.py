@@ -20,12 +20,17 @@ SHIFT_SCALE_BOUNDS = 2.0**-0.75, 2.0**0.75
 def shift_variance(centred: Any, axis: int = 0) -> FloatArray:
     """mean(c AP2(c)) along an axis: float32 or float64 [..., n, ...] -> float64 without that axis; never negative.
 
-    The terms are exact in float64 for float32 data; their mean is numpy's. Errors: TypeError for other dtypes,
-    ValueError for NaN and for an empty axis.
+    The terms are exact in float64 for float32 data, those of float64 data below 2**-1022 are rounded to subnormals; their
+    mean is numpy's. Errors: TypeError for other dtypes, ValueError for NaN, infinities, an empty axis, and a variance that
+    float64 does not hold.
     """
-    array = floats(centred, "a variance").astype(np.float64)
+    array = _finite(centred, "a variance").astype(np.float64)
     _check_length(array, axis)
-    return np.asarray(np.mean(array * ap2(array), axis=axis))
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.asarray(np.mean(array * ap2(array), axis=axis))
+    if not np.isfinite(found).all():
+        raise ValueError("a variance beyond the largest float64: multiply the numbers by a power of two first")
+    return found
 
 
 def inverse_root(x: Any) -> FloatArray:
@@ -48,24 +53,39 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
     axis: the samples, over which mean and variance are taken. gamma, beta: broadcast over x without that axis. The
     scale is within `SHIFT_SCALE_BOUNDS` of 1/sqrt(variance) for epsilon 0. Computed in float64 and rounded once to the
     dtype of x. Where all samples are equal the result is beta.
-    Errors: TypeError for other dtypes; ValueError for NaN or infinities, an empty axis, and a negative epsilon.
+    Errors: TypeError for other dtypes; ValueError for NaN or infinities, an empty axis, a negative epsilon, and numbers
+    whose sum is beyond float64.
     """
-    array = floats(x, "shift_batch_norm")
+    array = _finite(x, "shift_batch_norm")
     _check_length(array, axis)
-    if not np.isfinite(array).all():
-        raise ValueError("x has an infinity, of which there is no mean: clip it")
     if not epsilon >= 0:
         raise ValueError(f"epsilon = {epsilon}: give at least 0")
     wide = array.astype(np.float64)
     constant = np.max(wide, axis=axis, keepdims=True) == np.min(wide, axis=axis, keepdims=True)
     # A rounded mean would leave noise, which the scale would blow up.
-    centred = np.where(constant, 0.0, wide - np.mean(wide, axis=axis, keepdims=True))
-    scale = inverse_root(np.expand_dims(shift_variance(centred, axis), axis) + epsilon)
-    scaled = centred * np.where(np.isinf(scale), 0.0, scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = np.where(constant, 0.0, wide - np.mean(wide, axis=axis, keepdims=True))
+    if not np.isfinite(centred).all():
+        raise ValueError("numbers whose sum is beyond the largest float64: multiply x by a power of two first")
+    # The result does not change with a power of two, by which the terms of the variance stay numbers of float64.
+    places = np.frexp(np.max(np.abs(centred), axis=axis, keepdims=True))[1]
+    with np.errstate(over="ignore", under="ignore"):
+        centred = np.ldexp(centred, -places)
+        scale = inverse_root(
+            np.expand_dims(shift_variance(centred, axis), axis) + np.ldexp(np.float64(epsilon), -2 * places)
+        )
+        scaled = centred * np.where(np.isinf(scale), 0.0, scale)
     factor, shift = (
         np.expand_dims(np.asarray(v, np.float64), axis) if np.ndim(v) else np.float64(v) for v in (gamma, beta)
     )
     return np.asarray((ap2(factor) * scaled + shift).astype(array.dtype))
+
+
+def _finite(x: Any, verb: str) -> FloatArray:
+    array = floats(x, verb)
+    if not np.isfinite(array).all():
+        raise ValueError("x has an infinity, of which there is no mean: clip it")
+    return array
 
 
 def _check_length(array: FloatArray, axis: int) -> None:

@@ -12,6 +12,8 @@ from .lambert import lambert_w0
 
 DISTRIBUTIONS = ("laplace", "gauss")
 
+LARGEST_CLIP = 2.0**500  # its square is a float64
+
 _MOST_BITS = 64
 _NEWTON_STEPS = 100
 
@@ -63,13 +65,13 @@ def aciq_mse(alpha: float, bits: int, distribution: str = "laplace", *, half_ran
 
     Laplace: 2 e**-alpha + alpha**2 / (3 * 4**bits). Gauss: (alpha**2 + 1) erfc(alpha / sqrt 2) - sqrt(2 / pi) alpha
     e**(-alpha**2 / 2) + the same term. half_range: of [0, alpha] after a ReLU, one tail and half the mass: half the
-    error of one bit more. Relative error below 1e-13. Errors: ValueError for a negative alpha, bits out of 0 to 64, an
-    unknown distribution. Source: as `aciq_alpha`; the factors of the half range are its code's.
+    error of one bit more. Relative error below 1e-13. Errors: ValueError for an alpha outside 0 to 2**500, bits out of 0
+    to 64, an unknown distribution. Source: as `aciq_alpha`; the factors of the half range are its code's.
     """
     check_distribution(distribution)
     bits = checked_bits(bits, 0, _MOST_BITS) + int(half_range)
-    if not 0 <= alpha < math.inf:
-        raise ValueError(f"alpha = {alpha!r}: give a clip over the scale, at least 0")
+    if not 0 <= alpha <= LARGEST_CLIP:
+        raise ValueError(f"alpha = {alpha!r}: give a clip over the scale, at least 0 and at most 2**500")
     if distribution == "laplace":
         clipped = 2 * math.exp(-alpha)
     else:

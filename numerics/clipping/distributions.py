@@ -25,7 +25,8 @@ def scale(x: Any, distribution: str = "laplace", *, axis: int | None = None, met
     are the estimates of largest likelihood but for b's center, the median there; "range" ("gauss" alone): RANGE_SCALE *
     (max - min) / sqrt(2 ln n), for n >= 2. The mean is correctly rounded, deviations are rounded to float64. 0 where
     there is no element. Errors: ValueError for an unknown name, "range" of "laplace" or of less than 2 elements,
-    non-finite x. Source: Banner, Nahshan and Soudry, arXiv 1810.05723 and its code (the range rule).
+    non-finite x, deviations or a range beyond float64. Source: Banner, Nahshan and Soudry, arXiv 1810.05723 and its code
+    (the range rule).
     """
     check_distribution(distribution)
     if method not in ("moments", "range"):
@@ -37,7 +38,11 @@ def scale(x: Any, distribution: str = "laplace", *, axis: int | None = None, met
         n = rows.shape[1]
         if n < 2:
             raise ValueError(f'method "range" of {n} elements: give at least 2, or use "moments"')
-        found = RANGE_SCALE * (rows.max(axis=1) - rows.min(axis=1)) / math.sqrt(2 * math.log(n))
+        with np.errstate(over="ignore"):
+            reach = rows.max(axis=1) - rows.min(axis=1)
+        if not np.isfinite(reach).all():
+            raise ValueError("a range beyond the largest float64: multiply x by 2**-1 first")
+        found = RANGE_SCALE * reach / math.sqrt(2 * math.log(n))
     else:
         spread = mean_magnitudes if distribution == "laplace" else root_mean_squares
         found = spread(deviations(rows))

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .aciq import aciq_alpha, check_distribution, checked_bits
+from .aciq import LARGEST_CLIP, aciq_alpha, check_distribution, checked_bits
 
 _MOST_BITS = 16
 _ORDER = 16  # of the quadrature in a piece of a bin; pieces are at most half a unit of scale wide
@@ -18,13 +18,13 @@ _REACH = {"laplace": 60.0, "gauss": 12.0}  # the mass beyond is below 1e-26
 def quantizer_mse(alpha: float, bits: int, distribution: str = "laplace") -> float:
     """E (x - Q(x))**2 at unit scale, Q(x) the middle of the nearest of 2**bits bins that divide [-alpha, alpha].
 
-    alpha > 0, bits 1 to 16; relative error below 1e-12, by Gauss-Legendre quadrature bin by bin, in which all terms
+    0 < alpha <= 2**500, bits 1 to 16; relative error below 1e-12, by Gauss-Legendre quadrature bin by bin, in which all terms
     are positive. Errors: ValueError for an alpha or bits out of range, an unknown distribution.
     """
     check_distribution(distribution)
     bits = checked_bits(bits, 1, _MOST_BITS)
-    if not 0 < alpha < math.inf:
-        raise ValueError(f"alpha = {alpha!r}: give a clip over the scale, above 0")
+    if not 0 < alpha <= LARGEST_CLIP:
+        raise ValueError(f"alpha = {alpha!r}: give a clip over the scale, above 0 and at most 2**500")
     x, mass, level = _nodes(alpha, bits, distribution)
     return math.fsum((mass * (x - level) ** 2).ravel().tolist())
 
@@ -66,15 +66,18 @@ def optimal_alpha(bits: int, distribution: str = "laplace") -> float:
 def _nodes(alpha: float, bits: int, distribution: str) -> tuple[NDArray[np.float64], ...]:
     """Nodes of a quadrature over x > 0, their mass on both sides, and the level to which each is rounded."""
     bins, step = 2 ** (bits - 1), alpha / 2 ** (bits - 1)
-    pieces = math.ceil(step / _PIECE)
-    edges = np.arange(bins * pieces) * (step / pieces)
-    levels = (np.arange(bins * pieces) // pieces + 0.5) * step
-    widths = np.full(edges.size, step / pieces)
-    beyond = max(_REACH[distribution], alpha + 1)
-    tail = math.ceil((beyond - alpha) / _PIECE)
-    edges = np.concatenate([edges, alpha + np.arange(tail) * ((beyond - alpha) / tail)])
+    reach = _REACH[distribution]
+    pieces = math.ceil(min(step, reach) / _PIECE)  # of a bin, or of the part of the first that has a mass
+    width = min(step, reach) / pieces
+    count = bins * pieces if alpha <= reach else min(bins * pieces, math.ceil(reach / width))
+    edges = np.arange(count) * width
+    levels = (np.arange(count) // pieces + 0.5) * step
+    widths = np.full(count, width)
+    beyond = max(reach - alpha, 1.0)
+    tail = math.ceil(beyond / _PIECE)
+    edges = np.concatenate([edges, alpha + np.arange(tail) * (beyond / tail)])
     levels = np.concatenate([levels, np.full(tail, alpha - step / 2)])
-    widths = np.concatenate([widths, np.full(tail, (beyond - alpha) / tail)])
+    widths = np.concatenate([widths, np.full(tail, beyond / tail)])
     at, weights = np.polynomial.legendre.leggauss(_ORDER)
     x = edges[:, None] + widths[:, None] * ((at + 1) / 2)
     density = np.exp(-x) / 2 if distribution == "laplace" else np.exp(-x * x / 2) / math.sqrt(2 * math.pi)

@@ -136,11 +136,14 @@ def invariant_after(w: Any, rate: Any) -> Fraction:
 
 
 def depth_two_sharpness(w: Any) -> float:
-    """sqrt(c**2 + 4), `gfs_sharpness` at depth 2, within 2 ulp. Errors: as `invariant`.
+    """sqrt(c**2 + 4), `gfs_sharpness` at depth 2, within 2 ulp. Errors: as `invariant`; ValueError beyond float64.
 
     At w_1 = -w_2 the flow ends at a saddle; this is then its value at the minima nearby.
     """
-    return math.hypot(float(invariant(w)), 2.0)
+    try:
+        return math.hypot(float(invariant(w)), 2.0)
+    except OverflowError:
+        raise ValueError(f"weights {_shown(exact(w))}: a sharpness beyond the largest float64") from None
 
 
 def _two(w: Any) -> tuple[Fraction, Fraction]:

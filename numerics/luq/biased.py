@@ -37,7 +37,7 @@ def biased_noise_then_round(
     """
     array, step, levels = _checked(x, alpha, levels)
     drawn = _words(array, seed, words, random_bits, stream, offset)
-    size = np.abs(array).astype(np.float64) / step
+    size = _multiples(array, step, levels)
     low = _power_below(size)
     noisy = size + low * ((drawn + 0.5) / 2.0**random_bits - 0.5)
     rounded = rdnp(np.where(size >= 1, noisy, 1.0)) * step
@@ -63,7 +63,7 @@ def biased_log_rounding(
     """
     array, step, levels = _checked(x, alpha, levels)
     drawn = _words(array, seed, words, random_bits, stream, offset)
-    size = np.abs(array).astype(np.float64) / step
+    size = _multiples(array, step, levels)
     low = _power_below(size)
     chance = np.log2(np.where(size >= 1, size / low, 1.0))
     up = np.floor(chance * 2.0**random_bits) + drawn >= 2.0**random_bits
@@ -78,7 +78,7 @@ def noise_then_round_bias(x: Any, alpha: float) -> Any:
     """
     array, step, _ = _checked(x, alpha, 1)
     size = np.abs(array).astype(np.float64)
-    low = _power_below(size / step) * step
+    low = _grid_below(size, step)
     return np.where(size >= step, np.minimum((size - 1.25 * low) / 2, 0.0), 0.0).astype(array.dtype)
 
 
@@ -88,10 +88,10 @@ def log_rounding_bias(x: Any, alpha: float) -> Any:
     Its maximum is 0.0861 s at f = -log2(ln 2) = 0.5288, and 6.1 % of |x| at f = 1/ln 2 - 1 = 0.4427. Source: derived.
     """
     array, step, _ = _checked(x, alpha, 1)
-    size = np.abs(array).astype(np.float64) / step
-    low = _power_below(size)
-    within = np.where(size >= 1, size / low, 1.0)
-    return (low * step * (1 + np.log2(within) - within)).astype(array.dtype)
+    size = np.abs(array).astype(np.float64)
+    low = _grid_below(size, step)
+    within = np.where(size >= step, size / low, 1.0)
+    return (low * (1 + np.log2(within) - within)).astype(array.dtype)
 
 
 def _checked(x: Any, alpha: float, levels: int) -> tuple[NDArray[Any], float, int]:
@@ -108,10 +108,24 @@ def _words(x: NDArray[Any], seed: Any, words: Any, bits: int, stream: int, offse
     return flat.reshape(x.shape)
 
 
+def _multiples(x: NDArray[Any], step: float, levels: int) -> NDArray[np.float64]:
+    """|x|/step, but 0 from the largest magnitude on, where neither function rounds."""
+    with np.errstate(over="ignore"):
+        size = np.abs(x).astype(np.float64) / step
+    return np.where(size < 2.0 ** (levels - 1), size, 0.0)
+
+
 def _power_below(size: NDArray[np.float64]) -> NDArray[np.float64]:
     """The power of two at or below, at least 1."""
     power: NDArray[np.float64] = np.ldexp(1.0, np.maximum(np.frexp(size)[1] - 1, 0))
     return power
+
+
+def _grid_below(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """step 2**k at or below, k >= 0, by exponents and fractions: no quotient overflows."""
+    (fractions, exponents), (fraction, exponent) = np.frexp(size), np.frexp(step)
+    low: NDArray[np.float64] = np.ldexp(step, np.maximum(exponents - exponent - (fractions < fraction), 0))
+    return low
 
 
 def _ended(
@@ -119,5 +133,4 @@ def _ended(
 ) -> Any:
     """The rounded magnitudes of what lies on the grid, and LUQ below and above it."""
     unbiased = quantize(x, levels, alpha=alpha, words=drawn, random_bits=bits)
-    inside = (size >= 1) & (size < 2.0 ** (levels - 1))
-    return np.where(inside, np.copysign(rounded, x).astype(x.dtype), unbiased)
+    return np.where(size >= 1, np.copysign(rounded, x).astype(x.dtype), unbiased)

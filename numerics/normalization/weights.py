@@ -28,9 +28,12 @@ def bounded_weight_norm(v: Any, rho: Any, *, axis: int = 0) -> NDArray[Any]:
     gains = np.asarray(rho, np.float64)
     if gains.shape not in ((), (rows.shape[0],)) or not np.isfinite(gains).all():
         raise ValueError(f"rho = {rho!r}: give a finite number, or one for each of the {rows.shape[0]} channels")
-    lengths = norms(rows)
-    unit = np.divide(array, lengths.reshape(shape), out=np.zeros(array.shape), where=lengths.reshape(shape) > 0)
-    scaled: NDArray[Any] = np.broadcast_to(gains, lengths.shape).reshape(shape) * unit
+    # By a power of two a channel, so that neither a length overflows nor one among subnormals is rounded.
+    places = np.frexp(np.abs(rows).max(axis=1, initial=0))[1]
+    lengths = norms(np.ldexp(rows, -places[:, None])).reshape(shape)
+    near_one = np.ldexp(array.astype(np.float64), -places.reshape(shape))
+    unit = np.divide(near_one, lengths, out=np.zeros(array.shape), where=lengths > 0)
+    scaled: NDArray[Any] = np.broadcast_to(gains, places.shape).reshape(shape) * unit
     return scaled.astype(array.dtype)
 
 
@@ -66,10 +69,12 @@ def effective_step(learning_rate: float, norm: float) -> float:
     """learning_rate / norm**2: the step of the direction w / ||w|| when scale-invariant w makes one of learning_rate.
 
     Exact to second order in the step: the gradient of a scale-invariant loss is orthogonal to w and falls as 1 / ||w||.
-    Errors: ValueError for a norm that is not above 0. Source: Hoffer, Banner, Golan and Soudry, arXiv 1803.01814.
+    Errors: ValueError for a norm that is not above 0, and a step beyond float64. Source: Hoffer, Banner, Golan and Soudry,
+    arXiv 1803.01814.
     """
     _check_norm(norm, "norm")
-    return learning_rate / norm**2
+    fraction, exponent = math.frexp(norm)
+    return _moved(learning_rate / fraction**2, -2 * exponent, f"norm = {norm!r}")
 
 
 def corrected_learning_rate(learning_rate: float, norm: float, decayed_norm: float) -> float:
@@ -80,7 +85,16 @@ def corrected_learning_rate(learning_rate: float, norm: float, decayed_norm: flo
     """
     _check_norm(norm, "norm")
     _check_norm(decayed_norm, "decayed_norm")
-    return learning_rate * (norm / decayed_norm) ** 2
+    (fraction, exponent), (below, place) = math.frexp(norm), math.frexp(decayed_norm)
+    what = f"norm = {norm!r}, decayed_norm = {decayed_norm!r}"
+    return _moved(learning_rate * (fraction / below) ** 2, 2 * (exponent - place), what)
+
+
+def _moved(value: float, places: int, what: str) -> float:
+    try:
+        return math.ldexp(value, places)
+    except OverflowError:
+        raise ValueError(f"{what}: the learning rate is beyond float64; scale the weights first") from None
 
 
 def _check_norm(norm: float, label: str) -> None:

@@ -47,7 +47,8 @@ def exponential_mse(x: Any, clip: float, bits: int) -> float:
         raise ValueError(f"bits = {bits!r}: give 1 to 16")
     top = 2**bits - 1
     wide = array.astype(np.float64).reshape(1, -1)
-    codes = np.rint(np.maximum(wide / clip, 0.0).clip(max=1.0) * top)
+    with np.errstate(over="ignore"):  # beyond the clip is beyond it
+        codes = np.rint(np.maximum(wide / clip, 0.0).clip(max=1.0) * top)
     with np.errstate(under="ignore"):
         off = np.exp(wide) - np.exp(codes / top * clip)
     return float(root_mean_squares(off)[0]) ** 2

@@ -84,13 +84,17 @@ def measured_noise(gradient: Any, quantized: Any) -> float:
     """Root mean square of quantized - gradient, two finite float arrays of one shape; 0 of empty ones.
 
     Within 3 ulp in float64, whose differences of float32 or float64 numbers are rounded once.
-    Errors: TypeError for other dtypes; ValueError for shapes that differ and non-finite numbers.
+    Errors: TypeError for other dtypes; ValueError for shapes that differ, non-finite numbers and noise beyond float64.
     """
     exact, rounded = finite(gradient, "gradient"), finite(quantized, "quantized")
     if exact.shape != rounded.shape:
         raise ValueError(f"gradient {exact.shape} and quantized {rounded.shape}: give two arrays of one shape")
-    off = rounded.astype(np.float64) - exact.astype(np.float64)
-    return float(norms(off.reshape(1, -1))[0]) / math.sqrt(max(1, off.size))
+    with np.errstate(over="ignore"):
+        off = rounded.astype(np.float64) - exact.astype(np.float64)
+        length = float(norms(off.reshape(1, -1))[0]) if np.isfinite(off).all() else math.inf
+    if length == math.inf:
+        raise ValueError("noise whose norm is beyond the largest float64: multiply both by a power of two first")
+    return length / math.sqrt(max(1, off.size))
 
 
 def biased_limit(bias: Number, curvature: Number) -> tuple[Number, Number]:

@@ -1,4 +1,4 @@
-"""Importing costs little: `import numerics` and `import emul` load no framework, and the first takes under a second.
+"""Importing costs little: `import numerics` and `import emul` load no framework, the first at most doubles numba's time.
 
 What needs no torch does not load it, and the oracle runs where there are no kernels.
 """
@@ -16,16 +16,16 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "hypothesis", "numba.cuda", "sklearn", "matplotlib", "typer", "pytest")
 WITHOUT_TORCH = ("cli", "curves", "extras", "intervals", "recipe", "recipes", "report", "rows", "stopping", "tables")
 ATTEMPTS = 3
-LIMIT = 1.0  # seconds
+LIMIT = 2.0  # times what `import numba` takes, in the same run: a processor that others use too makes both slow
 
 # Numba itself imports the bare scipy package to look at its version: only what comes on top of that is ours.
 PROGRAM = """
 import json, sys, time
 {before}
 before = set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 import {package}
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 print(json.dumps([seconds, sorted(set(sys.modules) - before), {package}.__file__]))
 """
 
@@ -44,9 +44,9 @@ def answer(program: str, folder: Path, root: Path = ROOT) -> Any:
 def import_in_a_new_process(
     package: str, folder: Path, *, before: str = "", root: Path = ROOT
 ) -> tuple[float, set[str]]:
-    """Seconds that `import package` from `root` takes after the statement `before`, and the modules it loads."""
+    """Seconds of processor time that `import package` takes after `before`, and the modules it loads from `root`."""
     seconds, modules, file = answer(PROGRAM.format(package=package, before=before), folder, root)
-    assert Path(file).is_relative_to(root)
+    assert package == "numba" or Path(file).is_relative_to(root)
     return float(seconds), set(modules)
 
 
@@ -114,10 +114,15 @@ def test_the_oracle_runs_without_the_kernels(tmp_path: Path) -> None:
     assert others == {"numerics", "numerics.kernels", "numerics.kernels.modes"}
 
 
-def test_numerics_imports_in_under_a_second(tmp_path: Path) -> None:
-    import_in_a_new_process("numerics", tmp_path)  # the first one compiles to bytecode and fills the disk cache
-    best = min(import_in_a_new_process("numerics", tmp_path)[0] for _ in range(ATTEMPTS))
-    assert best < LIMIT, f"import numerics took {best:.2f} s, the best of {ATTEMPTS}"
+def test_numerics_takes_no_more_time_to_import_than_numba_twice(tmp_path: Path) -> None:
+    taken: dict[str, list[float]] = {"numba": [], "numerics": []}
+    for _ in range(1 + ATTEMPTS):  # the first one compiles to bytecode and fills the disk cache
+        for package, seconds in taken.items():
+            seconds.append(import_in_a_new_process(package, tmp_path)[0])
+    theirs, ours = (min(seconds[1:]) for seconds in taken.values())
+    assert ours < LIMIT * theirs, (
+        f"import numerics took {ours:.2f} s, the best of {ATTEMPTS}, import numba {theirs:.2f} s"
+    )
 
 
 def test_a_heavy_import_would_be_seen(tmp_path: Path) -> None:

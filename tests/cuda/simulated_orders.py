@@ -34,7 +34,7 @@ def launch(a, b, c, accumulator, plan, source, *, seed=0, stream=0, words=NO_WOR
         kernel = orders.make_tree(*constants)
         kernel[how](*arguments, accumulator.block or 0, c is not None, words, numbers, NO_FIRSTS)
     else:
-        orders.make_kahan(*constants)[how](*arguments, words, numbers)
+        orders.make_kahan(*constants)[how](*arguments, words, numbers, NO_FIRSTS)
     return total
 
 

@@ -22,6 +22,7 @@ from numerics import (
 from numerics.block_rows import compiled_row
 from numerics.kernels import elementwise as cpu
 from numerics.kernels import modes
+from numerics.kernels import unit_steps as cpu_steps
 from numerics.kernels.fixed_gemm import CLAMPS, REPORTS, WRAPS
 from numerics.loops import elementwise_choice
 from numerics.parameters import FLOAT32, FLOAT64
@@ -32,6 +33,8 @@ pytest.importorskip("numba.cuda")
 elementwise = pytest.importorskip("numerics.kernels.cuda.elementwise")
 blocks = pytest.importorskip("numerics.kernels.cuda.blocks")
 convert = pytest.importorskip("numerics.kernels.cuda.convert")
+counting = pytest.importorskip("numerics.kernels.cuda.counting")
+decode = pytest.importorskip("numerics.kernels.cuda.decode")
 fixed = pytest.importorskip("numerics.kernels.cuda.fixed")
 gemm = pytest.importorskip("numerics.kernels.cuda.gemm")
 mapped = pytest.importorskip("numerics.kernels.cuda.mapped")
@@ -39,6 +42,7 @@ masks = pytest.importorskip("numerics.kernels.cuda.masks")
 matrix_unit = pytest.importorskip("numerics.kernels.cuda.matrix_unit")
 orders = pytest.importorskip("numerics.kernels.cuda.orders")
 scan = pytest.importorskip("numerics.kernels.cuda.scan")
+unit_steps = pytest.importorskip("numerics.kernels.cuda.unit_steps")
 xnor = pytest.importorskip("numerics.kernels.cuda.xnor")
 
 SR, SIGNED = modes.SR, modes.SIGNED
@@ -72,9 +76,19 @@ def ordered(make, mode, product=NONE, source=gemm.DETERMINISTIC):
     stack = float32[:, :, ::1]
     options = (types.int64, types.boolean) if make is orders.make_tree else ()
     words, numbers = uint32[:, ::1], types.UniTuple(uint64, 6)
-    firsts = (types.int32[:, :, ::1],) if make is orders.make_tree else ()
+    firsts = (types.int32[:, :, ::1],)
     signature = types.void(stack, stack, stack, types.UniTuple(LINE, 3), *options, words, numbers, *firsts)
     return make(mode, product, 0, source, 0), signature
+
+
+def counts(make, *modes, source=gemm.DETERMINISTIC, double=0):
+    """A kernel that counts events."""
+    scalar, row = (float64, uint64) if double else (float32, uint32)
+    stack, number = scalar[:, :, ::1], types.int64
+    rows = types.UniTuple(types.Tuple((row[::1], scalar[::1])), 3)
+    options = {counting.make_chain: (number,), counting.make_tree: (number, types.boolean)}.get(make, ())
+    words, numbers, notes = uint32[:, ::1], types.UniTuple(uint64, 6), types.int32[:, :, :, :]
+    return make(*modes, 0, source, double), types.void(stack, stack, stack, rows, *options, words, numbers, notes)
 
 
 def on_grid(*modes_and_rules, odd=0, source=gemm.DETERMINISTIC):
@@ -99,6 +113,13 @@ def unit(unroll, groups, nearest, apart, bounded):
     facts = types.UniTuple(types.int64, 6)
     signature = types.void(floats, integers, floats, integers, floats, facts, float64, types.int64, types.int64)
     return matrix_unit.make_fast(unroll, groups, nearest, apart, bounded), signature
+
+
+def stepping(kind, double=0):
+    """A matrix unit that rounds at every step."""
+    scalar = float64 if double else float32
+    stack = scalar[:, :, ::1]
+    return unit_steps.make_steps(kind, double), types.void(stack, stack, stack, types.int64, scalar)
 
 
 def in_blocks(name, mode=Rounding.RNE, codes=0, source=cpu.DETERMINISTIC, bits=None):
@@ -178,6 +199,10 @@ NARROW = {
         xnor.make_product(1),
         types.void(uint64[:, ::1], uint64[:, ::1], types.int64, types.int32[:, ::1]),
     ),
+    "wide floats": lambda: (
+        decode.make_floats(0),
+        types.void(LINE, float32[::1], types.UniTuple(LINE, 1), uint32, types.int32[::1]),
+    ),
     "chain fused": lambda: chain(SIGNED),
     "chain at once": lambda: chain(SIGNED + modes.ONCE),
     "chain general": lambda: chain(modes.RNE),
@@ -192,6 +217,10 @@ NARROW = {
     "tree singly": lambda: ordered(orders.make_tree, SR, SR, gemm.SINGLY),
     "kahan": lambda: ordered(orders.make_kahan, modes.RTN, modes.RTN),
     "kahan singly": lambda: ordered(orders.make_kahan, UNIFORM, NONE, gemm.SINGLY),
+    "chain that counts": lambda: counts(counting.make_chain, SHIFTED, SR, modes.RNE, source=gemm.SINGLY),
+    "chain that counts, finite": lambda: counts(counting.make_chain, SIGNED, NONE, NONE),
+    "tree that counts": lambda: counts(counting.make_tree, modes.RTN, NONE),
+    "kahan that counts": lambda: counts(counting.make_kahan, TRUNCATE, modes.RNE),
     "grid fused": lambda: on_grid(modes.RNE, CLAMPS, NONE, CLAMPS),
     "grid odd": lambda: on_grid(modes.RNA, WRAPS, modes.RTN, REPORTS, odd=1),
     "grid tree": lambda: tree_on_grid(modes.RNE, REPORTS, modes.RTZ, REPORTS),
@@ -200,6 +229,7 @@ NARROW = {
 }
 WIDE = {
     "binary16 of float64": lambda: elements(Quantizer(catalog.BINARY16), carrier=FLOAT64),
+    "chain of float64 that counts": lambda: counts(counting.make_chain, modes.RTZ, NONE, NONE, double=1),
     "chain of float64": lambda: chain(modes.RTZ, NONE, NONE, gemm.DETERMINISTIC, 1),
 }
 # The sum of a block is rounded in float64, once for 8 or 16 products.
@@ -209,11 +239,25 @@ WIDE |= {
     "rows of eight": lambda: rows(8, cpu.DRAWN_4),
     "luq of float64": lambda: through(mapped.LUQ, cpu.DRAWN_4, 1),
     "sign of float64": lambda: through(mapped.DRAWN_SIGN, cpu.GIVEN, 1),
+    "wide integers": lambda: (
+        decode.make_integers(),
+        types.void(LINE, float32[::1], uint64, float64, uint32, types.int32[::1]),
+    ),
+    "under scales": lambda: (
+        decode.make_under_scales(0),
+        types.void(
+            *[float32[:, :, :], float64[:, :, :], float32[:, :, :], float32],
+            *[types.boolean, types.boolean, types.int64, types.int32[::1]],
+        ),
+    ),
     "scaled": lambda: (convert.make_scaled(0), types.void(float64[:, :, :], float32[:, :, :], *[float64] * 3)),
     "mxfp8": lambda: in_blocks("mxfp8_e4m3"),
     "mxint8 codes": lambda: in_blocks("mxint8", codes=1),
     "mxfp4 SR": lambda: in_blocks("mxfp4_e2m1", Rounding.SR, 1, cpu.DRAWN_4, 8),
     "operand of a unit": lambda: apart(1, convert.POSITIVE),
+    "unit of fused steps": lambda: stepping(cpu_steps.SEQUENTIAL),
+    "unit of two chains": lambda: stepping(cpu_steps.EVEN_ODD),
+    "unit of trees": lambda: stepping(cpu_steps.PAIRWISE, 1),
     "unit of 16, toward zero": lambda: unit(8, 2, 0, 0, 1),
     "unit of 8, to nearest, that may overflow": lambda: unit(8, 1, 1, 0, 0),
     "unit of 4, c behind the block": lambda: unit(4, 1, 0, 1, 1),
@@ -231,12 +275,16 @@ LATE = (  # other constants of kernels that are there already
     "chain given",
     "tree singly",
     "kahan singly",
+    "chain that counts, finite",
+    "chain of float64 that counts",
+    "kahan that counts",
     "grid odd",
     "grid singly",
     "grid tree singly",
     "mxint8 codes",
     "mxfp8",
     "unit of 8, to nearest, that may overflow",
+    "unit of fused steps",
 )
 
 
@@ -246,7 +294,7 @@ def test_every_kernel(name, monkeypatch):
         assert f".target {target}" in code
         assert ptx.unrounded(code) == []
         assert ptx.local_memory(code) == []
-        if name.startswith("chain"):
+        if name.startswith("chain") and "counts" not in name:  # which has one output a thread
             assert len(ptx.rounded(code)) >= gemm.OUTPUTS
         assert ptx.widened(code) == [] if name in NARROW else ptx.widened(code)
 

@@ -24,14 +24,16 @@ import os
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 import json
 import numpy, torch
-from emul import device
+from emul import codes, device
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
 from numerics import matmul as numpy_matmul
+from numerics import BlockFormat, parse_format, spec
 from numerics.device import own_queue
 from numerics.kernels.cuda import launch
 E4M3, SUMS = Quantizer(catalog.E4M3), Accumulator(catalog.BINARY16)
 own = launch.array
 launch.array = lambda x: own(x.numpy() if isinstance(x, torch.Tensor) else x)
+launch.get = lambda x, queue: x.numpy() if isinstance(x, torch.Tensor) else x
 device.queue = lambda where: own_queue()._replace(zeros=lambda shape, dtype: torch.from_numpy(numpy.zeros(shape, dtype)))
 torch.manual_seed(3)
 x = torch.randn(6, 4)
@@ -39,7 +41,29 @@ turned = device.quantize(x.t(), E4M3, seed=0, stream=0, offset=0)
 a, b = E4M3.quantize(torch.randn(2, 1, 3, 4).numpy()), E4M3.quantize(torch.randn(3, 5, 4).numpy())
 found = device.matmul(torch.from_numpy(a), torch.from_numpy(b).mT, SUMS, seed=0, stream=0)
 wanted = numpy_matmul(a, b.swapaxes(-1, -2), SUMS)
+y = torch.randn(3, 40)
+drawn = Quantizer(catalog.E4M3, Rounding.SR, random_bits=12)
+
+
+def same(found, wanted):
+    return found.dtype == wanted.dtype and found.numpy().tobytes() == wanted.numpy().tobytes()
+
+
+def coded(quantizer, *keys):  # what the operators call for CUDA tensors, beside what they call for others
+    text = spec.dumps(quantizer)
+    if not isinstance(quantizer.fmt, BlockFormat):
+        here, there = codes._encode_cpu(y, text, *keys), codes._encode_cuda(y, text, *keys)
+        back = codes._decode_cuda(there, text, torch.float32), codes._decode_cpu(there, text, torch.float32)
+        return same(there, here) and same(*back)
+    here, there = codes._encode_blocks_cpu(y, text, *keys), codes._encode_blocks_cuda(y, text, *keys)
+    back = codes._decode_blocks_cuda(*there, text, torch.float64), codes._decode_blocks_cpu(*here, text, torch.float64)
+    return all(same(*parts) for parts in zip(there, here)) and same(*back)
+
+
 print(json.dumps({
+    "codes": coded(E4M3, 0, 0, 0) and coded(Quantizer(catalog.BINARY32), 0, 0, 0),
+    "drawn codes": coded(drawn, -5, 2, 3),
+    "codes of blocks": coded(Quantizer(parse_format("nvfp4")), 0, 0, 0),
     "quantize": bool((turned.numpy() == E4M3.quantize(x.numpy().T)).all()) and turned.is_contiguous(),
     "matmul": tuple(found.shape) == (2, 3, 3, 5) and found.numpy().tobytes() == wanted.tobytes(),
 }))
@@ -50,7 +74,9 @@ def test_the_simulator_gives_the_bits_of_the_cpu():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", SIMULATED], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"quantize": True, "matmul": True}
+    assert json.loads(done.stdout) == dict.fromkeys(
+        ("codes", "drawn codes", "codes of blocks", "quantize", "matmul"), True
+    )
 
 
 def test_fake_cuda_tensors_have_the_shape_and_the_place_of_the_result():

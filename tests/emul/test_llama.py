@@ -55,6 +55,25 @@ def test_swap_reaches_every_linear_layer_and_names_what_it_leaves(data: Dataset)
     assert all("norm" in name or "embed" in name or "rotary" in name for name in left), left
 
 
+def test_the_products_of_attention_are_emulated(data: Dataset) -> None:
+    model = emul.swap_(llama(data), emul.recipes.lba12(), functional="refuse")
+    model(data.test_inputs[:2])
+    calls = emul.swap_report(model).calls
+    assert [call.module for call in calls] == [f"model.layers.{layer}.self_attn" for layer in range(2)]
+    assert {(call.rule, call.function) for call in calls} == {(0, "scaled_dot_product_attention")}
+
+
+def test_eager_attention_is_emulated_product_by_product(data: Dataset) -> None:
+    model = llama(data)
+    model.set_attn_implementation("eager")
+    emul.swap_(model, emul.recipes.lba12())
+    model(data.test_inputs[:2])
+    calls = emul.swap_report(model).calls
+    counts = {(call.function, call.count) for call in calls if call.module.endswith("self_attn")}
+    assert counts == {("matmul", 2)}
+    assert all(call.rule == 0 for call in calls)
+
+
 def test_restored_it_has_its_own_bits_again(data: Dataset) -> None:
     torch.manual_seed(0)
     model = llama(data).eval()

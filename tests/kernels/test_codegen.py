@@ -92,6 +92,8 @@ ARITHMETIC = re.compile(r"v(p?(add|sub|and|or|xor|max|min|cmp|sll|srl|sra|blend|
 LONG_LANES = {
     "vpmovzxdq",
     "vpmovsxdq",
+    "vpmovzxwq",
+    "vpmovzxbq",
     "vpmuludq",
     "vpmullq",
     "vpsllvq",

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, Overflow, Rounding, catalog, parse_format, reference
+from numerics import FloatFormat, Overflow, Quantizer, Rounding, catalog, parse_format, reference
 from numerics.kernels import modes
 from numerics.kernels.carrier import quantize_bits, shown, shown_direct, unpack
 from numerics.kernels.primitives import to_bits
@@ -71,6 +71,10 @@ def inputs(fmt, carrier, top):
     return x[np.abs(x) < limit]
 
 
+def form_of(carrier, fmt, rounding, top, lowest):
+    return _form(carrier, Quantizer(fmt, rounding), top, lowest)
+
+
 @pytest.mark.sampled
 @pytest.mark.parametrize("rounding", DETERMINISTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
@@ -81,10 +85,10 @@ def test_the_faster_forms_are_the_rounder(carrier, rounding):
             continue
         row = parameter_row(fmt, rounding, Overflow.SATURATE, None, carrier)
         # As far up as the form is used: some way beyond the largest value, or to the carrier's end.
-        tops = [top for top in range(fmt.emax, carrier.emax) if _form(carrier, fmt, rounding, top, ANY)]
+        tops = [top for top in range(fmt.emax, carrier.emax) if form_of(carrier, fmt, rounding, top, ANY)]
         if not tops:
             continue
-        form = _form(carrier, fmt, rounding, tops[0], ANY)
+        form = form_of(carrier, fmt, rounding, tops[0], ANY)
         x = inputs(fmt, carrier, tops[-1]).view(carrier.unsigned)
         fast, general = rounded(x, int(rounding) + form, row), rounded(x, int(rounding), row)
         grids.assert_same_bits(fast.view(carrier.dtype), general.view(carrier.dtype), x.view(carrier.dtype))
@@ -103,12 +107,12 @@ def test_no_form_where_its_conditions_fail(carrier):
         FloatFormat(5, carrier.precision - 2),  # too many bits for the carrier
     ):
         for rounding in DETERMINISTIC:
-            assert _form(carrier, fmt, rounding, fmt.emax + 1, ANY) == 0
+            assert form_of(carrier, fmt, rounding, fmt.emax + 1, ANY) == 0
     # The exponent of the value plus DROP has to stay in the carrier.
     e4m3 = catalog.E4M3
     limit = carrier.emax - (carrier.precision - e4m3.precision)
-    assert _form(carrier, e4m3, Rounding.RNE, limit, ANY)
-    assert _form(carrier, e4m3, Rounding.RNE, limit + 1, ANY) == 0
+    assert form_of(carrier, e4m3, Rounding.RNE, limit, ANY)
+    assert form_of(carrier, e4m3, Rounding.RNE, limit + 1, ANY) == 0
 
 
 def multiples(fmt, carrier):
@@ -131,7 +135,7 @@ def test_multiples_of_the_quantum_are_rounded_alike_everywhere(mode, carrier):
     # In these forms nothing below the normals is rounded, where underflow is gradual.
     tried = 0
     for fmt in FORMATS.values():
-        form = _form(carrier, fmt, mode, fmt.emax, fmt.emin - fmt.mantissa_bits) if carrier.holds(fmt) else 0
+        form = form_of(carrier, fmt, mode, fmt.emax, fmt.emin - fmt.mantissa_bits) if carrier.holds(fmt) else 0
         if not form & modes.UNIFORM or fmt.subnormals.name != "GRADUAL":
             continue
         tried += 1
@@ -153,7 +157,7 @@ def test_the_truncated_form(carrier):
     for fmt in FORMATS.values():
         top = min(carrier.emax - (carrier.precision - fmt.precision), fmt.emax + 1)
         lowest = carrier.emin - carrier.precision + 1
-        form = _form(carrier, fmt, Rounding.RTZ, top, lowest) if carrier.holds(fmt) else 0
+        form = form_of(carrier, fmt, Rounding.RTZ, top, lowest) if carrier.holds(fmt) else 0
         if not form:
             continue
         tried.add((form, fmt.subnormals.name))

@@ -16,6 +16,7 @@ import numpy as np
 
 from numerics import (
     Accumulator,
+    BlockCodes,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -27,6 +28,7 @@ from numerics import (
     ScaleRule,
     catalog,
     device,
+    device_decoding,
     device_products,
     device_stepping,
     matmul,
@@ -88,8 +90,29 @@ def launched_only(*calls: Callable[[np.ndarray], None]) -> bool:
 
 def decoded(quantizer: Quantizer, codes: np.ndarray) -> bool:
     out = np.zeros(codes.shape, np.float32)
-    device.decode_on(quantizer, codes, out, queue=QUEUE)
+    device_decoding.decode_on(quantizer, codes, out, queue=QUEUE)
     return same(out, quantizer.decode(codes, dtype=np.float32))
+
+
+def blocks_decoded(quantizer: Quantizer, x: np.ndarray, dtype: type = np.float32) -> bool:
+    """NaN and infinite elements and scales too: codes are also any bits."""
+    codes = quantizer.encode(x)
+    own, bits = (codes.elements, codes.scales), (quantizer.fmt.element.bits, quantizer.fmt.scale.bits)
+    rng = np.random.default_rng(8)
+    parts = [rng.integers(0, 1 << n, part.shape, part.dtype) for n, part in zip(bits, own, strict=True)]
+    found = []
+    for elements, scales in (own, parts):
+        wanted = quantizer.decode(BlockCodes(elements, scales, codes.tensor_scale), dtype=dtype)
+        out = np.zeros_like(wanted)
+        device_decoding.decode_blocks_on(quantizer, elements, scales, codes.tensor_scale, out, queue=QUEUE)
+        found.append(same(out, wanted))
+    return all(found)
+
+
+def too_large_for_float32() -> None:
+    elements, scales = np.full(16, 7, np.uint8), np.array([0x7E], np.uint8)  # 6 and 448
+    out = np.zeros(16, np.float32)
+    device_decoding.decode_blocks_on(Quantizer(parse_format("nvfp4")), elements, scales, 1e36, out, queue=QUEUE)
 
 
 def multiplied(a: np.ndarray, b: np.ndarray, accumulator: Accumulator, **drawn: object) -> bool:
@@ -163,6 +186,23 @@ def cases() -> dict[str, Callable[[], object]]:
         ),
         "decoded": lambda: decoded(Quantizer(catalog.E4M3), np.arange(256, dtype=np.uint8)),
         "a code that is none": lambda: refused(lambda: decoded(Quantizer(catalog.E2M1), np.arange(17, dtype=np.uint8))),
+        "decoded, wide": lambda: decoded(Quantizer(catalog.TF32), np.arange(0, 1 << 19, 8191, dtype=np.uint32)),
+        "decoded, wide integers": lambda: decoded(
+            Quantizer(FixedFormat(20, 6)), np.arange(0, 1 << 20, 16383, dtype=np.uint32)
+        ),
+        "a wide code that is none": lambda: refused(
+            lambda: decoded(Quantizer(catalog.TF32), np.array([3, 1 << 19], np.uint32))
+        ),
+        "decoded blocks": lambda: blocks_decoded(Quantizer(parse_format("mxfp8_e5m2"), axis=0), WIDE, np.float64),
+        "decoded NVFP4": lambda: blocks_decoded(Quantizer(parse_format("nvfp4")), WIDE),
+        "a value beyond float32": lambda: refused(too_large_for_float32),
+        "scales of another shape": lambda: refused(
+            lambda: device_decoding.decode_blocks_on(
+                Quantizer(parse_format("mxfp8_e5m2")),
+                *(np.zeros((2, 40), np.uint8), np.zeros((2, 1), np.uint8), 1.0, np.zeros((2, 40), np.float32)),
+                queue=QUEUE,
+            )
+        ),
         "nothing is read back": lambda: launched_only(
             lambda out: device.quantize_on(Quantizer(catalog.E4M3), WIDE, out, queue=QUEUE),
             lambda out: device.quantize_on(drawn, WIDE, out, seed=3, queue=QUEUE),
@@ -175,6 +215,19 @@ def cases() -> dict[str, Callable[[], object]]:
         "SR in pieces by row": lambda: in_pieces(A.reshape(6, 9), B, stochastic, 1, seed=3),
         "tree": lambda: multiplied(A, B, Accumulator(catalog.E5M2, order="pairwise", block=2)),
         "Kahan": lambda: multiplied(A, B, Accumulator(catalog.E5M2, order="kahan")),
+        "exact sums": lambda: (
+            multiplied(A, B, Accumulator(catalog.E4M3, order="exact"))
+            and multiplied(P, Q, Accumulator(catalog.E5M2, Rounding.SR, order="exact", random_bits=9), seed=2)
+        ),
+        "exact sums of chunks": lambda: multiplied(
+            A, B, Accumulator(catalog.BINARY16, chunk=4, order="exact", outer=Accumulator(catalog.E5M2))
+        ),
+        "an exact sum that overflows": lambda: alike(
+            A * 2.0**17, B, Accumulator(catalog.BINARY16, overflow=Overflow.ERROR, order="exact")
+        ),
+        "exact sums beyond float64": lambda: refused(
+            lambda: multiplied_alone(A / 3, B / 7, Accumulator(catalog.BINARY16, order="exact"))
+        ),
         "c of another type, strided operands": lambda: multiplied(
             P32[:, :, ::2].swapaxes(1, 2).copy().swapaxes(1, 2), P32[0].T[::2], Accumulator(catalog.E5M2), c=C[:, :, :3]
         ),
@@ -191,6 +244,19 @@ def cases() -> dict[str, Callable[[], object]]:
         "matrix unit, c": lambda: multiplied(A[0], B, UNIT, c=A[0, :, :, :5]),
         "matrix unit, groups": lambda: multiplied(groups.quantize(A[0]), groups.quantize(B), grouped),
         "matrix unit, operands cut": lambda: multiplied(flushed, WIDE[:, :9].T.copy(), cut),
+        "unit of fused steps, c": lambda: multiplied(
+            A[0].astype(np.float32), B.astype(np.float32), catalog.MATRIX_UNITS["mi100.f32.f32"], c=A[0, :, :, :5]
+        ),
+        "unit of trees": lambda: multiplied(
+            *(TO_HALF.quantize(x * 2.0**-16).astype(np.float32) for x in (A, B)), catalog.MATRIX_UNITS["mi210.f16.f32"]
+        ),
+        "unit of two chains": lambda: multiplied(A, B, catalog.MATRIX_UNITS["amx.f16.f32"], c=A[:, :, :, :5]),
+        "unit of float64": lambda: multiplied(A / 3, B / 7, catalog.MATRIX_UNITS["mi300.f64.f64"]),
+        "sums of a unit that are infinite": lambda: refused(
+            lambda: multiplied_alone(
+                large * np.float32(1e20), large * np.float32(1e20), catalog.MATRIX_UNITS["mi100.f32.f32"]
+            )
+        ),
         "what a unit lacks": lambda: alike(A[0] / 3, B, UNIT),
         "infinity in a unit": lambda: refused(
             lambda: multiplied_alone(np.where(A[0] == A[0].max(), np.inf, A[0]), B, UNIT)

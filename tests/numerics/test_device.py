@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from numerics import (
     Rounding,
     catalog,
     device,
+    device_decoding,
     device_products,
     device_stepping,
     parse_format,
@@ -38,6 +40,10 @@ EQUAL = (
     "codes of blocks of four, rows",
     "unsigned",
     "decoded",
+    "decoded, wide",
+    "decoded, wide integers",
+    "decoded blocks",
+    "decoded NVFP4",
     "nothing is read back",
     "one chain",
     "one chain, float64",
@@ -48,6 +54,9 @@ EQUAL = (
     "tree",
     "Kahan",
     "tree by words",
+    "exact sums",
+    "exact sums of chunks",
+    "an exact sum that overflows",
     "c of another type, strided operands",
     "words of chunks of trees",
     "fixed point, c",
@@ -60,6 +69,10 @@ EQUAL = (
     "matrix unit, c",
     "matrix unit, groups",
     "matrix unit, operands cut",
+    "unit of fused steps, c",
+    "unit of trees",
+    "unit of two chains",
+    "unit of float64",
     "what a unit lacks",
 )
 REFUSED = {
@@ -67,9 +80,14 @@ REFUSED = {
     "overflow": "OverflowError: {} at element {} is beyond 448.0",
     "unsigned without NaN": "ValueError: {} at element {}: u8.4 is unsigned and has no NaN",
     "a code that is none": "ValueError: {} at element {}16",
+    "a wide code that is none": "ValueError: {} at element {}1",
+    "a value beyond float32": "ValueError: the value of element 0 is beyond float32: decode to float64",
+    "scales of another shape": "ValueError: scales of shape (2, 1) for elements (2, 40): blocks of 32 along axis -1 have",
     "an infinity that would wrap": "OverflowError: inf at element 47 cannot wrap",
     "non-finite": "ValueError: a[1, 4] is nan: products are exact for finite operands only",
     "infinity in a unit": "NotImplementedError: a100.f16.f16{} at element {} with these operands, which have no vector form",
+    "exact sums beyond float64": "NotImplementedError: order 'exact' with these operands, whose sums float64 does not hold,",
+    "sums of a unit that are infinite": "NotImplementedError: {} at element {} with these operands, whose sums are not",
     "batches that do not fit": "ValueError: a of shape (2, 1, 3, 9) for a result (2, 3, 3, 2): on a device",
     "sums that overflow": "OverflowError: the accumulation of output (0, 0) overflows binary16",
 }
@@ -81,12 +99,16 @@ LATE = (  # other constants of kernels that are there already
     "one chain, float64",
     "SR in pieces by row",
     "tree by words",
+    "exact sums of chunks",
+    "an exact sum that overflows",
     "words of chunks of trees",
     "fixed-point chunks",
     "an overflow of a product",
     "an overflow in a tree",
     "matrix unit, groups",
     "matrix unit, operands cut",
+    "unit of fused steps, c",
+    "unit of float64",
     "codes of blocks of four, rows",
 )
 
@@ -120,18 +142,30 @@ def test_every_case_is_looked_at():
     assert set(re.findall(r'^        "([^"]+)": lambda', source, re.MULTILINE)) == {*EQUAL, *REFUSED}
 
 
-@pytest.mark.parametrize("name", ["mxfp8_e4m3", "nvfp4", "binary32"])
-def test_codes_that_have_no_table_are_refused(name):
-    with pytest.raises(NotImplementedError, match=r"decoding .* does not run on CUDA yet; there are .*\.cpu\(\)"):
-        device.decode_on(Quantizer(parse_format(name)), X, X, queue=launch.Queue(0, 0, np.zeros))
+@pytest.mark.parametrize("name", ["posit32", "log10.7"])
+def test_wide_codes_without_a_formula_are_refused(name):
+    with pytest.raises(NotImplementedError, match=rf"decoding {name} does not run on CUDA yet; there are .*\.cpu\(\)"):
+        device_decoding.decode_on(Quantizer(parse_format(name)), X, X, queue=launch.Queue(0, 0, np.zeros))
+
+
+def test_each_decoder_says_what_the_other_takes():
+    queue, blocks = launch.Queue(0, 0, np.zeros), Quantizer(parse_format("nvfp4"))
+    with pytest.raises(TypeError, match=r"codes of nvfp4 .* are elements and scales: decode_blocks_on takes them"):
+        device_decoding.decode_on(blocks, X, X, queue=queue)
+    with pytest.raises(TypeError, match=r"e4m3fn is no block format: decode_on takes its codes"):
+        device_decoding.decode_blocks_on(Quantizer(catalog.E4M3), X, X, 1.0, X, queue=queue)
 
 
 @pytest.mark.parametrize(
     ("accumulator", "what"),
     [
-        (Accumulator(FloatFormat(5, 10), order="exact"), "order 'exact'"),
+        (Accumulator(FloatFormat(5, 10), Rounding.RTN, order="exact"), "order 'exact' rounded down"),
+        (Accumulator(FixedFormat(20), order="exact"), "order 'exact' in s20.0"),
         (Accumulator(FixedFormat(60), chunk=4), "sums of chunks in s60.0, which float64 does not hold,"),
-        (catalog.MATRIX_UNITS["mi210.f16.f32"], "the matrix unit .*, which rounds at every step,"),
+        (
+            replace(catalog.MATRIX_UNITS["mi100.f16.f32"], L=256, name=""),
+            "the matrix unit .*, which has trees of more than 128 products,",
+        ),
         (catalog.MATRIX_UNITS["mi100.exact.f16.f32"], "the matrix unit .*, which adds exactly,"),
         (catalog.MATRIX_UNITS["b200.tcgen05.nvf4.f32"], "the matrix unit .*, which multiplies blocks by scales,"),
     ],
@@ -141,9 +175,17 @@ def test_accumulators_that_have_no_kernel_are_refused(accumulator, what):
         device_products.matmul_on(X, X, accumulator, queue=launch.Queue(0, 0, np.zeros))
 
 
-def test_events_have_no_kernel():
-    with pytest.raises(NotImplementedError, match=r"counting events does not run on CUDA yet"):
-        device_products.matmul_on(X, X, HALF, events=True, queue=launch.Queue(0, 0, np.zeros))
+@pytest.mark.parametrize(
+    ("accumulator", "what"),
+    [
+        (Accumulator(FixedFormat(16, 8)), "counting events of sums in s16.8"),
+        (Accumulator(FixedFormat(16, 8), chunk=2, outer=HALF), "counting events of sums in s16.8"),
+        (catalog.MATRIX_UNITS["a100.f16.f16"], "counting events of the matrix unit .*"),
+    ],
+)
+def test_events_that_have_no_kernel_are_refused(accumulator, what):
+    with pytest.raises(NotImplementedError, match=rf"{what} does not run on CUDA yet; .*\.cpu\(\)"):
+        device_products.matmul_on(X, X, accumulator, events=True, queue=launch.Queue(0, 0, np.zeros))
 
 
 @pytest.mark.parametrize(("block", "depth"), [(None, 1 << 20), (3, (3 << 20) - 2)])

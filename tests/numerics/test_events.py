@@ -94,3 +94,11 @@ def test_an_addend_beyond_the_largest_value_is_known():
     assert _known(as_problem(x / 2, x.T / 2), into) == TAME
     assert _known(as_problem(x / 2, x.T / 2, far), into) == ANY
     assert _known(as_problem(x, x.T), Accumulator(HALF, chunk=2, outer=small)) == ANY
+
+
+def test_the_sum_that_ends_the_exact_range_absorbs():
+    """BLAS adds eight ones exactly in three bits: 7 + 1 is a power of two, whose ulp is 2."""
+    acc, ones = Accumulator(FloatFormat(4, 2)), np.ones((1, 8), np.float32)
+    assert plan(ones, ones.T, acc).kernel == "sgemm"
+    for depth, absorbed in ((8, 1), (7, 0)):
+        assert check(acc, ones[:, :depth], ones.T[:depth]).absorbed.tolist() == [[absorbed]]

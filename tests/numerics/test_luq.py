@@ -72,6 +72,21 @@ def test_alpha_at_the_ends_of_the_type(dtype, place):
     same_bits(luq.quantize(x, levels, alpha=float(alpha), words=words), wanted(x, dtype(alpha), levels, words, 32))
 
 
+@pytest.mark.parametrize("bits", [24, 25, 32])
+def test_small_magnitudes_by_long_words(bits):
+    """float32 below 2**-22 alpha, next to the words that decide: there the two parts of a word meet bits of x below them."""
+    rng = np.random.default_rng(bits)
+    for alpha in F32([1.0, 1.4142135, np.nextafter(F32(2), F32(1)), 2.0**-88 * 1.7]):
+        counts = np.concatenate([np.arange(1, 20), 2 ** np.arange(5, 32), 511 + np.arange(4), 1023 + np.arange(4)])
+        x = (float(alpha) * counts * 2.0**-32).astype(F32)
+        x = np.concatenate([np.nextafter(x, F32(0)), x, np.nextafter(x, F32(1)), x * F32(rng.uniform(1, 1.1))])
+        for side in (-1, 0, 1):
+            needed = [math.floor(oracle.choice(v, float(alpha), 7).chance * (1 << bits)) for v in x.tolist()]
+            words = np.clip((1 << bits) - np.array(needed) + side, 0, (1 << bits) - 1).astype(np.uint32)
+            found = luq.quantize(x, alpha=float(alpha), words=words, random_bits=bits)
+            same_bits(found, wanted(x, alpha, 7, words, bits))
+
+
 def test_many_levels():
     x = np.array([1.0, 3e-200, 5e-324, 0.0])
     step = luq.alpha(x, 1024)

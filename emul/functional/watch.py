@@ -1,0 +1,306 @@
+"""What `swap_` leaves on the modules that are no emulated layers, so that the products they call for are seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..autograd import layer_product
+from ..draws import Draw
+from ..geometry import Geometry
+from ..nn.base import Emulated, Emulation, run
+from ..obstacles import native_type
+from ..ops import check_operand, check_together
+from ..recipe import Recipe
+from .einsum import Unfit
+from .mode import Running, enter, leave, uncompiled
+from .names import NATIVE
+from .products import ADAPTERS
+from .saving import Load, Save, Sites, parts_of
+
+#: What becomes of the products of functions.
+CHOICES = ("emulate", "report", "refuse")
+_SIGNATURES = {name: signature(adapter) for name, adapter in ADAPTERS.items()}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A sort of call: the calling module's qualified name, the function, the rule that emulates it or why it is native."""
+
+    module: str
+    function: str
+    rule: int | None
+    native: str
+
+
+@dataclass
+class Watch:
+    """What is known of the functions that a swapped model calls.
+
+    functional: one of `CHOICES`. sites: what each call keeps from step to step, as an emulated layer does, by the name of
+    its module; a call is known by its function and by which of them it is in one forward of the module. seen: how often
+    each sort of call was made. forwards: of whatever of the model was called from outside.
+    """
+
+    recipe: Recipe
+    functional: str
+    replica: int | None = None
+    sites: dict[str, Sites] = field(default_factory=dict)
+    seen: dict[Seen, int] = field(default_factory=dict)
+    forwards: int = 0
+
+    def call(
+        self, caller: Running, function: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The function's result: the emulated one where a rule says so, else torch's, which is noted, or refused."""
+        known = "matmul" if function == "__rmatmul__" else function
+        index, reason = self.decide(caller, known)
+        if not reason:
+            try:
+                result = self._emulated(caller, function, known, index, args, kwargs)
+            except Unfit as unfit:
+                reason = f"{unfit}: change that, or a rule with keep=True"
+            except TypeError as error:
+                raise ValueError(str(error)) from error  # Python takes a TypeError of @ for a missing operator
+            else:
+                self._note(caller, known, index, "")
+                return result
+        kept = caller.restored or (index is not None and self.recipe.rules[index].keep)
+        named = index is not None and known in self.recipe.rules[index].types and not kept
+        if not kept and (self.functional == "refuse" or (named and self.functional == "emulate")):
+            by = f"rule {index} names it" if named else "functional='refuse'"
+            raise ValueError(f"{_title(caller)} calls {known}, which is native and {by}: {reason}")
+        self._note(caller, known, None, reason)
+        return func(*args, **kwargs)
+
+    def site(self, name: str, function: str, place: int, index: int) -> Emulation:
+        """What a call keeps, before its first step; its name keys its random words."""
+        return Emulation(self.recipe, index, ".".join(filter(None, (name, function, str(place)))), replica=self.replica)
+
+    def decide(self, caller: Running, function: str) -> tuple[int | None, str]:
+        """(the rule, why the call is native or "")."""
+        if caller.restored:
+            return None, "restored"
+        kind = native_type(caller.module).__name__
+        index = next(
+            (
+                index
+                for index, rule in enumerate(self.recipe.rules)
+                if rule.norm is None and (rule.matches(caller.name, function) or rule.matches(caller.name, kind))
+            ),
+            None,
+        )
+        if index is None:
+            return None, "no rule matches; give one that does, or one with keep=True"
+        if self.recipe.rules[index].keep:
+            return index, f"kept by rule {index}"
+        if self.functional == "report":
+            return index, "functional='report' emulates layers alone"
+        return index, f"{NATIVE[function]}, or a rule with keep=True" if function in NATIVE else ""
+
+    def _emulated(
+        self,
+        caller: Running,
+        function: str,
+        known: str,
+        index: int | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        assert index is not None
+        place = caller.count(known)
+        sites = self.sites.setdefault(caller.name, {})
+        state = sites.get((known, place))
+        if state is None:
+            state = sites[known, place] = self.site(caller.name, known, place, index)
+        label = f"{{}} of {known} in {_title(caller)}"
+
+        def product(activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "") -> Tensor:
+            _check(label, activation, weight)
+
+            def compute(draw: Draw) -> Tensor:
+                return layer_product(activation, weight, geometry, state.rule, draw)
+
+            return run(state, caller.module.training, compute, (activation, weight), part)
+
+        try:
+            bound = _SIGNATURES[function].bind(product, *args, **kwargs)
+        except TypeError as error:
+            raise ValueError(
+                f"{_title(caller)} calls {known} with arguments that emul does not take, {error}: leave them out, or give"
+                " a rule with keep=True"
+            ) from error
+        return ADAPTERS[function](*bound.args, **bound.kwargs)
+
+    def _note(self, caller: Running, function: str, rule: int | None, native: str) -> None:
+        sort = Seen(caller.name, function, rule, native)
+        self.seen[sort] = self.seen.get(sort, 0) + 1
+
+
+@dataclass(eq=False)
+class Enter:
+    """The hook before a module's forward. restored: whether the module is torch's own again inside a swapped model."""
+
+    watch: Watch
+    name: str
+    restored: bool = False
+
+    @uncompiled
+    def __call__(self, module: torch.nn.Module, args: Any) -> None:
+        """The module is the one that calls functions."""
+        if enter(self.watch, self.watch.call, Running(self.name, module, self.restored)):
+            self.watch.forwards += 1
+
+
+@dataclass(eq=False)
+class Leave:
+    """The hook after it, also after an exception."""
+
+    watch: Watch
+
+    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        """It no longer is."""
+        leave(self.watch, module)
+
+
+@dataclass(eq=False)
+class Make:
+    """The state of a call of one module that has not been made yet."""
+
+    watch: Watch
+    name: str
+
+    def __call__(self, module: torch.nn.Module, function: str, place: int) -> Emulation | None:
+        """None where such a call would be native."""
+        index, reason = self.watch.decide(Running(self.name, module), function)
+        return None if index is None or reason else self.watch.site(self.name, function, place, index)
+
+
+_KINDS = (Enter, Leave, Save, Load)
+#: Attribute of a module -> key -> hook.
+Hooks = dict[str, dict[int, Any]]
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks")
+
+
+def attach(model: torch.nn.Module, watch: Watch) -> None:
+    """Hook every module that can call functions: those that are no emulated layer nor inside of one."""
+    keeps = any(rule.stochastic or rule.remembers for rule in watch.recipe.rules)
+    inside: set[torch.nn.Module] = set()
+    for name, module in model.named_modules():
+        _unhook(module)  # those of a part that was restored
+        if module in inside:
+            continue
+        if isinstance(module, Emulated):
+            module.emulation.watch = watch
+            inside.update(inner for inner in module.modules() if inner is not module)
+        elif not isinstance(module, torch.jit.ScriptModule):
+            _hook(module, Enter(watch, name))
+            if keeps:
+                sites = watch.sites.setdefault(name, {})
+                module.register_state_dict_post_hook(Save(sites))
+                module.register_load_state_dict_pre_hook(Load(sites, Make(watch, name)))
+
+
+def _hook(module: torch.nn.Module, before: Enter) -> None:
+    module.register_forward_pre_hook(before, prepend=True)
+    module.register_forward_hook(Leave(before.watch), always_call=True)
+
+
+def detach(model: torch.nn.Module) -> None:
+    """Take a whole model's hooks away; a part of a watched one gets them instead, as one that is torch's own again."""
+    own = _place(model)
+    for name, module in model.named_modules():
+        _unhook(module)
+        if own is not None and own.name:
+            _hook(module, Enter(own.watch, f"{own.name}.{name}" if name else own.name, True))
+
+
+def watch_of(model: torch.nn.Module) -> Watch | None:
+    """What watches a model, or its one emulated layer."""
+    place = _place(model)
+    return None if place is None or place.restored else place.watch
+
+
+def _place(module: torch.nn.Module) -> Enter | None:
+    """Where in a swapped model a module is."""
+    if isinstance(module, Emulated):
+        return None if module.emulation.watch is None else Enter(module.emulation.watch, module.emulation.name)
+    return entry(module)
+
+
+def follow(model: torch.nn.Module, old: Watch, go_on: Callable[[Emulation, Emulation, tuple[str, ...]], None]) -> None:
+    """Let the calls of a model that was swapped anew go on from what they kept under another recipe."""
+    new = watch_of(model)
+    for name, module in model.named_modules():
+        before = entry(module)
+        if new is None or before is None:
+            continue
+        make = Make(new, name)
+        for (function, place), kept in old.sites.get(name, {}).items():
+            state = make(module, function, place)
+            if state is not None:
+                new.sites.setdefault(name, {})[function, place] = state
+                go_on(state, kept, parts_of(function))
+
+
+def hooks_of(module: torch.nn.Module) -> Hooks:
+    """The hooks that `attach` has given a module, by the attribute of the module that holds them."""
+    return {
+        name: {key: hook for key, hook in getattr(module, name).items() if isinstance(_plain(hook), _KINDS)}
+        for name in _HOOKS
+    }
+
+
+def put_hooks(module: torch.nn.Module, hooks: Hooks) -> None:
+    """Take the hooks of now away, and put those in their place."""
+    _unhook(module)
+    for name, found in hooks.items():
+        held = getattr(module, name)
+        held.update(found)
+        for key, hook in found.items():
+            if isinstance(hook, Enter):
+                held.move_to_end(key, last=False)
+            elif isinstance(hook, Leave):
+                module._forward_hooks_always_called[key] = True
+
+
+def _plain(hook: Any) -> Any:
+    return getattr(hook, "hook", hook)  # torch wraps those of loading
+
+
+def _unhook(module: torch.nn.Module) -> None:
+    for name, found in hooks_of(module).items():
+        for key in found:
+            del getattr(module, name)[key]
+            module._forward_hooks_always_called.pop(key, None)
+
+
+def entry(module: torch.nn.Module) -> Enter | None:
+    """The hook before a module's forward, if there is one."""
+    return next((hook for hook in module._forward_pre_hooks.values() if isinstance(hook, Enter)), None)
+
+
+def watches(model: torch.nn.Module) -> list[Watch]:
+    """What watches the modules of a model, each once."""
+    found = (entry(module) for module in model.modules())
+    return list({id(before.watch): before.watch for before in found if before is not None}.values())
+
+
+def _check(label: str, activation: Tensor, weight: Tensor) -> None:
+    for operand in (activation, weight):
+        if not operand.dtype.is_floating_point and not operand.dtype.is_complex:
+            raise Unfit(f"its operands are {operand.dtype}, whose products are exact")
+    check_operand(activation, label.format("an operand"))
+    check_operand(weight, label.format("an operand"))
+    check_together(activation, weight, label.format("an operand"), "the other")
+    if activation.dtype != weight.dtype:
+        raise TypeError(
+            f"{label.format('an operand')} is {activation.dtype} and the other {weight.dtype}: convert one of them"
+        )
+
+
+def _title(caller: Running) -> str:
+    return f"module {caller.name!r} ({type(caller.module).__name__})"

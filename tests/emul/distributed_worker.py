@@ -1,0 +1,99 @@
+"""One rank of the run that test_distributed.py launches: `python -m tests.emul.distributed_worker RANK FOLDER`."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import emul
+from emul import Product, Recipe, Rule
+from emul.operands import LUQ, Scaled
+from numerics import Accumulator, Quantizer, Rounding, catalog
+
+STEPS, WORLD = 4, 2
+SR = Quantizer(catalog.E4M3, Rounding.SR)
+#: Words in everything that draws any, an amax history of activations, a hindsight maximum of gradients.
+RULE = Rule(
+    ".*",
+    forward=Product(
+        accumulator=Accumulator(catalog.BINARY16, Rounding.SR, random_bits=8),
+        activation=Scaled(SR, history=2),
+        weight=SR,
+    ),
+    grad_input=Product(gradient=LUQ(eta=0.5), weight=SR),
+    grad_weight=Product(gradient=LUQ(eta=0.5), activation=SR),
+)
+
+
+class Attend(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(x @ x.mT, -1) @ x
+
+
+def build(rule: Rule = RULE, replica: int | None = None) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), Attend(), nn.Linear(8, 3))
+    return emul.swap_(model, Recipe((rule,), 7), replica=replica)
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    sgd = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    return emul.optim.RoundedWeights(sgd, Quantizer(catalog.BFLOAT16, Rounding.SR), seed=1)
+
+
+def batch(step: int, rank: int) -> torch.Tensor:
+    return torch.randn(4, 6, generator=torch.Generator().manual_seed(10 * step + rank)) * (rank + 1)
+
+
+def weights(model: nn.Module) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def train(model: nn.Module, steps: range, rank: int, *, synchronized: bool) -> list[list[torch.Tensor]]:
+    ddp, optimizer, found = DistributedDataParallel(model), optimizer_of(model), []
+    for step in steps:
+        optimizer.zero_grad()
+        ddp(batch(step, rank)).square().mean().backward()
+        optimizer.step()
+        if synchronized:
+            emul.synchronize_(model)
+        found.append(weights(model))
+    return found
+
+
+def main(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
+    apart = build()
+    result = {
+        "same input": build()(batch(0, 0)).detach(),
+        "apart": train(apart, range(STEPS), rank, synchronized=False),
+    }
+    result["before"] = apart.state_dict()
+    emul.synchronize_(apart)
+    result["after"] = apart.state_dict()
+    together = build()
+    result["together"] = train(together, range(2), rank, synchronized=True)
+    states = [together.state_dict() if rank == 0 else None]
+    distributed.broadcast_object_list(states, src=0)  # one rank's state is that of all
+    resumed = build()
+    resumed.load_state_dict(states[0])
+    result["through"] = train(together, range(2, STEPS), rank, synchronized=True)
+    result["resumed"] = train(resumed, range(2, STEPS), rank, synchronized=True)
+    if rank == 1:
+        together[0].emulation.step += 1
+    try:
+        emul.synchronize_(together)
+    except ValueError as error:
+        result["refused"] = str(error)
+    torch.save(result, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

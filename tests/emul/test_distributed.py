@@ -1,0 +1,142 @@
+"""Two processes that train one model under DistributedDataParallel: whose words are whose, and what stays one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+
+import emul
+from emul import Product, Recipe, Rule
+from numerics import Accumulator, Quantizer, Rounding, catalog
+from tests.emul.distributed_worker import RULE, STEPS, WORLD, batch, build, optimizer_of, weights
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not (distributed.is_available() and distributed.is_gloo_available()), reason="torch has no gloo here"
+)
+
+
+def start(folder: Path) -> list[subprocess.Popen]:
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.emul.distributed_worker"]
+    return [
+        subprocess.Popen([*command, str(rank), str(folder)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for rank in range(WORLD)
+    ]
+
+
+def finished(running: list[subprocess.Popen], folder: Path) -> list[dict]:
+    for rank in running:
+        _, errors = rank.communicate(timeout=300)
+        assert rank.returncode == 0, errors
+    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory) -> list[dict]:
+    """What the ranks of a launch found."""
+    folder = tmp_path_factory.mktemp("ranks") / "first"
+    return finished(start(folder), folder)
+
+
+def equal(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(equal(a[key], b[key]) for key in a)
+    return a == b if isinstance(a, str) else len(a) == len(b) and all(map(equal, a, b))
+
+
+@pytest.mark.nightly
+def test_a_second_launch_gives_the_same_bits(ranks, tmp_path):
+    second = finished(start(tmp_path / "second"), tmp_path / "second")
+    for rank in range(WORLD):
+        assert equal({**ranks[rank], "refused": ""}, {**second[rank], "refused": ""})
+
+
+def test_one_process_that_plays_both_ranks_gives_the_same_bits(ranks):
+    models = [build(replica=replica) for replica in range(WORLD)]
+    optimizers = [optimizer_of(model) for model in models]
+    for step in range(STEPS):
+        for replica, model in enumerate(models):
+            model.zero_grad()
+            model(batch(step, replica)).square().mean().backward()
+        for parameters in zip(*(model.parameters() for model in models), strict=True):
+            mean = torch.stack([parameter.grad for parameter in parameters]).sum(0) / WORLD
+            for parameter in parameters:
+                parameter.grad.copy_(mean)
+        for optimizer in optimizers:
+            optimizer.step()
+        assert equal(weights(models[0]), ranks[0]["apart"][step])
+    for model, rank in zip(models, ranks, strict=True):
+        assert equal(dict(model.state_dict()), dict(rank["before"]))
+
+
+@pytest.mark.parametrize("run", ["apart", "together", "through"])
+def test_replicas_have_the_same_weights_after_each_step(ranks, run):
+    one, other = ranks
+    assert equal(one[run], other[run])
+    steps = one[run]
+    assert len(steps) == {"apart": STEPS, "together": 2, "through": STEPS - 2}[run]
+    assert not any(equal(steps[i], steps[i + 1]) for i in range(len(steps) - 1))
+
+
+def test_ranks_draw_their_own_words_and_a_replica_that_is_named_has_them(ranks):
+    outputs = [rank["same input"] for rank in ranks]
+    assert not torch.equal(*outputs)
+    for replica, output in enumerate(outputs):
+        assert torch.equal(build(replica=replica)(batch(0, 0)), output)
+    assert torch.equal(build()(batch(0, 0)), outputs[0])
+
+
+def test_what_ranks_remember_becomes_the_maximum_of_all(ranks):
+    befores, afters = ([rank[key] for rank in ranks] for key in ("before", "after"))
+    assert equal(*afters)
+    names = [name for name in befores[0] if "emulation" in name]
+    assert {"0.emulation_forward_activation", "2.emulation_matmul_1_grad_input_gradient"} <= set(names)
+    for name in names:
+        assert torch.equal(afters[0][name], torch.maximum(befores[0][name], befores[1][name]))
+    assert not equal(*befores)
+
+
+def test_one_ranks_state_goes_on_on_all(ranks):
+    for rank in ranks:
+        assert equal(rank["resumed"][0], rank["through"][0])
+
+
+def test_ranks_at_different_steps_are_refused_on_all(ranks):
+    for rank in ranks:
+        assert "are not at the same steps of the same layers: load one state_dict on all ranks" in rank["refused"]
+
+
+@pytest.mark.parametrize(
+    ("product", "differs"),
+    [
+        (Product(weight=Quantizer(catalog.E4M3, Rounding.SR)), False),
+        (Product(activation=Quantizer(catalog.E4M3, Rounding.SR)), True),
+        (Product(accumulator=Accumulator(catalog.BINARY16, Rounding.SR, random_bits=8)), True),
+    ],
+    ids=["weight", "activation", "sums"],
+)
+def test_weights_draw_the_same_words_in_all_replicas_and_nothing_else_does(product, differs):
+    rule = Rule(".*", types=("Linear",), forward=product)
+    one, other = (build(rule, replica)(batch(0, 0)) for replica in (0, 3))
+    assert torch.equal(one, other) is not differs
+
+
+def test_gradients_draw_words_of_the_replica():
+    rule = Rule(".*", grad_input=RULE.grad_input, grad_weight=Product(gradient=Quantizer(catalog.E5M2, Rounding.SR)))
+    found = []
+    for replica in (0, 1):
+        model = build(rule, replica)
+        model(batch(0, 0)).square().mean().backward()
+        found.append(model[3].weight.grad)
+    assert not torch.equal(*found)
+
+
+def test_without_a_process_group_there_is_nothing_to_synchronize():
+    with pytest.raises(RuntimeError, match="there is no process group: call torch"):
+        emul.synchronize_(emul.swap_(torch.nn.Linear(2, 2), Recipe((RULE,))))
