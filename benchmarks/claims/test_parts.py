@@ -16,7 +16,7 @@ pytest.importorskip("sklearn")
 
 from benchmarks.claims import __main__ as command
 from benchmarks.claims import claim as claims
-from benchmarks.claims import luq, norms, report
+from benchmarks.claims import luq, nets, norms, report
 from benchmarks.claims.claim import Contrast, judge
 from benchmarks.claims.lba import EIGHT, TWELVE
 from emul.operands import LUQ
@@ -141,3 +141,12 @@ def test_a_diverged_run_guesses(small):
     l2 = next(row for row in result.rows if row.row.key == "l2-half")
     assert verdict.differences[0] == float(10 - Fraction(100 * l2.runs[0].correct, 64))
     assert math.isclose(verdict.differences[1], native.scores[1] - l2.scores[1])
+
+
+def test_fewer_bits_are_better(small):
+    result = claims.run(replace(small, seeds=2))
+    claim = replace(small, contrasts=(Contrast("native", "l2-half"),))
+    (verdict,) = claims.verdicts(claim, replace(result, data=nets.letters()))  # the same losses, now of characters
+    rows = {row.row.key: row for row in result.rows}
+    for run, other, difference in zip(rows["native"].runs, rows["l2-half"].runs, verdict.differences, strict=True):
+        assert difference == pytest.approx((other.test_loss - run.test_loss) / math.log(2), rel=1e-12)
