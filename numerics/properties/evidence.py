@@ -70,12 +70,22 @@ def literal(values: Sequence[Any] | np.ndarray[Any, Any], dtype: Any) -> str:
     """Python that makes the array again, bit for bit."""
     array = np.asarray(values)
     kind = np.dtype(dtype).name
+    if array.dtype.kind == "f" and _payloads(array).any():
+        bits = array.view(f"u{array.dtype.itemsize}")
+        return f"np.array({_nested(bits, lambda v: hex(int(v)))}, np.{bits.dtype.name}).view(np.{array.dtype.name})"
     if array.dtype.kind == "f":
         special = {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}
         nested = _nested(array, lambda v: special.get(str(float(v)), repr(float(v))))
     else:
         nested = _nested(array, lambda v: str(int(v)))
     return f"np.array({nested}, np.{kind})"
+
+
+def _payloads(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which elements are NaNs that np.nan does not stand for."""
+    kind = f"u{array.dtype.itemsize}"
+    other: np.ndarray[Any, Any] = np.isnan(array) & (array.view(kind) != np.array(np.nan, array.dtype).view(kind))
+    return other
 
 
 def _nested(array: np.ndarray[Any, Any], text: Any) -> str:

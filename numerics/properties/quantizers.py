@@ -149,6 +149,8 @@ def as_quantizer(
         raise TypeError(f"{named(fn)} cannot be called: give a function of an array, or a Quantizer")
     if fmt is None:
         raise TypeError("fmt is missing: say which format the function rounds to")
+    if not isinstance(fmt, Format):
+        raise TypeError(f"fmt = {named(fmt)}: give a format record; numerics.parse_format(name) makes one from a name")
     draws = rounding.stochastic and (sampler or random_bits is None)
     if sampler and not rounding.stochastic:
         raise ValueError(f"sampler = True with {rounding.name}, which draws nothing: leave it out, or give SR")

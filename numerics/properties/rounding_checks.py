@@ -433,40 +433,54 @@ def _raises(q: QuantizerUnderTest, x: NDArray[Any]) -> Evidence:
     return Evidence(EXACT, cases)
 
 
+def nans(dtype: Any) -> NDArray[Any]:
+    """The quiet NaN, NaNs with a payload of all ones, and signalling ones with the lowest bit, of both signs."""
+    kind = np.dtype(dtype)
+    width, trailing = (32, 23) if kind == np.float32 else (64, 52)
+    field, quiet = ((1 << (width - 1)) - (1 << trailing)), 1 << (trailing - 1)
+    magnitudes = [field | quiet, field | ((1 << trailing) - 1), field | 1]
+    return np.array([*magnitudes, *((1 << (width - 1)) | m for m in magnitudes)], f"uint{width}").view(kind)
+
+
 def specials(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
-    """NaN stays NaN where the format has one; zeros, and what underflows to zero, keep the sign that the format can hold."""
+    """NaN stays NaN where the format has one; zeros, and what underflows to zero, keep the sign that the format can hold.
+
+    NaNs of every kind: a rounding of the bits alone carries out of those whose payload is all ones, and cuts a payload
+    that is all in the dropped bits down to infinity.
+    """
     fmt = q.element
     if x is None:
         small = members(fmt, q.dtype)[:2].max() / 8  # rounds to zero in every mode that does not go up
-        x = [0.0, -0.0, small, -small] if fmt.signed else [0.0, small]
-        x = [*x, math.nan] if fmt.has_nan else x
+        x = np.asarray([0.0, -0.0, small, -small] if fmt.signed else [0.0, small], q.dtype)
+        x = np.concatenate([x, nans(q.dtype)]) if fmt.has_nan else x
     tried = np.atleast_1d(np.asarray(x, q.dtype)).reshape(-1)
     if q.source is not None:
         tried = tried[np.isin(tried, _of_source(q))]
     minus, has_zero = fmt.has_negative_zero, getattr(fmt, "has_zero", True)
     cases = 0
-    for drawn, result in rounds(q, tried, None if words is None else np.resize(words, tried.shape)):
-        negative = np.signbit(tried) & minus
-        lost = np.isnan(tried) & ~np.isnan(result)
-        made = (tried == 0) & (result != 0) & has_zero
-        # Codes of fixed point, logarithms and posits have one zero, and either float stands for it.
-        sign = (result == 0) & (np.signbit(result) != negative) & isinstance(fmt, FloatFormat)
-        wrong = lost | made | sign
-        if wrong.any():
-            i = _first(wrong)
-            allowed = "nan" if lost[i] else "-0.0" if negative[i] else "0.0"
-            formula = "Q(NaN) = NaN; a zero has the sign of x where the format has -0"
-            raise broken(
-                "specials",
-                "a NaN or a zero was changed",
-                q,
-                tried[i],
-                _at(drawn, i),
-                shown(result[i]),
-                allowed,
-                formula,
-            )
-        cases += len(tried)
+    with np.errstate(invalid="ignore"):  # of a function that converts a signalling NaN
+        for drawn, result in rounds(q, tried, None if words is None else np.resize(words, tried.shape)):
+            negative = np.signbit(tried) & minus
+            lost = np.isnan(tried) & ~np.isnan(result)
+            made = (tried == 0) & (result != 0) & has_zero
+            # Codes of fixed point, logarithms and posits have one zero, and either float stands for it.
+            sign = (result == 0) & (np.signbit(result) != negative) & isinstance(fmt, FloatFormat)
+            wrong = lost | made | sign
+            if wrong.any():
+                i = _first(wrong)
+                allowed = "nan" if lost[i] else "-0.0" if negative[i] else "0.0"
+                formula = "Q(NaN) = NaN; a zero has the sign of x where the format has -0"
+                raise broken(
+                    "specials",
+                    "a NaN or a zero was changed",
+                    q,
+                    tried[i],
+                    _at(drawn, i),
+                    shown(result[i]),
+                    allowed,
+                    formula,
+                )
+            cases += len(tried)
     return Evidence(EXACT, cases)
 
 

@@ -13,7 +13,8 @@ from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
 from numerics.properties import accumulator_suite, as_accumulator, as_mask, as_quantizer, mask_suite, quantizer_suite
 
 def truncate(x):
-    return (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    cut = (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    return np.where(np.isnan(x), np.float32(np.nan), cut)
 
 def wrong(x):
     return ((x.view(np.uint32) + np.uint32(0x7FFF)) & np.uint32(0xFFFF0000)).view(np.float32)
