@@ -1,5 +1,6 @@
 """Formats from their names."""
 
+import difflib
 import re
 
 from . import catalog
@@ -66,9 +67,12 @@ def parse_format(name: str) -> Format:
         return LogFormat(int(integer_bits), int(fraction_bits), bias=int(bias or 0), signed=not unsigned, name=text)
     if match := _P3109.fullmatch(text):
         return catalog.p3109(int(match[1]), int(match[2]), signed=match[3] == "s", extended=match[4] == "e")
-    known = ", ".join([*catalog.FORMATS, *catalog.BLOCK_FORMATS])
+    known = [*catalog.FORMATS, *catalog.BLOCK_FORMATS]
+    near = difflib.get_close_matches(text, known, n=3, cutoff=0.6)
+    nearest = f"the nearest are {', '.join(near)}; " if near else ""
     raise ValueError(
-        f"no format is named {name!r}: known are {known}; also e<X>m<Y>[b<bias>], binary<K>p<P>s|u e|f (IEEE P3109),"
+        f"no format is named {name!r}: {nearest}known are {', '.join(known)}; also e<X>m<Y>[b<bias>],"
+        " binary<K>p<P>s|u e|f (IEEE P3109),"
         " s|u|int|uint<bits>[.<fraction bits>], lba_m<M>e<E>_b<bias>[_paper], posit<n>,"
         " [u]log<integer bits>.<fraction bits>[b<bias>], bfp<mantissa bits>_<block>; fp16, bf16 and the like, and the"
         " names of torch and ml_dtypes"

@@ -56,6 +56,13 @@ def test_lba_fields_are_mantissa_exponent_bias():
     assert parse_format("lba_m7e4_b12_paper").subnormals is Subnormals.FULL_BINADE
 
 
+def test_the_nearest_names_come_first():
+    with pytest.raises(
+        ValueError, match=r"no format is named 'e4m3fnn': the nearest are e4m3fn, .*; known are binary16"
+    ):
+        parse_format("e4m3fnn")
+
+
 @pytest.mark.parametrize(
     "name", ["e4m3fm", "", "m3e4", "e4", "e-4m3", "lba_m7e4", "lba_m7e4_b10_papers", "e4m3b", "nan"]
 )
