@@ -116,7 +116,8 @@ def quantize_on(
     x: contiguous float32 or float64 [...], not empty; out: contiguous, same shape, of x's dtype or the format's codes;
     x itself or disjoint from it. words: a host array, checked as there. Codes of a block format: `encode_blocks_on`. The
     device is waited for only where the format and the overflow rule can make an error, where a format is unsigned, and
-    for the largest element where the whole array has a scale; an error leaves `out` written.
+    for the largest element where the whole array has a scale; an error leaves `out` written. Where one can be made and
+    out is x, x is copied to the host before, for the sentence.
     Errors: those of `Quantizer.quantize` and `encode`.
     """
     call = {"seed": seed, "stream": stream, "offset": offset, "words": words}
@@ -125,6 +126,8 @@ def quantize_on(
         encodes = np.dtype(result.dtype).kind == "u"
         drawn = _checked(quantizer, source, encodes, call)
         given = _with_signs(quantizer, source, encodes, call, queue)
+        written = _address(source) == _address(result) and waits(quantizer, source.dtype, encodes=encodes)
+        before = launch.get(x, queue).copy() if written else None
         if isinstance(quantizer.fmt, BlockFormat):
             if encodes:
                 raise TypeError(f"codes of {quantizer.fmt} in one array: encode_blocks_on writes elements and scales")
@@ -133,7 +136,7 @@ def quantize_on(
             flat = given.reshape(source.size), result.reshape(source.size)
             met = _rounded(quantizer, quantizer.fmt, *flat, drawn, queue)
         if met:
-            _refuse(quantizer, launch.get(x, queue), encodes, met, call)
+            _refuse(quantizer, launch.get(x, queue) if before is None else before, encodes, met, call)
 
 
 def encode_blocks_on(
@@ -179,6 +182,12 @@ def waits(quantizer: Quantizer, dtype: np.dtype[Any], *, encodes: bool = False) 
         return fmt.tensor_scale or bool(errors_of(fmt, quantizer.overflow))
     options = quantizer.rounding, quantizer.overflow, quantizer.random_bits, carrier_of(dtype), encodes
     return bool(elementwise_choice(fmt, *options).errors)
+
+
+def _address(array: Any) -> int:
+    """Where the memory of an array begins, on the host or on a device."""
+    interface = "__array_interface__" if isinstance(array, np.ndarray) else "__cuda_array_interface__"
+    return int(getattr(array, interface)["data"][0])
 
 
 def _checked(quantizer: Quantizer, source: Any, encodes: bool, call: dict[str, Any]) -> tuple[Any, ...]:

@@ -177,6 +177,7 @@ def cases() -> dict[str, Callable[[], object]]:
         "an error that was not met": lambda: rounded(strict, WIDE / 2.0**8),
         "NaN": lambda: refused(lambda: rounded_alone(Quantizer(FixedFormat(8, 4)), odd)),
         "overflow": lambda: refused(lambda: rounded_alone(strict, odd)),
+        "overflow in place": lambda: refused(lambda: rounded_in_place(strict, odd)),
         "an infinity that would wrap": lambda: refused(lambda: rounded_alone(wraps, np.where(odd != odd, 0, odd))),
         "NVFP4, NaN and infinity": lambda: rounded(Quantizer(parse_format("nvfp4")), odd),
         "codes of blocks of four, rows": lambda: blocks_encoded(Quantizer(fours, axis=0), WIDE),
@@ -270,6 +271,11 @@ def cases() -> dict[str, Callable[[], object]]:
 
 def rounded_alone(quantizer: Quantizer, x: np.ndarray) -> None:
     device.quantize_on(quantizer, x.astype(np.float32), np.zeros(x.shape, np.float32), queue=QUEUE)
+
+
+def rounded_in_place(quantizer: Quantizer, x: np.ndarray) -> None:
+    own = x.astype(np.float32)
+    device.quantize_on(quantizer, own, own, queue=QUEUE)
 
 
 def multiplied_alone(a: np.ndarray, b: np.ndarray, accumulator: Accumulator | MatrixUnit) -> None:

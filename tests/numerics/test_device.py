@@ -78,6 +78,7 @@ EQUAL = (
 REFUSED = {
     "NaN": "ValueError: NaN at element 25: s8.4 has no NaN",
     "overflow": "OverflowError: {} at element {} is beyond 448.0",
+    "overflow in place": "OverflowError: {} at element {} is beyond 448.0",
     "unsigned without NaN": "ValueError: {} at element {}: u8.4 is unsigned and has no NaN",
     "a code that is none": "ValueError: {} at element {}16",
     "a wide code that is none": "ValueError: {} at element {}1",
