@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import by_literals, core, loop
+from ._jit import by_literals, loop
 from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_direct, shown_short, unpack
 from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHORT_CODE
 from .philox import fill_blocks
@@ -40,22 +40,6 @@ def element(x, kind, word, mode, normalise, check, facts):
         return ended(kind, result, facts), np.uint32(noticed(bits, result, facts) & np.uint32(flags))
 
     return checked
-
-
-@core
-def spread(blocks, skip, words, source):
-    """words[i] = unit skip + i of the blocks' bytes, aligned to the top of 32 bits; units of 2 bytes or 1.
-
-    A loop of its own: the vectoriser gives up on a loop that widens units and rounds at the same time.
-    """
-    if source == DRAWN_2:
-        pairs = blocks.view(np.uint16)[skip : skip + words.size]
-        for i in range(words.size):
-            words[i] = np.uint32(np.uint32(pairs[i]) << np.uint32(16))
-    else:
-        singles = blocks.view(np.uint8)[skip : skip + words.size]
-        for i in range(words.size):
-            words[i] = np.uint32(np.uint32(singles[i]) << np.uint32(24))
 
 
 @loop
