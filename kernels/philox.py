@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import core, loop
+from .philox_lanes import LANES, fill_lanes
 from .primitives import multiply_high
 
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -59,7 +60,13 @@ def fill_blocks(words, first, units, seed, stream):
     s0, s1 = stream & _LOW, stream >> _HALF
     last = np.uint64(_LAST // np.uint64(units))
     k0, k1 = seed & _LOW, seed >> _HALF
-    for b in range(words.size // 4):
+    n = words.size // 4
+    whole = n // LANES * LANES
+    if (first & _LOW) + np.uint64(n) > _LOW or last - first < np.uint64(n):
+        whole = 0  # the upper half of the number changes, or element 0 follows
+    for b in range(0, whole, LANES):
+        fill_lanes(words, 4 * b, first + np.uint64(b), stream, seed)
+    for b in range(whole, n):
         block = np.uint64(np.uint64(first + np.uint64(b)) & last)
         w0, w1, w2, w3 = philox(block & _LOW, block >> _HALF, s0, s1, k0, k1)
         words[4 * b] = np.uint32(w0)

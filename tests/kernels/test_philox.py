@@ -7,6 +7,7 @@ import pytest
 from numerics import Quantizer, Rounding, catalog, get_num_threads, random_words, set_num_threads
 from numerics.kernels.elementwise import TILE
 from numerics.kernels.philox import philox, random_blocks
+from numerics.kernels.philox_lanes import LANES
 
 LOW = 0xFFFFFFFF
 # (counter, key, block) of Philox4x32-10: kat_vectors of Random123 (Salmon, Moraes, Dror and Shaw, SC11).
@@ -73,6 +74,15 @@ def test_the_word_map_is_the_frozen_one(random_bits, offset):
     found = random_words(37, random_bits, seed=seed, stream=stream, offset=offset)
     assert found.dtype == np.uint32
     assert found.tolist() == [plain_word(offset + i, random_bits, seed, stream) for i in range(37)]
+
+
+@pytest.mark.parametrize("blocks", [LANES, 2 * LANES + 3])
+@pytest.mark.parametrize("first", [0, 5, (1 << 32) - LANES, (1 << 32) - LANES - 2, (1 << 62) - LANES, (1 << 62) - 7])
+def test_blocks_side_by_side_are_blocks_one_by_one(first, blocks):
+    seed, stream = 0xFEDCBA9876543210, 0x0123456789ABCDEF
+    words = np.full(4 * blocks, 7, np.uint32)
+    random_blocks(words, np.uint64(first), 4, np.uint64(seed), np.uint64(stream))
+    assert words.tolist() == [plain_word(4 * first + i, 32, seed, stream) for i in range(words.size)]
 
 
 def test_a_frozen_sample():
