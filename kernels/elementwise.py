@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 from ._jit import by_literals, loop
 from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_direct, shown_short, unpack
-from .modes import DIRECT_CODE, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHORT_CODE
+from .forms import dropped_sum32
+from .modes import DIRECT_CODE, HASTY, LIFTED, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHIFTED, SHORT_CODE
 from .philox import fill_blocks
-from .primitives import shift_left, to_bits, widest_vectors
+from .primitives import keep, prefetch, shift_left, to_bits, uncounted, widest_vectors
 
-TILE = 1024  # elements whose random words are drawn ahead: with what is read and written they fit the L1 cache
+TILE = 1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
+BLOCKS = 128  # of Philox that are drawn at once
+STRIP, AHEAD = 128, 2048  # elements that become codes are asked for in strips, so many before their turn
+LINE = 64  # bytes that come together
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 
 
@@ -69,6 +73,8 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
     mode: with the form that is exact for the row. normalise: as in `round_magnitude`. source: where words come from.
     check: the SAW_ flags to look out for, 0 for none.
     """
+    hasty = bool(mode >= 0 and mode & HASTY)
+    hurried = mode - HASTY - SHIFTED + LIFTED if hasty else mode
 
     def quantize(x, out, row, words, seed, stream, offset, start, stop):
         """out[i] = value (float out) or codepoint (unsigned out) of x[i], i in [start, stop); returns SAW_ flags.
@@ -79,10 +85,17 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         facts, kind = unpack(row), out.dtype.type(0)
         flags = np.uint32(0)
         if source == DETERMINISTIC:
-            x, out = x[start:stop], out[start:stop]
-            for i in range(x.size):
-                out[i], met = element(x[i], kind, np.uint32(0), mode, normalise, check, facts)
-                flags = np.uint32(flags | met)
+            # Codes are written faster than the processor, left to itself, reads ahead; values are not.
+            narrow = out.itemsize < x.itemsize
+            for begin in range(start, stop, STRIP if narrow else max(stop - start, 1)):
+                end = min(begin + STRIP, stop) if narrow else stop
+                if narrow:
+                    for line in range(begin + AHEAD, end + AHEAD, LINE // x.itemsize):
+                        prefetch(x, line)
+                xs, outs = uncounted(x)[begin:end], uncounted(out)[begin:end]
+                for i in range(xs.size):
+                    outs[i], met = element(xs[i], kind, np.uint32(0), mode, normalise, check, facts)
+                    flags = np.uint32(flags | met)
         elif source == GIVEN:
             x, out, words = x[start:stop], out[start:stop], words[start:stop]
             align = np.uint32(grid_of(facts)[RANDOM_SHIFT])
@@ -93,21 +106,36 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         else:
             unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
             units = 16 // unit_bytes
+            tile = min(TILE, BLOCKS * units)
             mask, to_top = np.uint32(grid_of(facts)[RANDOM_MASK]), np.uint32(32 - 8 * unit_bytes)
-            blocks = np.empty(TILE * unit_bytes // 4 + 8, np.uint32)
-            drawn = blocks if source == DRAWN_4 else blocks.view(np.uint16 if source == DRAWN_2 else np.uint8)
-            for begin in range(start, stop, TILE):
-                end = min(begin + TILE, stop)
+            held = np.empty(tile * unit_bytes // 4 + 8, np.uint32)
+            blocks = uncounted(held)
+            drawn = uncounted(held if source == DRAWN_4 else held.view(np.uint16 if source == DRAWN_2 else np.uint8))
+            apart = x.ctypes.data != out.ctypes.data
+            for begin in range(start, stop, tile):
+                end = min(begin + tile, stop)
                 element_number = np.uint64(offset + np.uint64(begin))
                 first = np.uint64(element_number // np.uint64(units))
                 skip = np.int64(element_number % np.uint64(units))
                 fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
                 taken = drawn[skip : skip + end - begin]
-                xs, outs = x[begin:end], out[begin:end]
+                xs, outs = uncounted(x)[begin:end], uncounted(out)[begin:end]
+                if hasty and apart:  # what is overwritten could not be rounded again
+                    seen, closest, most = np.uint32(0), np.uint32(0), np.uint32(0)
+                    for i in range(xs.size):
+                        word = np.uint32(shift_left(np.uint32(taken[i]), to_top) & mask)
+                        outs[i], met = element(xs[i], kind, word, hurried, normalise, check, facts)
+                        seen = np.uint32(seen | met)
+                        dropped, most = dropped_sum32(to_bits(xs[i]), word, facts)
+                        closest = max(closest, dropped)
+                    if closest < most:
+                        flags = np.uint32(flags | seen)
+                        continue
                 for i in range(xs.size):
                     word = np.uint32(shift_left(np.uint32(taken[i]), to_top) & mask)
                     outs[i], met = element(xs[i], kind, word, mode, normalise, check, facts)
                     flags = np.uint32(flags | met)
+            keep(held)
         return flags
 
     return loop(quantize)

@@ -144,11 +144,11 @@ def shifted_magnitude32(a, word, facts):
 def _make_lifted(U, WIDTH, TRAILING):
     ONE, ZERO, T, LOW_WORD, COUNT = U(1), U(0), U(TRAILING), U(WIDTH - 32), U(WIDTH - 1)
 
-    def lifted_magnitude(a, word, facts):
-        """`round_magnitude` for SR and gradual underflow, where a normal value drops as many bits as the word has or more.
+    def lifted(a, word, facts):
+        """(bits of the sum of a, 2**emin if it is below, and the word; what was added to a; the bits to drop).
 
-        Adding 2**emin, truncated, lifts what is below into the lowest normal binade, where it drops the same bits: the
-        cut is below all that decides. The word, added to the dropped bits, carries into the kept ones.
+        Adding 2**emin, truncated, lifts what is below into the lowest normal binade, where it drops the same bits. The
+        word, added to the dropped bits, carries into the kept ones.
         """
         drop = U(facts[DROP] & COUNT)
         lowest = shift_left(U(facts[EMIN] - U(OFFSET)), T)
@@ -157,14 +157,39 @@ def _make_lifted(U, WIDTH, TRAILING):
         sum_ = exact + origin
         cut = U(to_bits(sum_) - (ONE if sum_ - origin > exact else ZERO))
         added = shift_right(shift_left(word, LOW_WORD), U(U(U(WIDTH) - drop) & COUNT))
-        kept = U(U(cut + added) & U(ZERO - shift_left(ONE, drop)))
-        return to_bits(from_bits(kept) - origin)
+        return U(cut + added), origin, U(shift_left(ONE, drop) - ONE)
+
+    return lifted
+
+
+_lifted32, _lifted64 = core(_make_lifted(U32, 32, 23)), core(_make_lifted(U64, 64, 52))
+
+
+def _make_lifted_magnitude(U, lifted):
+    def lifted_magnitude(a, word, facts):
+        """`round_magnitude` for SR and gradual underflow, where a normal value drops as many bits as the word has or more.
+
+        The cut of `lifted` is below all that decides. Longer words: see `dropped_sum32`.
+        """
+        total, origin, low = lifted(a, word, facts)
+        return to_bits(from_bits(U(total & ~low)) - origin)
 
     return lifted_magnitude
 
 
-lifted_magnitude32 = core(_make_lifted(U32, 32, 23))
-lifted_magnitude64 = core(_make_lifted(U64, 64, 52))
+lifted_magnitude32 = core(_make_lifted_magnitude(U32, _lifted32))
+lifted_magnitude64 = core(_make_lifted_magnitude(U64, _lifted64))
+
+
+@core
+def dropped_sum32(bits, word, facts):
+    """(the bits that `lifted_magnitude32` drops of a value and a word, the most that they can be).
+
+    Where the word is longer than that, what is left out of both could have carried only if they are the most: one
+    random word in 2**DROP makes them so.
+    """
+    total, _, low = _lifted32(U32(bits & U32(0x7FFFFFFF)), word, facts)
+    return U32(total & low), low
 
 
 def _make_centred(U, EXPONENT, TRAILING, SIGN):

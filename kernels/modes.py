@@ -14,6 +14,7 @@ MODE_MASK = 15
 SHORT_CODE = 128  # likewise: a format whose codes can be had by the short way
 SHIFTED = 512  # likewise, of stochastic rounding
 LIFTED = 4096  # likewise, where a normal value drops as many bits as a random word has, or more
+HASTY = 8192  # with SHIFTED: LIFTED comes first, and is right where it meets no close call
 DIRECT_CODE = 256  # likewise: rounded and encoded at once
 SIGNED = 1024  # likewise, of a finite sum to nearest even or toward zero, its sign where it is
 ONCE = 2048  # likewise: the carrier's own rounding of the sum comes first and does no harm

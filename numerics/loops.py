@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .formats import ElementFormat, FloatFormat, LogFormat, Subnormals
 from .kernels import elementwise, modes
 from .log_rows import as_float
-from .parameters import Carrier, direct_code, fast_form, loop_row, plain_end, short_code, stochastic_form
+from .parameters import Carrier, direct_code, fast_form, hasty_form, loop_row, plain_end, short_code, stochastic_form
 from .rounding import Overflow, Rounding
 
 
@@ -40,6 +40,8 @@ def elementwise_loop(
 ) -> Loop:
     """The fastest loop that is exact for arrays of the carrier; source: where its random words come from."""
     mode, normalise, row, errors = elementwise_choice(fmt, rounding, overflow, random_bits, carrier, encodes)
+    if isinstance(fmt, FloatFormat) and source >= elementwise.DRAWN_4:
+        mode += hasty_form(fmt, mode, carrier)
     return Loop(elementwise.make_quantize(mode, normalise, source, errors), row, errors)
 
 

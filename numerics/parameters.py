@@ -276,6 +276,11 @@ def stochastic_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier, ra
     return modes.SHIFTED if carrier is FLOAT32 and fmt.emin - carrier.emin + 1 + drop >= 56 else 0
 
 
+def hasty_form(fmt: FloatFormat, mode: int, carrier: Carrier) -> int:
+    """kernels.modes.HASTY where it applies to this mode and pays, else 0: close calls are one in 2**drop."""
+    return modes.HASTY if mode >= 0 and mode & modes.SHIFTED and carrier.precision - fmt.precision >= 12 else 0
+
+
 def _short_code(fmt: FloatFormat, carrier: Carrier) -> bool:
     shifter = fmt.emin + carrier.precision - fmt.precision
     return fmt.emin == carrier.emin or (fmt.emin > carrier.emin and shifter <= carrier.emax)

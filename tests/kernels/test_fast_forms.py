@@ -7,12 +7,22 @@ import numba
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, Overflow, Quantizer, Rounding, catalog, parse_format, reference
+from numerics import FloatFormat, Overflow, Quantizer, Rounding, catalog, parse_format, random_words, reference
 from numerics.kernels import modes
 from numerics.kernels.carrier import quantize_bits, shown, shown_direct, unpack
 from numerics.kernels.primitives import to_bits
 from numerics.kernels.sums import sum_bits, to_format
-from numerics.parameters import FLOAT32, FLOAT64, direct_code, fast_form, parameter_row, plain_end, stochastic_form
+from numerics.loops import elementwise_choice
+from numerics.parameters import (
+    FLOAT32,
+    FLOAT64,
+    direct_code,
+    fast_form,
+    hasty_form,
+    parameter_row,
+    plain_end,
+    stochastic_form,
+)
 from numerics.planning import _centred, _form
 from tests.numerics import grids
 from tests.numerics.grids import DETERMINISTIC
@@ -298,6 +308,27 @@ def test_faster_forms_of_stochastic_rounding_are_the_rounder(random_bits, carrie
     assert {"e4m3fn", "e5m2", "lowest"} <= every
     assert ("e4m3fn" in tried[modes.LIFTED], "e4m3fn" in tried[modes.SHIFTED]) == (few, not few)
     assert "powers" in tried[modes.LIFTED if random_bits <= 23 or carrier is FLOAT64 else modes.SHIFTED]
+
+
+@pytest.mark.parametrize("name", ["e5m2", "e6m9", "binary16"])
+def test_what_a_hasty_pass_leaves_out_of_long_words_is_looked_at_again(name):
+    """Subnormals whose discarded part is just enough to carry, and just not: bits that a normal value does not have decide."""
+    fmt, n = parse_format(name), 1 << 16
+    q = Quantizer(fmt, Rounding.SR, Overflow.SATURATE, 32)
+    form = elementwise_choice(fmt, q.rounding, q.overflow, 32, FLOAT32, False).mode
+    assert hasty_form(fmt, form, FLOAT32) == modes.HASTY
+    short = (1 << 32) - random_words(n, 32, seed=1).astype(np.int64)  # what a fraction lacks to carry, in 2**-32
+    places = np.flatnonzero(short < 1 << 24)[:40]  # of so many bits as float32 has
+    assert len(places) > 20
+    for less, up in ((0, True), (1, False)):
+        for sign in (1, -1):
+            x = np.zeros(n, np.float32)
+            x[places] = sign * np.ldexp(short[places] - less, fmt.emin - fmt.mantissa_bits - 32)
+            found = q.quantize(x, seed=1)
+            assert set(found[places].tolist()) == {sign * fmt.smallest_subnormal if up else 0.0}
+            grids.assert_same_bits(found, q.quantize(x, words=random_words(n, 32, seed=1)), x)
+            q.quantize(x, seed=1, out=x)
+            grids.assert_same_bits(found, x, x)
 
 
 def test_what_no_faster_form_of_stochastic_rounding_is_exact_for():
