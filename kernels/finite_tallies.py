@@ -37,6 +37,7 @@ from .modes import (
 )
 from .primitives import from_bits, shift_left, to_bits
 from .sums import to_odd
+from .tally_lanes import LANES, make_count_lanes
 
 U32, U64 = np.uint32, np.uint64
 
@@ -71,13 +72,17 @@ def one_more(counts):
 def make_fused_at_once(fitting):
     """total[j] += factor * panel[j] in the mode AT_ONCE, float32, TAME; fitting: no sum overflows."""
     BITS, MAGNITUDE, T, HALF, ONE = U32(0x7F800000), U32(0x7FFFFFFF), U32(23), U32(1 << 22), U32(1)
+    count_lanes = make_count_lanes(fitting, OVERFLOW, INEXACT, SWAMPED, ABSORBED)
 
     def fused_at_once(total, factor, panel, facts, counts):
         one_more(counts)
         packed = counts[8]
         shift, largest = U32(shift_left(facts[DROP], T) + HALF), from_bits(facts[LARGEST])
         down = U32(shift_left(facts[CODE_MANTISSA], T) + ONE)
-        for j in range(total.size):
+        whole = total.size - total.size % LANES
+        for j in range(0, whole, LANES):
+            count_lanes(total, factor, panel, packed, j, shift, down, largest)
+        for j in range(whole, total.size):
             x, y = total[j], factor * panel[j]
             s = x + y
             exponent = U32(to_bits(s) & BITS)
