@@ -18,6 +18,7 @@ from .carrier import unpack
 from .modes import NO_ROUNDING, RANDOM_MASK, RANDOM_SHIFT
 from .philox import philox
 from .primitives import keep, uncounted, widest_vectors
+from .scratch import lined_row
 from .sums import stochastic
 from .tallies import add, multiply, multiply_add, settle
 
@@ -111,7 +112,10 @@ def first_element(given, total, batch, i, j):
 @core
 def tally_of(width):
     """The row of packed counts, and how many roundings are in it."""
-    return np.zeros(width, np.uint32), np.zeros(1, np.uint32)
+    number = np.zeros(1, np.uint32)
+    packed = lined_row(width, number)
+    packed[:] = U32(0)
+    return packed, number
 
 
 @core
@@ -119,8 +123,8 @@ def scratch_of(width, total, row, source):
     """What a chain needs besides: sums of a chunk, products, `room`, blocks of words of sums and outer sums, a tally."""
     lanes = width if source == DRAWN else 0
     return (
-        np.empty(width, total.dtype),
-        np.empty(width, total.dtype),
+        lined_row(width, total),
+        lined_row(width, total),
         room(width, total, row),
         np.empty((4, lanes), np.uint32),
         np.empty((4, lanes), np.uint32),
@@ -146,11 +150,11 @@ def uncounted_scratch(held):
 def room(width, total, row):
     """Rows of scratch, as the loops of `sums` and `tallies` take them: two of bits, three of floats of the carrier."""
     return (
-        np.empty(width, row.dtype),
-        np.empty(width, row.dtype),
-        np.empty(width, total.dtype),
-        np.empty(width, total.dtype),
-        np.empty(width, total.dtype),
+        lined_row(width, row),
+        lined_row(width, row),
+        lined_row(width, total),
+        lined_row(width, total),
+        lined_row(width, total),
     )
 
 

@@ -23,6 +23,7 @@ from .gemm import (
 )
 from .modes import NO_ROUNDING, RTN
 from .primitives import keep, uncounted, widest_vectors
+from .scratch import lined_row
 from .sums import copy_row
 from .tallies import add, multiply, multiply_add, settle, subtract
 
@@ -59,8 +60,8 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
             levels += 1
         a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
         held = (
-            np.empty((levels + 1, width), total.dtype),
-            np.empty(width, total.dtype),
+            lined_row((levels + 1) * width, total).reshape(levels + 1, width),
+            lined_row(width, total),
             room(width, total, rows[0]),
             np.empty((4, 0), np.uint32),
             tally_of(width),
@@ -147,9 +148,9 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
         width = min(TILE, columns)
         a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
         held = (
-            np.empty(width, total.dtype),
-            np.empty(width, total.dtype),
-            np.empty(width, total.dtype),
+            lined_row(width, total),
+            lined_row(width, total),
+            lined_row(width, total),
             room(width, total, rows[0]),
             np.empty((4, 0), np.uint32),
             tally_of(width),

@@ -34,7 +34,7 @@ class Carrier(NamedTuple):
     @property
     def name(self) -> str:
         """float32 or float64."""
-        return str(self.dtype)
+        return "float32" if self.precision == 24 else "float64"
 
     @property
     def quantum_exponent(self) -> int:

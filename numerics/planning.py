@@ -53,15 +53,16 @@ class Plan(NamedTuple):
 
 def plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     """All exact plans, the fastest first. Errors: ValueError saying which condition fails in every carrier."""
-    return list(_plans(problem, accumulator))
+    return list(plans_in_turn(problem, accumulator))
 
 
 def first_plan(problem: Problem, accumulator: Accumulator) -> Plan:
     """The first of `plans`, without working out the others."""
-    return next(_plans(problem, accumulator))
+    return next(plans_in_turn(problem, accumulator))
 
 
-def _plans(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
+def plans_in_turn(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
+    """`plans`, each worked out when it is asked for."""
     found, reason = False, ""
     for plan in _blas(problem, accumulator):
         found = True

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
+from .aligned import aligned_array, aligned_copy, aligned_zeros
 from .formats import FloatFormat
 from .kernels import gemm, orders, threads
 from .parameters import Carrier, parameter_row
@@ -35,16 +36,15 @@ def step(
     counts: [8, B, M, N], where events are added up; counting: what is known of the sums then, see `finite_tallies`.
     """
     dtype = plan.carrier.dtype
-    a, b = (np.ascontiguousarray(x, dtype=dtype) for x in (problem.a, problem.b))
     if plan.kernel in ("sgemm", "dgemm"):
-        product: NDArray[Any] = np.matmul(a, b)
+        product: NDArray[Any] = np.matmul(*(np.ascontiguousarray(x, dtype=dtype) for x in (problem.a, problem.b)))
         product += dtype.type(0.0) if problem.c is None else problem.c.astype(dtype)  # +0, never -0
         return product
     _, rows, columns = problem.shape
     source = source_of(problem, accumulator)
     turned = columns < NARROW and rows > columns and source != gemm.GIVEN and counts is None
-    if turned:
-        a, b = (np.ascontiguousarray(x.swapaxes(-1, -2)) for x in (b, a))
+    a, b = (problem.b.swapaxes(-1, -2), problem.a.swapaxes(-1, -2)) if turned else (problem.a, problem.b)
+    a, b = np.ascontiguousarray(a, dtype=dtype), aligned_array(b, dtype)
     total = _start(problem, dtype, turned)
     if source == gemm.GIVEN:
         _in_blocks(problem, accumulator, plan, a, b, total, counts, counting)
@@ -57,9 +57,8 @@ def step(
 def _start(problem: Problem, dtype: np.dtype[Any], turned: bool) -> NDArray[Any]:
     if problem.c is None:
         batches, rows, columns = problem.shape
-        return np.zeros((batches, columns, rows) if turned else (batches, rows, columns), dtype)
-    start = problem.c.swapaxes(-1, -2) if turned else problem.c
-    return np.array(start, dtype, order="C")
+        return aligned_zeros((batches, columns, rows) if turned else (batches, rows, columns), dtype)
+    return aligned_copy(problem.c.swapaxes(-1, -2) if turned else problem.c, dtype)
 
 
 def source_of(problem: Problem, accumulator: Accumulator) -> int:

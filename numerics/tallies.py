@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .bounds import float_format, product_bits, sums_of
 from .events import Events
 from .kernels import finite_tallies, modes
 from .parameters import FLOAT32
-from .planning import Plan, plans
+from .planning import Plan, plans_in_turn
 from .problem import Problem
 from .stepping import step
 
@@ -27,7 +28,7 @@ def counted_step(
     if nothing_happens(problem, accumulator, plan):
         return step(problem, accumulator, plan), {name: np.zeros(problem.shape, np.int32) for name in _NAMES}, plan
     known = _known(problem, accumulator)
-    candidate, counting = counting_plan(problem, accumulator, (plan, *plans(problem, accumulator)), known)
+    candidate, counting = counting_plan(problem, accumulator, chain([plan], plans_in_turn(problem, accumulator)), known)
     counts = np.zeros((len(_NAMES), *problem.shape), np.uint32)
     result = step(problem, accumulator, counting, counts, known)
     return result, {name: counts[i].view(np.int32) for i, name in enumerate(_NAMES)}, candidate

@@ -1,0 +1,15 @@
+"""Rows of scratch that begin at a cache line: from elsewhere, every wide load and store touches two lines."""
+
+import numpy as np
+
+from ._jit import core
+
+LINE = 64  # bytes
+
+
+@core
+def lined_row(width, like):
+    """An empty row of the dtype of `like`."""
+    held = np.empty(width + LINE // like.itemsize, like.dtype)
+    skip = ((LINE - (held.ctypes.data & (LINE - 1))) & (LINE - 1)) // like.itemsize
+    return held[skip : skip + width]
