@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import layer_product
+from ..culprits import given
 from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
@@ -138,7 +139,11 @@ class Watch:
                 f"{_title(caller)} calls {known} with arguments that emul does not take, {error}: leave them out, or give"
                 " a rule with keep=True"
             ) from error
-        return ADAPTERS[function](*bound.args, **bound.kwargs)
+        tensors = {name: value for name, value in bound.arguments.items() if name != "product"}
+        for at, value in enumerate(tensors.pop("operands", ())):
+            tensors[f"operand {at}"] = value
+        with given(f"{known} in {_title(caller)}", tensors):
+            return ADAPTERS[function](*bound.args, **bound.kwargs)
 
     def _note(self, caller: Running, function: str, rule: int | None, native: str, keeper: int | None = None) -> None:
         sort = Seen(caller.name, function, rule, native, keeper)
