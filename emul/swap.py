@@ -66,6 +66,11 @@ class SwapReport:
     forwards: int | None = field(default=None, compare=False)
     idle: tuple[Unused, ...] = field(default=(), compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.emulated)} emulated, {len(self.native)} native, {len(self.calls)} kinds of calls"
+        rules = "1 rule that decides" if len(self.unused) == 1 else f"{len(self.unused)} rules that decide"
+        return f"<SwapReport: {counts}{f', {rules} about nothing' if self.unused else ''}; print() lists them>"
+
     @property
     def emulated(self) -> tuple[LayerReport, ...]:
         """The layers whose products are emulated."""

@@ -13,6 +13,7 @@ from .brief import rounded
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
 from .formats.naming import format_in, named
+from .formats.spelling import spelled
 from .kernels import elementwise, modes, threads
 from .loops import elementwise_loop
 from .parameters import (
@@ -48,6 +49,8 @@ class Quantizer:
     overflow: Overflow = Overflow.SATURATE
     random_bits: int | None = None
     axis: int = field(default=-1, kw_only=True)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if not isinstance(self.fmt, Format):
