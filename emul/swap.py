@@ -134,12 +134,7 @@ def swap_(
     call that is refused, and one whose rule names its function where it cannot be emulated.
     """
     _check_arguments(model, recipe)
-    if functional not in CHOICES:
-        raise ValueError(f"functional = {functional!r}: give {', '.join(map(repr, CHOICES))}")
-    if replica is not None and (isinstance(replica, bool) or not isinstance(replica, int) or replica < 0):
-        raise ValueError(
-            f"replica = {replica!r}: give the number of this process among those that train the model, from 0"
-        )
+    check_options(functional, replica)
     if already := [name for name, module in model.named_modules() if isinstance(module, Emulated)]:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
     if any(watch_of(module) is not None for module in model.modules() if not isinstance(module, Emulated)):
@@ -181,6 +176,16 @@ def swap_(
             container.__class__ = OPENED[type(container)]
     attach(model, Watch(recipe, functional, replica))
     return model
+
+
+def check_options(functional: str, replica: int | None) -> None:
+    """Errors: ValueError for options that `swap_` does not take."""
+    if functional not in CHOICES:
+        raise ValueError(f"functional = {functional!r}: give {', '.join(map(repr, CHOICES))}")
+    if replica is not None and (isinstance(replica, bool) or not isinstance(replica, int) or replica < 0):
+        raise ValueError(
+            f"replica = {replica!r}: give the number of this process among those that train the model, from 0"
+        )
 
 
 def restore_(model: torch.nn.Module) -> torch.nn.Module:
