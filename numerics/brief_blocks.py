@@ -49,7 +49,9 @@ _DECODERS: dict[Any, tuple[np.dtype[Any], Decoder | None, Decoder | None, int]] 
 
 def rounded(quantizer: "Quantizer", x: Any, seed: Any, stream: Any, offset: Any, *, encodes: bool = False) -> Any:
     """`Quantizer.quantize` or `encode` of a small array in blocks whose words are drawn, or None."""
-    if type(x) is not np.ndarray or not 0 < x.size <= brief.ELEMENTS or quantizer.axis not in (-1, x.ndim - 1):
+    if type(x) is not np.ndarray or not x.ndim or not 0 < x.size <= brief.ELEMENTS:
+        return None
+    if quantizer.axis not in (-1, x.ndim - 1):
         return None
     columns, dtype = x.shape[-1], x.dtype
     key = quantizer._text, dtype, columns  # type: ignore[attr-defined]
@@ -113,7 +115,7 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
     plain = (
         elements.dtype.kind == "u" == scales.dtype.kind and elements.flags.c_contiguous and scales.flags.c_contiguous
     )
-    if not plain or quantizer.axis not in (-1, elements.ndim - 1):
+    if not plain or not elements.ndim or quantizer.axis not in (-1, elements.ndim - 1):
         return None
     columns = elements.shape[-1]
     key = quantizer._text, dtype, columns  # type: ignore[attr-defined]

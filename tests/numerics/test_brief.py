@@ -38,6 +38,15 @@ SUMS = {
     "binary16": Accumulator(catalog.BINARY16),
     "binary32": Accumulator(catalog.BINARY32, R.RNE, Overflow.IEEE),
     "LBA": LBA,
+    "pairwise": Accumulator(catalog.BINARY16, order="pairwise"),
+    "pairwise, blocks": Accumulator(catalog.BFLOAT16, order="pairwise", block=2, product=Quantizer(catalog.BINARY16)),
+    "Kahan": Accumulator(catalog.BFLOAT16, order="kahan"),
+}
+DRAWN = {
+    "words in blocks": Accumulator(catalog.BINARY16, R.SR, random_bits=12, chunk=8),
+    "words laid out": Accumulator(catalog.BFLOAT16, R.SR_B, random_bits=8),
+    "pairwise": Accumulator(catalog.BFLOAT16, R.SR, random_bits=16, order="pairwise"),
+    "Kahan": Accumulator(catalog.BFLOAT16, R.SR_C, random_bits=5, order="kahan"),
 }
 
 
@@ -77,9 +86,7 @@ BLOCKS = {
     "nvfp4 SR": Quantizer(parse_format("nvfp4"), R.SR),
     "never clip": Quantizer(BlockFormat(catalog.E2M1, catalog.E8M0, 4, rule=ScaleRule.NEVER_CLIP)),
     "quotients": Quantizer(BlockFormat(catalog.E4M3, catalog.E5M2, 5, rule=ScaleRule.RATIO)),
-    "strict": Quantizer(
-        BlockFormat(catalog.E2M1, catalog.E8M0, 4, rule=ScaleRule.NEVER_CLIP), overflow=Overflow.ERROR
-    ),
+    "strict": Quantizer(BlockFormat(catalog.E2M1, catalog.E8M0, 4, rule=ScaleRule.NEVER_CLIP), overflow=Overflow.ERROR),
 }
 
 
@@ -136,6 +143,8 @@ def test_sentences_in_blocks_are_the_general_ones(monkeypatch):
         lambda: Quantizer(wide_float32).decode(last, dtype=np.float32),
         lambda: BLOCKS["mxfp8 SR"].quantize(infinite),
         lambda: quantizer.quantize(np.float32(1)),
+        lambda: quantizer.quantize(np.array(1, np.float32)),
+        lambda: quantizer.decode(BlockCodes(fine.elements[0, 0, ...], fine.scales[0, 0, ...], 1.0)),
     ):
         outcomes = []
         for run in (call, lambda call=call: generally(call, monkeypatch)):
@@ -164,6 +173,36 @@ def test_products(name, dtype, monkeypatch):
     assert taken > 20
 
 
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_with_random_words(name, dtype, monkeypatch):
+    sums = DRAWN[name]
+    for depth in (1, 8, 16):
+        a, b = (
+            QUANTIZERS["e4m3"].quantize(array(*shape, dtype=dtype, seed=depth)) for shape in ((3, depth), (2, depth))
+        )
+        keys = {"seed": 2**64 - 1, "stream": 2**63 + 5}
+        assert brief_products.product(a, b.T, sums, 2**64 - 1, 2**63 + 5) is not None
+        found = matmul(a, b.T, sums, **keys)
+        same(found, generally(lambda a=a, b=b, keys=keys: matmul(a, b.T, sums, **keys), monkeypatch))
+        assert depth == 1 or not np.array_equal(found, matmul(a, b.T, sums, seed=1))
+
+
+def test_random_words_are_asked_for_also_where_nothing_is_rounded():
+    ones = np.ones((2, 4), np.float32)
+    for sums in DRAWN.values():
+        assert np.array_equal(matmul(ones, ones.T, sums, seed=1), np.full((2, 2), 4.0))
+        for call, sentence in (
+            (lambda sums=sums: matmul(ones, ones.T, sums), "needs random words: give seed="),
+            (lambda sums=sums: matmul(ones, ones.T, sums, seed=-1), "seed = -1: give an integer"),
+            (lambda sums=sums: matmul(ones, ones.T, sums, seed=1, stream=1 << 64), "stream = 18446744073709551616"),
+        ):
+            with pytest.raises(ValueError, match=sentence):
+                call()
+    mixed = Accumulator(catalog.BINARY16, R.SR, product=Quantizer(catalog.BINARY16), order="pairwise")
+    assert brief_products.product(ones, ones.T, mixed, 1) is None  # not all of its roundings draw
+
+
 def test_every_zero_and_subnormal_operand(monkeypatch):
     tiny = np.float32(2.0**-149)
     for left in ([0.0, 0.0], [-0.0, 1.0], [tiny, -tiny], [2.0**127, -(2.0**127)], [1.5, tiny], [np.inf, 1.0]):
@@ -185,7 +224,7 @@ def test_a_sum_of_negative_zeros_is_zero(monkeypatch):
             a, b = np.full((2, depth), -1.0, np.float32), np.zeros((depth, 3), np.float32)
             assert brief_products.product(a, b, sums) is not None
             same(matmul(a, b, sums), generally(lambda a=a, b=b, sums=sums: matmul(a, b, sums), monkeypatch))
-            assert not np.signbit(matmul(a, b, sums)).any()
+            assert np.signbit(matmul(a, b, sums)).all() == (sums.order == "pairwise" and sums.block is None)
 
 
 def test_a_kind_of_operand_covers_its_elements():
