@@ -103,7 +103,7 @@ class SwapReport:
             sorts.setdefault(sort, []).append(product)
         norm = None if self.recipe is None else self.recipe.rules[layer.rule].norm
         form = f", in the form {norm.form}" if norm else ""
-        return form + ", " + "; ".join(f"{' and '.join(products)} {sort}" for sort, products in sorts.items())
+        return form + ", " + "; ".join(f"{_listed(products)} {sort}" for sort, products in sorts.items())
 
 
 def swap_(
@@ -310,6 +310,10 @@ def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn
             readers.update({inner: type(module).__name__ for inner in module.modules() if inner is not module})
     for module, found in names.items():
         yield tuple(found), module, readers.get(module, "")
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _title(recipe: Recipe) -> str:

@@ -51,6 +51,16 @@ def _value(value: Any) -> str:
     return _named(value) or repr(value)
 
 
+def known_name(name: str) -> tuple[str, Any]:
+    """(how a record of this name is had, the record); "" and None where nothing is called so."""
+    for _, text, find in NAMED:
+        try:
+            return text.format(repr(name)), find(name)
+        except (KeyError, ValueError):
+            continue
+    return "", None
+
+
 def _named(record: Any) -> str:
     """How a record is had by its name, "" where it is not."""
     for kind, text, find in NAMED:
