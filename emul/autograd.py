@@ -12,6 +12,7 @@ from numerics import Accumulator
 
 from . import ops
 from .chain import chain_gradients
+from .culprits import told
 from .draws import Draw, Prepared, scaled, stream
 from .geometry import Geometry, Multiply
 from .operands import stages_of
@@ -38,8 +39,7 @@ class _LayerProduct(torch.autograd.Function):
     def forward(ctx: Any, activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
         ctx.geometry, ctx.rule, ctx.draw = geometry, rule, draw
         of_input, of_weight = ctx.needs_input_grad[:2]
-        left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=of_input)
-        right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=of_weight)
+        left, right = _forward_operands(activation, weight, rule, draw, (of_input, of_weight))
         later = (
             _operand(activation, left, "grad_weight", rule, draw, of_weight),
             _operand(weight, right, "grad_input", rule, draw, of_input),
@@ -47,7 +47,12 @@ class _LayerProduct(torch.autograd.Function):
         ctx.prepared = [None if one is None else one._replace(values=_NOTHING, mask=None) for one in later]
         saved = [None if one is None else one.values for one in later]
         ctx.save_for_backward(*saved, left.mask, right.mask)
-        return geometry.forward(left.values, right.values, draw.multiplier(rule.forward, "forward", left, right))
+        with told(
+            f"forward of layer {draw.layer!r}",
+            {"activation": activation, "weight": weight},
+            {"activation": left.values, "weight": right.values},
+        ):
+            return geometry.forward(left.values, right.values, draw.multiplier(rule.forward, "forward", left, right))
 
     @staticmethod
     @once_differentiable
@@ -72,15 +77,31 @@ class _LayerProduct(torch.autograd.Function):
 
 def _chain_product(activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
     """The same where the gradient runs through the sums: torch's own gradients of all that a geometry does around them."""
-    left = draw.prepare(activation, rule.forward.activation, "forward", "activation", masks=activation.requires_grad)
-    right = draw.prepare(weight, rule.forward.weight, "forward", "weight", masks=weight.requires_grad)
+    left, right = _forward_operands(activation, weight, rule, draw, (activation.requires_grad, weight.requires_grad))
 
     def multiply(a: Tensor, b: Tensor) -> Tensor:
         output: Tensor = _Chain.apply(a, b, rule.forward, draw, left, right)  # type: ignore[no-untyped-call]
         return output
 
-    with torch.autocast(activation.device.type, enabled=False):
+    operands = {"activation": activation, "weight": weight}, {"activation": left.values, "weight": right.values}
+    with told(f"forward of layer {draw.layer!r}", *operands), torch.autocast(activation.device.type, enabled=False):
         return geometry.forward(_staged(activation, left), _staged(weight, right), multiply)
+
+
+def _forward_operands(
+    activation: Tensor, weight: Tensor, rule: Rule, draw: Draw, masks: tuple[bool, bool]
+) -> tuple[Prepared, Prepared]:
+    return (
+        _prepared(draw, activation, rule.forward, "forward", "activation", masks=masks[0]),
+        _prepared(draw, weight, rule.forward, "forward", "weight", masks=masks[1]),
+    )
+
+
+def _prepared(
+    draw: Draw, tensor: Tensor, arithmetic: Product, product: str, role: str, *, sample: int = 0, masks: bool = False
+) -> Prepared:
+    with told(f"{product} of layer {draw.layer!r}", {role: tensor}, {}):
+        return draw.prepare(tensor, getattr(arithmetic, role), product, role, sample=sample, masks=masks)
 
 
 def _staged(original: Tensor, prepared: Prepared) -> Tensor:
@@ -120,7 +141,8 @@ class _Chain(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
-        of_a, of_b = _chain_gradients(a, b, gradient, ctx.product, ctx.draw)
+        with told(f"the gradient of forward of layer {ctx.draw.layer!r}", {"gradient": gradient}, {}):
+            of_a, of_b = _chain_gradients(a, b, gradient, ctx.product, ctx.draw)
         # Of the numbers that the values stand for: the other operand's factor is still to come, its own is not.
         return scaled(of_a, ctx.of_b), scaled(of_b, ctx.of_a), None, None, None, None
 
@@ -153,15 +175,16 @@ def _operand(
 
     What remembers looks at its tensor in every forward, needed or not: a checkpoint's first forward needs no gradient.
     """
-    wanted = getattr(getattr(rule, product), forward.role)
+    arithmetic: Product = getattr(rule, product)
+    wanted = getattr(arithmetic, forward.role)
     stages = stages_of(wanted)
     if not needed:
         if draw.call is not None and any(stage.remembers for stage in stages):
-            draw.prepare(original, wanted, product, forward.role)
+            _prepared(draw, original, arithmetic, product, forward.role)
         return None
     if stages == stages_of(getattr(rule.forward, forward.role)) and not any(stage.stochastic for stage in stages):
         return forward
-    return draw.prepare(original, wanted, product, forward.role)
+    return _prepared(draw, original, arithmetic, product, forward.role)
 
 
 def _gradient_product(
@@ -175,8 +198,10 @@ def _gradient_product(
     """A backward product: the mean of as many as there are samples of the gradient, added in their order."""
     total: Tensor | None = None
     for sample in range(arithmetic.samples):
-        left = draw.prepare(gradient, arithmetic.gradient, product, "gradient", sample=sample)
-        one = multiply(left.values, other.values, draw.multiplier(arithmetic, product, left, other))
+        left = _prepared(draw, gradient, arithmetic, product, "gradient", sample=sample)
+        values = {"gradient": left.values, other.role: other.values}
+        with told(f"{product} of layer {draw.layer!r}", {"gradient": gradient, other.role: None}, values):
+            one = multiply(left.values, other.values, draw.multiplier(arithmetic, product, left, other))
         total = one if total is None else total + one
     assert total is not None
     return total if arithmetic.samples == 1 else total / arithmetic.samples

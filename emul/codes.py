@@ -53,7 +53,7 @@ def encode(
     check_floats(tensor, "tensor")
     check_quantizer(quantizer, seed)
     wide = tensor if tensor.dtype in WIDE else tensor.float()
-    if unwatched(wide) and not isinstance(quantizer.fmt, BlockFormat):
+    if not isinstance(quantizer.fmt, BlockFormat) and unwatched(wide):
         return _tensor(quantizer.encode(wide.detach().numpy(), seed=seed or 0, stream=stream, offset=offset))
     keys = signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
     if isinstance(quantizer.fmt, BlockFormat):

@@ -74,7 +74,10 @@ def compare(
     ] = None,
     rows: Annotated[
         list[str] | None,
-        typer.Option(help="Rows or recipes, separated by commas or repeated; native is always run. Default: all rows."),
+        typer.Option(
+            help="Rows, recipes or module:name of your own, separated by commas or repeated; native is always run."
+            " Default: all rows."
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="How many seeds (5), or which (0,7,12). Default: 5, with --quick 3.")

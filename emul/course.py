@@ -18,7 +18,7 @@ from .nn import Emulated, Emulation
 from .recipe import Recipe
 from .schedule import Phase, Schedule, single
 from .state import slots
-from .swap import restore_, swap_
+from .swap import check_options, restore_, swap_
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,21 @@ class Course:
     In the loop: `rate` before a step of the optimizer, `step` after it. A phase that ends by a condition needs the loss
     of the batch as a function, to take its gradient in two arithmetics. phases: what has happened, the last one running.
     The same seeds give the same course; `state_dict` and `load_state_dict` (before the model's) let a training go on.
+    functional, replica: as `swap_` takes them, in every phase, also in one behind a phase in torch's own arithmetic; None
+    for those of the model as it is given, else swap_'s defaults.
     Errors: TypeError for anything but a Schedule or a Recipe, whose schedule has one phase; ValueError as
     `Schedule.ends` and `swap_`, and for a step beyond the last.
     """
 
-    def __init__(self, model: torch.nn.Module, schedule: Schedule | Recipe, steps: int) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        schedule: Schedule | Recipe,
+        steps: int,
+        *,
+        functional: str | None = None,
+        replica: int | None = None,
+    ) -> None:
         if isinstance(schedule, Recipe):
             schedule = single(schedule)
         if not isinstance(schedule, Schedule):
@@ -106,7 +116,13 @@ class Course:
         self.step_number = 0
         self._ends = schedule.ends(steps)
         self.phases: tuple[PhaseRecord, ...] = (PhaseRecord(schedule.phases[0].name, 0),)
-        switch_(model, self.phase.recipe)
+        watch = watch_of(model)
+        if watch is not None:
+            functional = watch.functional if functional is None else functional
+            replica = watch.replica if replica is None else replica
+        self.functional, self.replica = functional or "emulate", replica
+        check_options(self.functional, replica)
+        self._switch(self.phase.recipe)
 
     @property
     def phase(self) -> Phase:
@@ -151,7 +167,7 @@ class Course:
         if ended and len(self.phases) < len(self.schedule.phases):
             following = self.schedule.phases[len(self.phases)]
             self.phases = (*self.phases, PhaseRecord(following.name, self.step_number))
-            switch_(self.model, following.recipe)
+            self._switch(following.recipe)
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on, as plain numbers and strings."""
@@ -170,7 +186,10 @@ class Course:
                 f" has {self.steps} steps in {known}; load it into one of the same schedule"
             )
         self.step_number, self.phases = int(state["step"]), phases
-        switch_(self.model, self.phase.recipe)
+        self._switch(self.phase.recipe)
+
+    def _switch(self, recipe: Recipe | None) -> None:
+        switch_(self.model, recipe, functional=self.functional, replica=self.replica)
 
     def _measure(self, loss: Callable[[], Tensor]) -> Measurement:
         following = self.schedule.phases[len(self.phases)].recipe
@@ -181,11 +200,39 @@ class Course:
             for weight in module.parameters(recurse=False)
             if weight.dim() > 1 and weight.requires_grad
         ]
-        noisy = _gradient(self.model, self.phase.recipe, loss, weights)
-        exact = _gradient(self.model, following, loss, weights)
+        noisy = self._gradient(self.phase.recipe, loss, weights)
+        exact = self._gradient(following, loss, weights)
         norm, noise = float(norms(exact.astype(np.float64))[0]), measured_noise(exact, noisy)
         ratio = gradient_to_noise(norm, noise, exact.size)
         return Measurement(self.step_number, norm, noise, exact.size, ratio)
+
+    def _gradient(
+        self, recipe: Recipe | None, loss: Callable[[], Tensor], weights: list[torch.nn.Parameter]
+    ) -> np.ndarray[Any, np.dtype[Any]]:
+        """The gradient of the weights in this arithmetic, as one row, and all else as before."""
+        kept = _Kept(
+            _layers(self.model),
+            [(buffer, buffer.clone()) for buffer in self.model.buffers()],
+            [(parameter, parameter.grad) for parameter in self.model.parameters()],
+        )
+        cuda = sorted({weight.device.index for weight in weights if weight.device.type == "cuda"})
+        try:
+            with torch.random.fork_rng(devices=cuda):
+                self._switch(recipe)
+                for parameter, _ in kept.gradients:
+                    parameter.grad = None
+                torch.autograd.backward(loss())
+                found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+                row = torch.cat([one.detach().reshape(-1) for one in found]).reshape(1, -1)
+        finally:
+            _put_back(kept.layers)
+            for parameter, gradient in kept.gradients:
+                parameter.grad = gradient
+            with torch.no_grad():
+                for buffer, value in kept.buffers:
+                    buffer.copy_(value)
+        array: np.ndarray[Any, np.dtype[Any]] = row.numpy(force=True)
+        return array
 
 
 def clip_weights_(model: torch.nn.Module, bound: float) -> None:
@@ -209,35 +256,6 @@ class _Kept:
     layers: _Layers
     buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     gradients: list[tuple[Tensor, Tensor | None]] = field(default_factory=list)
-
-
-def _gradient(
-    model: torch.nn.Module, recipe: Recipe | None, loss: Callable[[], Tensor], weights: list[torch.nn.Parameter]
-) -> np.ndarray[Any, np.dtype[Any]]:
-    """The gradient of the weights in this arithmetic, as one row, and all else as before."""
-    kept = _Kept(
-        _layers(model),
-        [(buffer, buffer.clone()) for buffer in model.buffers()],
-        [(parameter, parameter.grad) for parameter in model.parameters()],
-    )
-    cuda = sorted({weight.device.index for weight in weights if weight.device.type == "cuda"})
-    try:
-        with torch.random.fork_rng(devices=cuda):
-            switch_(model, recipe)
-            for parameter, _ in kept.gradients:
-                parameter.grad = None
-            torch.autograd.backward(loss())
-            found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
-            row = torch.cat([one.detach().reshape(-1) for one in found]).reshape(1, -1)
-    finally:
-        _put_back(kept.layers)
-        for parameter, gradient in kept.gradients:
-            parameter.grad = gradient
-        with torch.no_grad():
-            for buffer, value in kept.buffers:
-                buffer.copy_(value)
-    array: np.ndarray[Any, np.dtype[Any]] = row.numpy(force=True)
-    return array
 
 
 def _layers(model: torch.nn.Module) -> _Layers:

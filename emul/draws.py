@@ -109,10 +109,7 @@ class Draw:
         if accumulator is None:
             with torch.autocast(a.device.type, enabled=False):
                 return torch.matmul(a, b)
-        try:
-            return ops.matmul(a, b, accumulator, seed=self.seed, stream=self.sums(accumulator, product, sample))
-        except (ValueError, OverflowError) as error:
-            raise type(error)(f"{product} of layer {self.layer!r}: {error}") from error
+        return ops.matmul(a, b, accumulator, seed=self.seed, stream=self.sums(accumulator, product, sample))
 
     def sums(self, accumulator: Accumulator | MatrixUnit, product: str, sample: int = 0) -> int:
         """The stream of the accumulator's words: they are counted by output and rounding alone, so the step is in it."""

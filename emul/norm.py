@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from numerics.formats.integers import whole
+from numerics.formats.spelling import spelled
 from numerics.normalization import linf_constant, range_constant
 
 #: The types that have a form.
@@ -25,6 +26,8 @@ class Norm:
     kind: str = field(default="exact", kw_only=True)
     k: int = field(default=10, kw_only=True)
     chunks: int = field(default=1, kw_only=True)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:

@@ -103,7 +103,10 @@ def operated(
 
 def whole_numbers(*values: Any) -> bool:
     """Whether all are Python's integers, or None: what operators take as they are."""
-    return all(value is None or (isinstance(value, int) and not isinstance(value, bool)) for value in values)
+    for value in values:
+        if type(value) is not int and value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            return False
+    return True
 
 
 def check_operands(**tensors: Tensor | None) -> None:

@@ -8,6 +8,7 @@ from numerics import Accumulator, MatrixUnit
 from numerics.chains import check_question
 from numerics.formats.integers import whole
 from numerics.formats.naming import made_from, named
+from numerics.formats.spelling import spelled
 
 from .norm import BATCH_NORMS, Norm
 from .operands import Operand, checked_operand, stages_of
@@ -32,6 +33,8 @@ class ChainGradient:
     rule: str = "recursive"
     event: str = "diff"
     tolerance: float = 0.0
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         for label, names in (("rule", ("immediate", "recursive")), ("event", ("overflow", "diff"))):
@@ -67,6 +70,8 @@ class Product:
     gradient: Operand | None = None
     samples: int = 1
     chain: ChainGradient | None = None
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if self.accumulator is not None and not isinstance(self.accumulator, Accumulator | MatrixUnit):
@@ -135,6 +140,8 @@ class Rule:
     grad_input: Product = field(default=Product(), kw_only=True)
     grad_weight: Product = field(default=Product(), kw_only=True)
     norm: Norm | None = field(default=None, kw_only=True)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if not isinstance(self.pattern, str):
@@ -252,6 +259,8 @@ class Recipe:
     rules: tuple[Rule, ...]
     seed: int = 0
     name: str = ""
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if isinstance(self.rules, Rule) or not all(isinstance(rule, Rule) for rule in self.rules):

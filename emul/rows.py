@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from numerics.formats.naming import named
+
 from . import recipes
+from .named import found
 from .recipe import Recipe
 from .schedule import Schedule, single
 
@@ -98,8 +101,10 @@ def select(wanted: Sequence[str | Row | Recipe | Schedule] | None) -> tuple[Row,
 
     A string is the key or the printed name of a standard row, or the name of a recipe: that gives the standard rows
     of the recipe or, where there are none, one with it, trained as its paper does: from scratch, from the native net,
-    or not at all. A Recipe gives a row trained from scratch, a Schedule one from where it starts. None gives the
-    standard rows. A string that is none of these is refused with a ValueError that lists the nearest ones.
+    or not at all. "module:name" is a Recipe or a Schedule of your own, or a function without arguments that returns one.
+    A Recipe gives a row trained from scratch, a Schedule one from where it starts. None gives the standard rows.
+    Errors: ValueError for a string that is none of these, with the nearest ones, and for a name that a module does not
+    have; ImportError for a module that cannot be imported; TypeError for what is no Recipe and no Schedule.
     """
     if wanted is None:
         return ROWS
@@ -125,6 +130,19 @@ _HOW = {"train": "trained from scratch", "fine-tune": "fine-tuned", "evaluate": 
 _PHASES: dict[str, Phase] = {"scratch": "train", "trained": "fine-tune", "evaluate": "evaluate"}
 
 
+def _own(target: str) -> Recipe | Schedule:
+    """What module:name is, or returns, with that for a name where it has none."""
+    made = found(target)
+    if callable(made):
+        made = made()
+    if not isinstance(made, Recipe | Schedule):
+        raise TypeError(
+            f"the row {target!r} is {named(made)}: give module:name of an emul.Recipe, of an emul.schedule.Schedule, or of a"
+            " function without arguments that returns one"
+        )
+    return made if made.name else replace(made, name=target)
+
+
 def _rows_of(item: str | Row | Recipe | Schedule) -> list[Row]:
     if isinstance(item, Row):
         return [item]
@@ -135,6 +153,8 @@ def _rows_of(item: str | Row | Recipe | Schedule) -> list[Row]:
     for row in ROWS:
         if item in (row.key, row.name):
             return [row]
+    if isinstance(item, str) and ":" in item:
+        return _rows_of(_own(item))
     try:
         entry = recipes.entry(item)
     except ValueError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from numerics.formats.integers import whole
+from numerics.formats.spelling import spelled
 from numerics.scaling import SWITCH_RATIO
 
 from .recipe import Recipe
@@ -32,6 +33,8 @@ class LearningRate:
     factor: float = 1.0
     low: float = 0.0
     warm_up: int = 0
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
@@ -72,6 +75,8 @@ class GradientToNoise:
     below: float = SWITCH_RATIO
     every: int = 100
 
+    __repr__ = spelled
+
     def __post_init__(self) -> None:
         if not 0 < self.below < math.inf:
             raise ValueError(f"below = {self.below!r}: give a finite number above 0, such as 3**0.5")
@@ -98,6 +103,8 @@ class Phase:
     learning_rate: LearningRate | None = None
     until: GradientToNoise | None = None
     clip_weights: float | None = None
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
@@ -134,6 +141,8 @@ class Schedule:
     phases: tuple[Phase, ...]
     start: str = "scratch"
     name: str = ""
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if isinstance(self.phases, Phase) or not all(isinstance(phase, Phase) for phase in self.phases):

@@ -10,7 +10,9 @@ from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, w
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
 from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle, own_forward
 from .recipe import ROLES, Recipe
+from .unmatched import Unused, unused
 
+_TOLD = 8  # modules that an error names
 _CLOSED = {opened: native for native, opened in OPENED.items()}
 
 #: Modules whose forward may read the weights of the layers inside without calling these layers.
@@ -37,7 +39,7 @@ class CallReport:
     """Products that a module's forward called for by a function: the module's qualified name, the function, how often.
 
     function: as torch calls it, `a @ b` is "matmul". rule: index of the rule that emulates them, None for native ones, whose
-    gradients are native too. native: why, "" for emulated ones.
+    gradients are native too. native: why, "" for emulated ones. keeper: index of the rule that keeps them native.
     """
 
     module: str
@@ -45,15 +47,16 @@ class CallReport:
     rule: int | None
     native: str
     count: int
+    keeper: int | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class SwapReport:
-    """What a recipe does to a model: every module with products or parameters of its own that no rule explains away.
+    """What a recipe does to a model: every module with products, with sums of its own (norms), or with other parameters.
 
-    unused: indices of the recipe's rules that decided about no module and no call. calls: products that modules called
-    for by functions so far. forwards: how many forward passes those are, None for a model that is not swapped yet: such
-    calls are seen when they are made, not before. Both have no part in whether two reports are equal.
+    unused: indices of the recipe's rules that decided about no module and no call; idle: why, of each. calls: products
+    that modules called for by functions so far. forwards: how many forward passes those are, None for a model that is not
+    swapped yet: such calls are seen when they are made, not before. Of all but layers and unused two equal reports may differ.
     """
 
     layers: tuple[LayerReport, ...]
@@ -61,6 +64,12 @@ class SwapReport:
     recipe: Recipe | None = field(default=None, compare=False, repr=False)
     calls: tuple[CallReport, ...] = field(default=(), compare=False)
     forwards: int | None = field(default=None, compare=False)
+    idle: tuple[Unused, ...] = field(default=(), compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.emulated)} emulated, {len(self.native)} native, {len(self.calls)} kinds of calls"
+        rules = "1 rule that decides" if len(self.unused) == 1 else f"{len(self.unused)} rules that decide"
+        return f"<SwapReport: {counts}{f', {rules} about nothing' if self.unused else ''}; print() lists them>"
 
     @property
     def emulated(self) -> tuple[LayerReport, ...]:
@@ -75,7 +84,7 @@ class SwapReport:
     def __str__(self) -> str:
         lines = [_line(layer) + self._told(layer) for layer in self.layers]
         lines += [_line_of_call(call) + self._told(call) for call in self.calls]
-        lines += [f"rule {index} matches nothing" for index in self.unused]
+        lines += [str(rule) for rule in self.idle]
         if self.forwards == 0:
             lines.append("products of functions: none seen, as the model has not run since it was swapped")
         return "\n".join(lines)
@@ -94,7 +103,7 @@ class SwapReport:
             sorts.setdefault(sort, []).append(product)
         norm = None if self.recipe is None else self.recipe.rules[layer.rule].norm
         form = f", in the form {norm.form}" if norm else ""
-        return form + ", " + "; ".join(f"{' and '.join(products)} {sort}" for sort, products in sorts.items())
+        return form + ", " + "; ".join(f"{_listed(products)} {sort}" for sort, products in sorts.items())
 
 
 def swap_(
@@ -119,22 +128,21 @@ def swap_(
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
-    layer and names no function, a rule whose `types` name a type that cannot be emulated, and another `functional` or
-    `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, and one
-    whose rule names its function where it cannot be emulated.
+    layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or whose
+    `types` name what is neither in the model nor in torch, a rule whose `types` name a type that cannot be emulated, and
+    another `functional` or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a
+    call that is refused, and one whose rule names its function where it cannot be emulated.
     """
     _check_arguments(model, recipe)
-    if functional not in CHOICES:
-        raise ValueError(f"functional = {functional!r}: give {', '.join(map(repr, CHOICES))}")
-    if replica is not None and (isinstance(replica, bool) or not isinstance(replica, int) or replica < 0):
-        raise ValueError(
-            f"replica = {replica!r}: give the number of this process among those that train the model, from 0"
-        )
+    check_options(functional, replica)
     if already := [name for name, module in model.named_modules() if isinstance(module, Emulated)]:
         raise ValueError(f"layer {already[0]!r} is emulated already: call emul.restore_(model) before another swap_")
     if any(watch_of(module) is not None for module in model.modules() if not isinstance(module, Emulated)):
         raise ValueError(f"{type(model).__name__} is swapped already: call emul.restore_(model) before another swap_")
     report = _decide(model, recipe)
+    for rule in report.idle:
+        if rule.mistake:
+            raise ValueError(f"rule {rule.rule} of {_title(recipe)} decides about nothing: {rule.why}; or leave it out")
     calls = functional != "report" and any(set(rule.types) & set(ADAPTERS) for rule in recipe.rules if not rule.keep)
     for layer in report.native:
         index = match(recipe, model.get_submodule(layer.name), layer.name)
@@ -168,6 +176,16 @@ def swap_(
             container.__class__ = OPENED[type(container)]
     attach(model, Watch(recipe, functional, replica))
     return model
+
+
+def check_options(functional: str, replica: int | None) -> None:
+    """Errors: ValueError for options that `swap_` does not take."""
+    if functional not in CHOICES:
+        raise ValueError(f"functional = {functional!r}: give {', '.join(map(repr, CHOICES))}")
+    if replica is not None and (isinstance(replica, bool) or not isinstance(replica, int) or replica < 0):
+        raise ValueError(
+            f"replica = {replica!r}: give the number of this process among those that train the model, from 0"
+        )
 
 
 def restore_(model: torch.nn.Module) -> torch.nn.Module:
@@ -233,7 +251,9 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
             reason: str | None = ""
         else:
             index = match(recipe, module, names[0])
-            reason = obstacle(module, reader) if index is not None or not is_norm(module) else None
+            reason = obstacle(module, reader)
+            if index is None and is_norm(module):
+                reason = reason or "no rule names its type, which norms want"
         if reason is None:
             continue
         if index is None:
@@ -246,7 +266,8 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
         if not reason:
             inside.update(inner for inner in module.modules() if inner is not module)
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
-    return SwapReport(tuple(layers), tuple(sorted(set(range(len(recipe.rules))) - used)), recipe)
+    idle = unused(recipe, _named(model), used, True)
+    return SwapReport(tuple(layers), tuple(rule.rule for rule in idle), recipe, idle=idle)
 
 
 def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
@@ -257,10 +278,26 @@ def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
         forwards += watch.forwards
         for sort, count in watch.seen.items():
             if sort.module in names:
-                calls.append(CallReport(sort.module, sort.function, sort.rule, sort.native, count))
-    used = {call.rule for call in calls}
-    unused = tuple(index for index in report.unused if index not in used)
-    return replace(report, unused=unused, calls=tuple(calls), forwards=forwards if names else None)
+                calls.append(CallReport(sort.module, sort.function, sort.rule, sort.native, count, sort.keeper))
+    assert report.recipe is not None
+    used = set(range(len(report.recipe.rules))) - set(report.unused)
+    used |= {index for call in calls for index in (call.rule, call.keeper) if index is not None}
+    idle = unused(report.recipe, _named(model), used, not forwards)
+    left = tuple(rule.rule for rule in idle)
+    return replace(report, unused=left, calls=tuple(calls), forwards=forwards if names else None, idle=idle)
+
+
+def _named(model: torch.nn.Module) -> list[tuple[str, str]]:
+    """Qualified name, as the rules of a swapped model have seen it, and native type of every module."""
+    found = []
+    for name, module in model.named_modules():
+        before = entry(module)
+        if isinstance(module, Emulated):
+            name = module.emulation.name
+        elif before is not None:
+            name = before.name
+        found.append((name, native_type(module).__name__))
+    return found
 
 
 def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn.Module, str]]:
@@ -275,13 +312,19 @@ def _modules(model: torch.nn.Module) -> Iterator[tuple[tuple[str, ...], torch.nn
         yield tuple(found), module, readers.get(module, "")
 
 
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def _title(recipe: Recipe) -> str:
     return f"the recipe {recipe.name!r}" if recipe.name else "the recipe"
 
 
 def _seen(model: torch.nn.Module, report: SwapReport) -> str:
     if report.native:
-        return "the model has " + "; ".join(_line(layer) for layer in report.native)
+        lines = [_line(layer) for layer in report.native]
+        more = [f"and {len(lines) - _TOLD} more"] if len(lines) > _TOLD else []
+        return "the model has " + "; ".join([*lines[:_TOLD], *more])
     kinds = dict.fromkeys(type(module).__name__ for module in model.modules())
     return f"the model has {', '.join(kinds)}"
 

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from .course import Course, PhaseRecord
+from .culprits import NotFiniteError
 from .datasets import Dataset, Task
 from .schedule import Schedule
 from .state import native_state_dict
@@ -333,6 +334,6 @@ def _not_finite(error: ValueError | OverflowError) -> str:
 
     Where torch would go on with NaN, emulated products refuse: both mean that the run has diverged.
     """
-    if isinstance(error, OverflowError) or "finite" in str(error):
+    if isinstance(error, OverflowError | NotFiniteError) or "finite" in str(error):
         return str(error)
     raise error

@@ -7,6 +7,7 @@ from typing import Any
 from .formats import FixedFormat, FloatFormat
 from .formats.integers import keep_whole, whole
 from .formats.naming import format_in, made_from, named
+from .formats.spelling import spelled
 from .parameters import check_policy, check_rounding
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding, check_members
@@ -40,6 +41,8 @@ class Accumulator:
     outer: "Accumulator | None" = field(default=None, kw_only=True)
     random_bits: int | None = field(default=None, kw_only=True)
     block: int | None = field(default=None, kw_only=True)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if not isinstance(self.format, FloatFormat | FixedFormat):

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from .accumulator import Accumulator
 from .brief import carrier_or_none, keep
 from .formats import FloatFormat
-from .kernels import gemm, threads
+from .kernels import gemm, orders, threads
 from .kernels.scan import scan
 from .parameters import Carrier
 from .planning import first_plan
-from .problem import Facts, Problem
+from .problem import Facts, Problem, Words
 from .results import check_output, check_result
 from .rounding import Overflow
-from .stepping import NO_COUNTS, rows_of, tiny_of
+from .stepping import NO_COUNTS, rows_of, source_of, tiny_of
+from .steps import random_bits_of
+from .words import random_words
 
 MULTIPLICATIONS = 1 << 12  # beyond which the general way costs little more
 _WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
@@ -31,19 +33,22 @@ _NO_WORDS = gemm.Words(np.empty((0, 0, 0), np.uint32), 0, _ZERO, _ZERO, _ZERO, _
 
 
 class _Chain(NamedTuple):
-    """The kernel of a product in sequence, with all its constants, the type that it computes in, and what may be NaN."""
+    """The kernel of a product, with all its constants, the type that it computes in, and what may be NaN."""
 
     run: Callable[..., Any] | None  # None: BLAS, because nothing is rounded
     dtype: np.dtype[Any]
     checks: bool  # whether a NaN would have to be refused
-    constants: tuple[Any, ...]  # rows, tiny, counts, chunk, words
+    constants: tuple[Any, ...]  # rows, tiny, counts, the options of the order
+    source: int
+    bits: int  # of all random words alike, where they are laid out for the kernel
+    span: int  # words of an output
 
 
 _CHAINS: dict[Any, _Chain | None] = {}
 
 
-def product(a: Any, b: Any, accumulator: Accumulator) -> NDArray[Any] | None:
-    """`numerics.matmul` of two small matrices in a deterministic float accumulator, or None."""
+def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, stream: Any = 0) -> NDArray[Any] | None:
+    """`numerics.matmul` of two small matrices in a float accumulator, or None; seed and stream are checked where used."""
     if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
         return None
     rows, depth = a.shape
@@ -62,7 +67,12 @@ def product(a: Any, b: Any, accumulator: Accumulator) -> NDArray[Any] | None:
     if known is None:
         return None
     threads.check_subnormals()
-    run, inner, checks, constants = known
+    run, inner, checks, constants, source, bits, span = known
+    words = _NO_WORDS
+    if source != gemm.DETERMINISTIC:
+        if seed is None or type(stream) is not int or not (0 <= seed < 1 << 64 and 0 <= stream < 1 << 64):
+            return None
+        words = words if run is None else _words(source, bits, span, (rows, columns), seed, stream)
     if inner != dtype:
         a, b = a.astype(inner), b.astype(inner)
     result: NDArray[Any]
@@ -71,7 +81,7 @@ def product(a: Any, b: Any, accumulator: Accumulator) -> NDArray[Any] | None:
         result += inner.type(0.0)  # +0, never -0
     else:
         total = np.zeros((1, rows, columns), inner)
-        run(a.reshape(1, rows, depth), b.reshape(1, depth, columns), total, *constants, 0, rows)
+        run(a.reshape(1, rows, depth), b.reshape(1, depth, columns), total, *constants, words, 0, rows)
         result = total.reshape(rows, columns)
     if checks:
         check_result(result, accumulator)
@@ -97,25 +107,51 @@ def _chain(accumulator: Accumulator, depth: int, carrier: Carrier, first: Any, s
     """The kernel for all operands of these kinds; None where there is none, or where a result may have to be refused."""
     parts = tuple(part for part in (accumulator, accumulator.product, accumulator.combining) if part is not None)
     formats = accumulator.format, accumulator.combining.format
-    usual = accumulator.order == "sequential" == accumulator.combining.order and not accumulator.stochastic
+    usual = accumulator.order == "sequential" == accumulator.combining.order
+    usual = usual or (accumulator.order in ("pairwise", "kahan") and accumulator.chunk is None)
     if not usual or not all(isinstance(fmt, FloatFormat) for fmt in formats):
         return None
     if first is None or second is None or any(part.overflow is Overflow.ERROR for part in parts):
         return None
     facts = _facts(first, carrier), _facts(second, carrier), None
     stand_in = np.zeros((1, 1, depth), carrier.dtype)
+    span = accumulator.roundings(depth)
+    drawn = Words(0, 0, span) if accumulator.stochastic else None
+    problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, drawn)
+    source, each = source_of(problem, accumulator), random_bits_of(accumulator, depth)
+    if source == gemm.GIVEN and each.min() != each.max():
+        return None
     try:
         check_output(carrier.dtype, accumulator)
-        plan = first_plan(Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, None), accumulator)
+        plan = first_plan(problem, accumulator)
     except ValueError:
         return None  # the operands themselves may be allowed, or the sentence names them
-    kernel = None
-    if plan.kernel not in ("sgemm", "dgemm"):
-        modes = plan.mode, plan.product_mode, plan.outer_mode
-        kernel = gemm.make_chain(*modes, int(plan.normalise), gemm.DETERMINISTIC, 0)
-    chunk = min(accumulator.chunk or depth, depth)
-    constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, chunk, _NO_WORDS
-    return _Chain(kernel, plan.carrier.dtype, not accumulator.combining.format.has_nan, constants)
+    kernel: Callable[..., Any] | None = None
+    options: tuple[Any, ...] = ()
+    modes, normalise = (plan.mode, plan.product_mode), int(plan.normalise)
+    if plan.kernel in ("sgemm", "dgemm"):
+        pass  # nothing is rounded, and a seed is wanted all the same
+    elif accumulator.order == "pairwise":
+        kernel, options = orders.make_tree(*modes, normalise, source, 0), (accumulator.block or 0, False)
+    elif accumulator.order == "kahan":
+        kernel = orders.make_kahan(*modes, normalise, source, 0)
+    else:
+        kernel = gemm.make_chain(*modes, plan.outer_mode, normalise, source, 0)
+        options = (min(accumulator.chunk or depth, depth),)
+    constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, *options
+    checks = not accumulator.combining.format.has_nan
+    return _Chain(kernel, plan.carrier.dtype, checks, constants, source, int(each.max()), span)
+
+
+def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int, stream: int) -> gemm.Words:
+    """Where the kernel draws words, or reads them as they are laid out for it, [rows, span, columns]."""
+    rows, columns = shape
+    laid = _NO_WORDS[0]
+    if source == gemm.GIVEN:
+        drawn = random_words(rows * columns * span, bits, seed=seed, stream=stream)
+        laid = np.ascontiguousarray(drawn.reshape(rows, columns, span).swapaxes(1, 2))
+    numbers = (np.uint64(number) for number in (seed, stream, span, 0, columns, 1))
+    return gemm.Words(laid, 0, *numbers)
 
 
 def _facts(kind: tuple[int, int, int, int], carrier: Carrier) -> Facts:

@@ -15,6 +15,7 @@ lowest bit of anything that is added:
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from .accumulator import Accumulator
@@ -41,8 +42,17 @@ def reporting(accumulator: Accumulator) -> bool:
     return Overflow.ERROR in {part.overflow for part in (accumulator, accumulator.product) if part is not None}
 
 
+#: What is known of a, b and c.
+_Known = tuple[Facts, Facts, Facts | None]
+
+
 def routes(problem: Problem, accumulator: Accumulator, sizes: Sizes, *, events: bool = False) -> tuple[Route, ...]:
     """Every way that is exact here, the preferred one first. Errors: ValueError where there is none."""
+    return _routes(problem.facts, problem.c is not None, accumulator, sizes, events)
+
+
+@lru_cache(maxsize=1024)
+def _routes(known: _Known, addend: bool, accumulator: Accumulator, sizes: Sizes, events: bool) -> tuple[Route, ...]:
     inside = fits(accumulator, sizes)
     found: list[Route] = []
     watched = not inside and (events or reporting(accumulator))
@@ -51,11 +61,11 @@ def routes(problem: Problem, accumulator: Accumulator, sizes: Sizes, *, events: 
         found += _modular(accumulator, sizes, inside)
     limiting = accumulator.overflow is not Overflow.WRAP and sizes.on_grid and not sizes.rounds_products
     if limiting and accumulator.order == "sequential" and not watched:
-        found += _limiting(problem, accumulator, sizes)
+        found += _limiting(known, accumulator, sizes)
     for carrier in (FLOAT32, FLOAT64):
-        found += _stepping(carrier, problem, accumulator, sizes, watched)
+        found += _stepping(carrier, known, accumulator, sizes, watched)
     found.sort(key=lambda route: ORDER.index(route.name))
-    obstacle = _exact_obstacle(accumulator, sizes, problem.c is not None)
+    obstacle = _exact_obstacle(accumulator, sizes, addend)
     if not obstacle:
         found.append(Route("exact", "sums are integers of 128 bits, 60 of them below the grid step"))
     if not found:
@@ -104,14 +114,14 @@ def slices_of(a: Fraction, others: Fraction) -> tuple[int, int]:
     return width, -(-int(a).bit_length() // width) if width > 0 else SLICES + 1
 
 
-def _limiting(problem: Problem, accumulator: Accumulator, sizes: Sizes) -> Iterator[Route]:
+def _limiting(known: _Known, accumulator: Accumulator, sizes: Sizes) -> Iterator[Route]:
     """Limits at every step, where nothing is rounded."""
     fmt = grid_format(accumulator.format)
     step = power(sizes.grid)
     limit, product, start = fmt.largest_code + 1, sizes.largest / step, sizes.c_largest / step
     for carrier in (FLOAT32, FLOAT64):
         p = carrier.precision
-        if limit <= 1 << p and _operands_fit(carrier, problem, sizes, sizes.grid):
+        if limit <= 1 << p and _operands_fit(carrier, known, sizes, sizes.grid):
             yield Route(
                 carrier.name, f"limits {_text(Fraction(limit))} <= 2**{p} grid steps: larger sums are beyond both"
             )
@@ -134,24 +144,24 @@ def _holds(carrier: Carrier, facts: Facts | None, lowest: int, shift: int) -> bo
     return facts.significant_bits <= carrier.precision and inside
 
 
-def _operands_fit(carrier: Carrier, problem: Problem, sizes: Sizes, point: int) -> bool:
+def _operands_fit(carrier: Carrier, known: _Known, sizes: Sizes, point: int) -> bool:
     by_a, by_b = shifts(sizes, point)
-    a, b, c = problem.facts
+    a, b, c = known
     held = _holds(carrier, a, sizes.a_lowest, by_a) and _holds(carrier, b, sizes.b_lowest, by_b)
     return held and _holds(carrier, c, sizes.c_lowest, -sizes.grid)
 
 
-def _products_exact(carrier: Carrier, problem: Problem) -> bool:
-    bits = [facts.significant_bits for facts in problem.facts[:2] if facts is not None]
+def _products_exact(carrier: Carrier, known: _Known) -> bool:
+    bits = [facts.significant_bits for facts in known[:2] if facts is not None]
     return sum(bits) - (1 in bits) <= carrier.precision
 
 
 def _stepping(
-    carrier: Carrier, problem: Problem, accumulator: Accumulator, sizes: Sizes, watched: bool
+    carrier: Carrier, known: _Known, accumulator: Accumulator, sizes: Sizes, watched: bool
 ) -> Iterator[Route]:
     """Steps that round: on exact sums, or on sums rounded to odd."""
     point = product_point(accumulator, sizes)
-    if not _operands_fit(carrier, problem, sizes, point):
+    if not _operands_fit(carrier, known, sizes, point):
         return
     if carrier is FLOAT32 and watched and accumulator.roundings(sizes.depth) > FEW_STEPS:
         return
@@ -159,7 +169,7 @@ def _stepping(
     lowest = min(sizes.product_lowest - point, sizes.unit - sizes.grid)
     if highest >= power(carrier.emax) or lowest < carrier.emin or abs(point - sizes.grid) >= carrier.emax:
         return
-    exact_products = _products_exact(carrier, problem)
+    exact_products = _products_exact(carrier, known)
     if sizes.rounds_products and not (exact_products and _products_round(carrier, accumulator, sizes, point)):
         return
     pairs = accumulator.order == "pairwise" and accumulator.block is None and not sizes.rounds_products

@@ -6,6 +6,7 @@ from typing import Any
 from .accumulator import Accumulator
 from .formats import FloatFormat, NanEncoding, Subnormals
 from .formats.integers import keep_whole
+from .formats.spelling import spelled
 from .rounding import Rounding
 from .text import remember_text
 
@@ -88,6 +89,8 @@ class MatrixUnit:
     name: str = field(default="", kw_only=True, compare=False)
     source: str = field(default="", kw_only=True, compare=False)
     confidence: str = field(default="", kw_only=True, compare=False)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         self._check_kinds()

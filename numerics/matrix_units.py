@@ -28,6 +28,7 @@ from .catalog import (
     TF32,
 )
 from .formats import FloatFormat, NanEncoding
+from .formats.spelling import NAMED
 from .matrix_unit import MatrixUnit
 from .rounding import Rounding
 
@@ -288,3 +289,4 @@ def _named(units: Mapping[str, MatrixUnit]) -> dict[str, MatrixUnit]:
 
 
 MATRIX_UNITS = UnitTable(lambda: _named(_nvidia() | _amd() | _intel()))
+NAMED.append((MatrixUnit, "catalog.MATRIX_UNITS[{}]", MATRIX_UNITS.__getitem__))

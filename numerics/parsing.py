@@ -5,6 +5,7 @@ import re
 
 from . import catalog
 from .formats import FixedFormat, FloatFormat, Format, LogFormat
+from .formats.spelling import NAMED
 
 _ALIASES = {
     "float16": "binary16",
@@ -77,3 +78,6 @@ def parse_format(name: str) -> Format:
         " [u]log<integer bits>.<fraction bits>[b<bias>], bfp<mantissa bits>_<block>; fp16, bf16 and the like, and the"
         " names of torch and ml_dtypes"
     )
+
+
+NAMED.append((Format, "parse_format({})", parse_format))

@@ -62,7 +62,7 @@ def matmul(
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events)
     _check_kind(accumulator, scale_a, scale_b)
     if c is None and words is None and not (events or explain or encode) and (seed is None or type(seed) is int):
-        brief = product(a, b, accumulator)
+        brief = product(a, b, accumulator, seed, stream)
         if brief is not None:
             for label, value in (("seed", seed or 0), ("stream", stream)):
                 counter(label, value)

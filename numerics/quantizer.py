@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import blocks
+from . import blocks, brief_blocks
 from .brief import rounded
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
 from .formats.naming import format_in, named
+from .formats.spelling import spelled
 from .kernels import elementwise, modes, threads
 from .loops import elementwise_loop
 from .parameters import (
@@ -49,6 +50,8 @@ class Quantizer:
     random_bits: int | None = None
     axis: int = field(default=-1, kw_only=True)
 
+    __repr__ = spelled
+
     def __post_init__(self) -> None:
         if not isinstance(self.fmt, Format):
             inner = format_in(self.fmt)
@@ -84,8 +87,11 @@ class Quantizer:
         unsigned without NaN, neither seed nor words in a stochastic mode, float32 input where the format needs more
         than float32; OverflowError under Overflow.ERROR.
         """
-        if words is None and out is None and (swift := rounded(self, x, seed, stream, offset)) is not None:
-            return swift
+        if words is None and out is None:
+            brief = brief_blocks.rounded if isinstance(self.fmt, BlockFormat) else rounded
+            swift: Any = brief(self, x, seed, stream, offset)
+            if swift is not None:
+                return swift
         array = self._input(x)
         result = array_out(out, array, array.dtype)
         draw = self._draw(array, seed, stream, offset, words, out)
@@ -110,7 +116,8 @@ class Quantizer:
         Errors as in `quantize`.
         """
         if words is None and out is None:
-            swift = rounded(self, x, seed, stream, offset, encodes=True)
+            brief = brief_blocks.rounded if isinstance(self.fmt, BlockFormat) else rounded
+            swift: Any = brief(self, x, seed, stream, offset, encodes=True)
             if swift is not None:
                 return swift
         array = self._input(x, codes=True)
@@ -144,6 +151,10 @@ class Quantizer:
         wanted = np.dtype(dtype)
         if wanted not in (np.float32, np.float64):
             raise TypeError(f"dtype {wanted}: values are decoded to float32 or float64")
+        if out is None and isinstance(self.fmt, BlockFormat):
+            swift = brief_blocks.decoded(self, codes, wanted)
+            if swift is not None:
+                return swift
         self._check_carrier(carrier_of(wanted))
         if isinstance(self.fmt, BlockFormat):
             values = blocks.decode(self.fmt, codes, self.axis, wanted)

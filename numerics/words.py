@@ -11,6 +11,8 @@ from .kernels import philox
 
 def counter(label: str, value: Any) -> int:
     """`value` as an integer in [0, 2**64), or a sentence that names it."""
+    if type(value) is int and 0 <= value < 1 << 64:
+        return value
     number = whole(value)
     if number is None:
         raise TypeError(f"{label} = {value!r}: give an integer in [0, 2**64)")

@@ -32,8 +32,8 @@ FEWEST_STEPS, TIMED = 200, 5
 
 #: What stays torch's own in every row, besides what `emul.swap_report` names.
 NATIVE = (
-    "LayerNorm and softmax: no matrix products, and no rule names LayerNorm",
-    "Embedding: a table is looked up; its gradient is a sum by index, which emul.nn does not have",
+    "softmax: sums of its own, which are torch's also where rules put those of LayerNorm through an accumulator",
+    "the gradient of an Embedding: a sum by index, which emul.nn does not have",
     "biases, GELU, the loss, AdamW",
 )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import layer_product
+from ..culprits import given
 from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
@@ -28,12 +29,16 @@ _SIGNATURES = {name: signature(adapter) for name, adapter in ADAPTERS.items()}
 
 @dataclass(frozen=True)
 class Seen:
-    """A sort of call: the calling module's qualified name, the function, the rule that emulates it or why it is native."""
+    """A sort of call: the calling module's qualified name, the function, the rule that emulates it or why it is native.
+
+    keeper: the rule by which it is native, if one says so.
+    """
 
     module: str
     function: str
     rule: int | None
     native: str
+    keeper: int | None = None
 
 
 @dataclass
@@ -68,12 +73,13 @@ class Watch:
             else:
                 self._note(caller, known, index, "")
                 return result
-        kept = caller.restored or (index is not None and self.recipe.rules[index].keep)
+        keeper = index if index is not None and self.recipe.rules[index].keep else None
+        kept = caller.restored or keeper is not None
         named = index is not None and known in self.recipe.rules[index].types and not kept
         if not kept and (self.functional == "refuse" or (named and self.functional == "emulate")):
             by = f"rule {index} names it" if named else "functional='refuse'"
             raise ValueError(f"{_title(caller)} calls {known}, which is native and {by}: {reason}")
-        self._note(caller, known, None, reason)
+        self._note(caller, known, None, reason, keeper)
         return func(*args, **kwargs)
 
     def site(self, name: str, function: str, place: int, index: int) -> Emulation:
@@ -133,10 +139,14 @@ class Watch:
                 f"{_title(caller)} calls {known} with arguments that emul does not take, {error}: leave them out, or give"
                 " a rule with keep=True"
             ) from error
-        return ADAPTERS[function](*bound.args, **bound.kwargs)
+        tensors = {name: value for name, value in bound.arguments.items() if name != "product"}
+        for at, value in enumerate(tensors.pop("operands", ())):
+            tensors[f"operand {at}"] = value
+        with given(f"{known} in {_title(caller)}", tensors):
+            return ADAPTERS[function](*bound.args, **bound.kwargs)
 
-    def _note(self, caller: Running, function: str, rule: int | None, native: str) -> None:
-        sort = Seen(caller.name, function, rule, native)
+    def _note(self, caller: Running, function: str, rule: int | None, native: str, keeper: int | None = None) -> None:
+        sort = Seen(caller.name, function, rule, native, keeper)
         self.seen[sort] = self.seen.get(sort, 0) + 1
 
 

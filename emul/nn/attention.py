@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..culprits import given
 from ..geometry import BatchGeometry, LinearGeometry
 from ..recipe import Rule
 from .base import Emulated
@@ -73,6 +74,23 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """(output, weights or None): see the class."""
+        tensors = {"query": query, "key": key, "value": value, **dict(self.named_parameters())}
+        with given(f"MultiheadAttention {self.emulation.name!r}", tensors):
+            return self._attended(
+                query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
+            )
+
+    def _attended(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None,
+        need_weights: bool,
+        attn_mask: Tensor | None,
+        average_attn_weights: bool,
+        is_causal: bool,
+    ) -> tuple[Tensor, Tensor | None]:
         label = f"MultiheadAttention {self.emulation.name!r}"
         if is_causal and attn_mask is None:
             raise ValueError(f"{label} has is_causal=True and no attn_mask: give the mask that it speaks of")

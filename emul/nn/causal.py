@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from .. import gpt
+from ..culprits import given
 from ..geometry import BatchGeometry
 from ..recipe import Rule
 from .base import Emulated
@@ -38,4 +39,5 @@ class CausalAttention(Emulated, gpt.CausalAttention):
             found: Tensor = self._product(activation, weight, BatchGeometry(), part)
             return found
 
-        return attend(product, label, query, key, value, causal(query, key), 0.0)[0]
+        with given(label, {"query": query, "key": key, "value": value}):
+            return attend(product, label, query, key, value, causal(query, key), 0.0)[0]

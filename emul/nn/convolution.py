@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..culprits import given
 from ..geometry import ConvGeometry
 from ..recipe import Rule
 from .base import Emulated
@@ -44,8 +45,8 @@ class _Convolution(Emulated):
         seed: int = 0,
         name: str = "",
     ) -> None:
-        given = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        super().__init__(*given, device, dtype)
+        arguments = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(*arguments, device, dtype)
         self._start(rule, seed, name)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ class _Convolution(Emulated):
             raise ValueError(
                 f"{title}: with its padding it is smaller than the kernel {self.kernel_size} of dilation {self.dilation}"
             )
-        output: Tensor = self._product(images, self.weight, geometry)
+        with given(f"Conv{dims}d {self.emulation.name!r}", {"input": input}):
+            output: Tensor = self._product(images, self.weight, geometry)
         if self.bias is not None:
             output = output + self.bias.reshape(-1, *(1,) * dims)
         return output if input.dim() == dims + 2 else output.squeeze(0)

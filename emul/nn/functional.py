@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
+from ..culprits import given
 from ..functional.mode import off
 from ..geometry import BatchGeometry
 from ..ops import check_operand, check_together
@@ -81,7 +82,8 @@ def attention(
         if mask is not None:
             raise ValueError(f"{label} has attn_mask and is_causal=True: give one of them")
         mask = causal(query, key)
-    output, _ = attend(product, label, query, key, value, mask, dropout, scale)
+    with given(label, {"query": query, "key": key, "value": value}):
+        output, _ = attend(product, label, query, key, value, mask, dropout, scale)
     return output
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw
+from ..culprits import given
 from ..norm import Norm
 from ..recipe import ROLES, Product, Rule
 from .base import Emulated
@@ -64,7 +65,8 @@ class EmulatedNorm(Emulated):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _apart(self, compute: Callable[[Draw], Tensor], input: Tensor, weight: Tensor) -> Tensor:
         """A call that a compiled model makes as it is: the step is not a constant."""
-        return self._call(compute, (input, weight))
+        with given(f"{type(self).__name__} {self.emulation.name!r}", {"input": input}):
+            return self._call(compute, (input, weight))
 
 
 class LayerNorm(EmulatedNorm, torch.nn.LayerNorm):

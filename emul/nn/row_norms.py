@@ -12,6 +12,7 @@ from numerics.normalization import L1_CONSTANT, linf_constant, range_constant, t
 
 from .. import binary
 from ..autograd import Draw
+from ..culprits import told
 from ..norm import Norm
 from ..recipe import Rule
 
@@ -105,7 +106,9 @@ def _total(draw: Draw, rule: Rule, product: str, part: str, a: Tensor, b: Tensor
     other = torch.ones_like(a) if b is None else b
     accumulator = getattr(rule, product).accumulator
     named = replace(draw, layer=f"{draw.layer}.{part}" if draw.layer else part, call=None)
-    return named.multiply(accumulator, product, a[:, None, :], other[:, :, None]).reshape(-1)
+    tensors = {"gradient" if product != "forward" else "input": a, "other operand": b}
+    with told(f"{product} of layer {named.layer!r}", tensors, {}):
+        return named.multiply(accumulator, product, a[:, None, :], other[:, :, None]).reshape(-1)
 
 
 def _over(x: Tensor, n: int) -> Tensor:

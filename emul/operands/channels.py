@@ -18,7 +18,7 @@ _KNOWN: dict[tuple[Any, ...], NDArray[Any]] = {}
 _MOST_KNOWN = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Channels(Stage):
     """Every channel along the first axis in integers of its own bits and clip, then its mean and deviation put back.
 
@@ -73,7 +73,7 @@ class Channels(Stage):
         return clipping.dequantize(codes, scale, zero_point, dtype=x.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibrated(Stage):
     """GEMMLOWP's integers over a range that is known beforehand: `numerics.clipping.affine` with lo and hi.
 

@@ -12,7 +12,7 @@ from numerics.words import check_random_bits
 from .stage import Applied, Stage, check_bits, check_quantizer, ends_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rounded(Stage):
     """A Quantizer, and the gradient that passes it; the Quantizer by itself stands for gradient="straight".
 
@@ -53,7 +53,7 @@ class Rounded(Stage):
         return ends_of(self.quantizer)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sign(Stage):
     """+1 for x >= 0 and for -0.0, else -1, `numerics.binary.sign`. Zeros that pad a convolution stay 0."""
 
@@ -68,7 +68,7 @@ class Sign(Stage):
         return Applied(binary.sign(x))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StochasticSign(Stage):
     """+1 with probability clip((x + 1)/2, 0, 1), else -1, `numerics.binary.stochastic_sign`."""
 
@@ -87,7 +87,7 @@ class StochasticSign(Stage):
         return Applied(binary.stochastic_sign(x, random_bits=self.random_bits, **words))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinearQuant(Stage):
     """clip(round(x 2**(bits-1)) 2**(1-bits), low, high), `numerics.binary.linear_quant`; high None: 1 - 2**(1-bits)."""
 
@@ -110,7 +110,7 @@ class LinearQuant(Stage):
         return self.low, 1 - 2.0 ** (1 - self.bits) if self.high is None else self.high
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogQuant(Stage):
     """clip(AP2(x), low, high), `numerics.binary.log_quant`."""
 

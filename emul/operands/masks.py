@@ -14,7 +14,7 @@ from numerics.words import check_random_bits
 from .stage import Applied, Stage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TopN(Stage):
     """The n largest magnitudes of each m along the axis that the product sums over, `numerics.sparsity.top_n`."""
 
@@ -32,7 +32,7 @@ class TopN(Stage):
         return Applied(sparsity.top_n(x, self.n, self.m, axis=axis))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MVUE(Stage):
     """The unbiased N:M mask of least variance along the axis that the product sums over, `numerics.sparsity.mvue`."""
 
@@ -55,7 +55,7 @@ class MVUE(Stage):
         return Applied(values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transposable(Stage):
     """x where `numerics.sparsity.transposable_mask` keeps it, else 0: one mask for the products of x and of x turned.
 

@@ -13,7 +13,7 @@ from numerics.words import check_random_bits
 from .stage import Applied, Factor, Stage, check_bits, check_quantizer, ends_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LUQ(Stage):
     """Logarithmic unbiased quantization, `numerics.luq.quantize`: values are 0 and 2**k, 0 <= k < levels; alpha follows.
 
@@ -66,7 +66,7 @@ class LUQ(Stage):
         return -top, top
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SAWB(Stage):
     """Symmetric integers of `bits` bits up to the clip of `numerics.clipping.sawb`, rounded to nearest even.
 
@@ -108,7 +108,7 @@ class SAWB(Stage):
         return low / used, high / used
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Affine(Stage):
     """GEMMLOWP's integers, `numerics.clipping.affine`: values code - zero_point; the product is multiplied by scale.
 
@@ -174,7 +174,7 @@ class Affine(Stage):
         return least, np.inf if high is None else max(high, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scaled(Stage):
     """A Quantizer of x * s, s one number a tensor, `numerics.scaling.quantize`; the product is divided by s.
 

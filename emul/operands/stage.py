@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from numerics import FixedFormat, Quantizer, binary
 from numerics.formats.integers import whole
 from numerics.formats.naming import made_from, named
+from numerics.formats.spelling import spelled
 
 
 class Factor(NamedTuple):
@@ -38,6 +39,8 @@ class Stage:
     stochastic: bool = False
     blocked: bool = False
     remembers: int = 0
+
+    __repr__ = spelled
 
     def apply(self, x: NDArray[Any], used: float, *, axis: int = -1, **words: Any) -> Applied:
         """x on the grid. words: seed, stream and offset, or words, where the stage is stochastic."""

@@ -8,11 +8,13 @@ from torch import Tensor
 from torch.autograd import Function, forward_ad
 
 from .checks import check_place
-from .eager import transforms
+from .eager import followed, transforms, unwatched
 
 LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
 Form = Callable[..., Any]
 _TRANSFORMED: dict[str, type[Function]] = {}
+#: The form on CPU tensors, and that with its gradient where results have one.
+_DIRECT: dict[str, tuple[Form, type[Function] | None]] = {}
 
 
 def define(
@@ -42,11 +44,25 @@ def define(
     parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
     _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
 
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        output = cpu(*arguments)
+        forms[1](ctx, arguments, output)
+        return output
+
+    own = {"forward": staticmethod(forward), "backward": staticmethod(forms[0])}
+    _DIRECT[name] = cpu, None if backward is None else type(name, (Function,), own)
+
 
 def call(name: str, *arguments: Any) -> Any:
     """The operator on these arguments; inside torch.func's transforms, which a library's gradients know nothing of, too."""
     if torch.compiler.is_compiling():
         return getattr(torch.ops.emul, name)(*arguments)
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    if unwatched(*tensors):  # past the dispatcher, which takes longer than a small tensor's arithmetic
+        form, differentiable = _DIRECT[name]
+        if differentiable is not None and any(map(followed, tensors)):
+            return differentiable.apply(*arguments)  # type: ignore[no-untyped-call]
+        return form(*arguments)
     if forward_ad._current_level >= 0:
         _refuse_tangents(name, arguments)
     if transforms() is None:

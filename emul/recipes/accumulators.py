@@ -59,6 +59,10 @@ def lba_fine_grained(
     A term of a sum has a gradient where its step changed the sum ("diff") and, under "recursive", every later step let
     the sum through. The two gradient products are those of the chain, in torch's own arithmetic. Verified: that both
     rules and both events exist. A parameter: the relative `tolerance` of diff, whose value was not seen in a source.
+
+    It helps where sums saturate and costs where they do not. On small nets (benchmarks/results/claims.md): 30 points of
+    accuracy over identity gradients under the biases 6 and 6, where sums end at 3.875; with the biases here, 5 and 3,
+    where they reach 31, `lba8` is better by 8 points than "immediate" and by 22 than "recursive".
     """
     chain = ChainGradient(rule=rule, event=event, tolerance=tolerance)
     return recipe("lba_fine_grained", seed, _rule(*_8, chain=chain), keep=keep)

@@ -12,14 +12,12 @@ _INPUT_BITS = 8
 #: Sums of signs, exactly, and of 8-bit inputs times signs; more than 24 bits raise an error.
 _COUNTS = Accumulator(FixedFormat(24), overflow=Overflow.ERROR)
 _INPUTS = Accumulator(FixedFormat(24, _INPUT_BITS - 1), overflow=Overflow.ERROR)
-#: No layer.
-_NONE = r"(?!)"
 
 
 def bnn(
     seed: int = 0,
     *,
-    first: str = _NONE,
+    first: str | None = None,
     stochastic: bool = False,
     shift_batch_norm: bool = False,
     keep: str = "",
@@ -36,7 +34,7 @@ def bnn(
     """
     activation: Operand = StochasticSign() if stochastic else Sign()
     norms = (batch_norm(Norm("shift")),) if shift_batch_norm else ()
-    return recipe("bnn", seed, *norms, _inputs(first), _hidden(activation, _COUNTS), keep=keep)
+    return recipe("bnn", seed, *norms, *_inputs(first), _hidden(activation, _COUNTS), keep=keep)
 
 
 def bnn_schedule(seed: int = 0, **options: object) -> Schedule:
@@ -47,7 +45,7 @@ def bnn_schedule(seed: int = 0, **options: object) -> Schedule:
 def qnn(
     seed: int = 0,
     *,
-    first: str = _NONE,
+    first: str | None = None,
     activation_bits: int = 2,
     weight_bits: int = 1,
     shift_batch_norm: bool = False,
@@ -66,7 +64,7 @@ def qnn(
     fraction = activation_bits - 1 + (0 if weight_bits == 1 else weight_bits - 1)
     sums = Accumulator(FixedFormat(24, fraction), overflow=Overflow.ERROR)
     norms = (batch_norm(Norm("shift")),) if shift_batch_norm else ()
-    return recipe("qnn", seed, *norms, _inputs(first), _hidden(activation, sums, weight), keep=keep)
+    return recipe("qnn", seed, *norms, *_inputs(first), _hidden(activation, sums, weight), keep=keep)
 
 
 def qnn_schedule(seed: int = 0, **options: object) -> Schedule:
@@ -89,6 +87,7 @@ def _hidden(activation: Operand, sums: Accumulator, weight: Operand | None = Non
     )
 
 
-def _inputs(first: str) -> Rule:
-    """The layer of the net's inputs: 8 bits times signs."""
-    return _hidden(LinearQuant(_INPUT_BITS, gradient="clipped"), _INPUTS, pattern=first)
+def _inputs(first: str | None) -> tuple[Rule, ...]:
+    """The rule of the layer of the net's inputs, where one is named: 8 bits times signs."""
+    stage = LinearQuant(_INPUT_BITS, gradient="clipped")
+    return () if first is None else (_hidden(stage, _INPUTS, pattern=first),)

@@ -13,6 +13,7 @@ from .fixed import FixedFormat
 from .floats import FloatFormat, Subnormals
 from .integers import keep_whole
 from .naming import named
+from .spelling import spelled
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -77,6 +78,8 @@ class BlockFormat:
     tensor_scale: bool = field(default=False, kw_only=True)
     name: str = field(default="", kw_only=True, compare=False)
     source: str = field(default="", kw_only=True, compare=False)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if not isinstance(self.element, FloatFormat | FixedFormat):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .codes import checked_codes
 from .integers import keep_whole
+from .spelling import spelled
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class FixedFormat:
     has_nan: ClassVar[bool] = False
     infinities: ClassVar[bool] = False
     has_negative_zero: ClassVar[bool] = False
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         least = 2 if self.signed else 1

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .codes import checked_codes
 from .integers import keep_whole
+from .spelling import spelled
 
 
 class NanEncoding(Enum):
@@ -65,6 +66,8 @@ class FloatFormat:
     nan: NanEncoding = field(default=NanEncoding.IEEE, kw_only=True)
     name: str = field(default="", kw_only=True, compare=False)
     source: str = field(default="", kw_only=True, compare=False)
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         for label in ("exponent_bits", "mantissa_bits"):

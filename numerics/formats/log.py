@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .codes import checked_codes
 from .integers import keep_whole
 from .powers import significands
+from .spelling import spelled
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class LogFormat:
     has_nan: ClassVar[bool] = False
     infinities: ClassVar[bool] = False
     has_negative_zero: ClassVar[bool] = False
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         for label in ("integer_bits", "fraction_bits", "bias"):

@@ -3,6 +3,8 @@
 from dataclasses import is_dataclass
 from typing import Any
 
+from .spelling import known_name
+
 
 def named(value: Any) -> str:
     """A value in a sentence: a format by its name, a record that rounds to one as Quantizer(e4m3fn), else a short repr."""
@@ -16,7 +18,14 @@ def named(value: Any) -> str:
 
 
 def made_from(value: Any, kind: str) -> str:
-    """How a record of the wanted kind is had from a value of another: Quantizer(e4m3fn) from a format, "a Quantizer"."""
+    """How a record of the wanted kind is had from a value of another: Quantizer(e4m3fn) from a format, "a Quantizer".
+
+    From the name of a format, Quantizer(parse_format('e4m3fn')); from that of a matrix unit, the unit.
+    """
+    if isinstance(value, str):
+        text, found = known_name(value)
+        if text:
+            return text if format_in(found) is None else f"{kind}({text})"
     inner = format_in(value)
     article = "an" if kind[0] in "AEIOU" else "a"
     return f"{article} {kind}" if inner is None else f"{kind}({inner})"

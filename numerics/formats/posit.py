@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .codes import checked_codes
 from .integers import keep_whole
+from .spelling import spelled
 
 LEAST_BITS, MOST_BITS = 2, 32
 
@@ -41,6 +42,8 @@ class PositFormat:
     has_nan: ClassVar[bool] = True
     infinities: ClassVar[bool] = False
     has_negative_zero: ClassVar[bool] = False
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         bits = keep_whole(self, "bits")

@@ -13,7 +13,16 @@ from ..operands import floats
 from ..quantizer import array_out
 from ..words import counter
 from .drawing import Draw, draw_of
-from .scale import GRAIN, alpha_of, check_finite, check_levels, check_power_of_two, grid_ends, largest_magnitude
+from .scale import (
+    GRAIN,
+    alpha_of,
+    check_finite,
+    check_levels,
+    check_power_of_two,
+    ends_from,
+    grid_ends,
+    largest_magnitude,
+)
 
 _LIFT = 200  # binades by which float64 arrays of tiny alpha are moved up
 
@@ -49,7 +58,11 @@ def quantize(
     draw = draw_of(array.shape, seed, words, random_bits, stream, offset, out)
     if check_power_of_two(power_of_two) is not None and alpha is not None:
         raise ValueError(f"power_of_two = {power_of_two!r} beside alpha = {alpha}: give one of the two")
-    step, top = grid_ends(alpha_of(array, levels, power_of_two) if alpha is None else alpha, array.dtype, levels)
+    if alpha is None:
+        own = array.dtype.type(alpha_of(array, levels, power_of_two))
+        step, top = ends_from(own, array.dtype, levels)
+    else:
+        step, top = grid_ends(alpha, array.dtype, levels)
     flat = np.ascontiguousarray(array).reshape(-1)
     if step == 0:
         if largest_magnitude(flat) > 0:

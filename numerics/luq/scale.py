@@ -16,6 +16,7 @@ from ..operands import floats
 MOST_LEVELS = 1024
 GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 _BITS: dict[np.dtype[Any], Any] = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
+_INFINITY = {dtype: int(dtype.type(math.inf).view(bits)) for dtype, bits in _BITS.items()}
 
 
 def alpha(x: Any, levels: int = 7, *, power_of_two: str | None = None) -> float:
@@ -81,6 +82,8 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
         rounded = exponent if power_of_two == "up" and fraction > 0.5 else exponent - 1
         return max(math.ldexp(1.0, rounded - levels + 1), tiny)
     value = dtype.type(math.ldexp(peak, 1 - levels))
+    if value >= np.finfo(dtype).smallest_normal:  # then nothing was rounded
+        return float(value)
     if Fraction(float(value)) * (1 << (levels - 1)) < Fraction(peak):
         value = np.nextafter(value, dtype.type(math.inf))
     return float(value)
@@ -89,15 +92,18 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
 def largest_magnitude(array: NDArray[Any]) -> float:
     """max|x|, 0 of an empty array. Errors: ValueError for NaN and infinities."""
     flat = np.ascontiguousarray(array).reshape(-1)
-    most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, GRAIN))
+    if flat.size <= GRAIN:
+        threads.check_subnormals()
+        most = kernel.largest_bits(flat, 0, flat.size)
+    else:
+        most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, GRAIN))
     check_finite(most, flat)
     return float(_BITS[array.dtype](most).view(array.dtype))
 
 
 def check_finite(most: int, flat: NDArray[Any]) -> None:
     """Refuse an array whose largest magnitude has bits `most`, if they are not those of a number."""
-    infinity = flat.dtype.type(math.inf).view(_BITS[flat.dtype])
-    if most >= int(infinity):
+    if most >= _INFINITY[flat.dtype]:
         first = int(np.argmin(np.isfinite(flat)))
         raise ValueError(f"{flat[first]} at element {first}: LUQ has no infinity and no NaN; replace or clip it first")
 
@@ -114,9 +120,15 @@ def grid_ends(alpha: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
         step = dtype.type(number)
     if number and not step:
         raise ValueError(f"alpha = {number} is zero in {dtype}: use float64 arrays or a larger alpha")
+    return ends_from(step, dtype, levels)
+
+
+def ends_from(step: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
+    """`grid_ends` of an alpha that is a number of the array's type."""
+    number = float(step)
     if math.frexp(step)[1] + levels - 1 > np.finfo(dtype).maxexp:
         raise ValueError(
             f"alpha = {number} with {levels} levels: the largest magnitude, alpha * 2**{levels - 1}, overflows {dtype};"
             " give a smaller alpha or fewer levels, or scale x"
         )
-    return step, np.ldexp(step, levels - 1)
+    return step, dtype.type(math.ldexp(number, levels - 1))

@@ -46,12 +46,19 @@ class Blocks:
         return -(-self.shape[self.axis] // self.m)
 
     @property
+    def _lies_ready(self) -> bool:
+        """Whether whole blocks follow one another in the array's own order."""
+        return self.axis == len(self.shape) - 1 and self.shape[-1] % self.m == 0
+
+    @property
     def words_shape(self) -> tuple[int, ...]:
         """The array's shape with the blocks in place of the axis."""
         return (*self.shape[: self.axis], self.count, *self.shape[self.axis + 1 :])
 
     def cut(self, x: NDArray[Any]) -> NDArray[Any]:
         """x [shape] -> contiguous [blocks, m], a view of x where it can be; the other axes first, in their order."""
+        if self._lies_ready:
+            return np.ascontiguousarray(x).reshape(-1, self.m)
         last = np.moveaxis(x, self.axis, -1)
         short = -last.shape[-1] % self.m
         if short:
@@ -69,6 +76,8 @@ class Blocks:
 
     def join(self, blocks: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """[blocks, m] -> [shape], contiguous, or `out`."""
+        if out is None and self._lies_ready:
+            return blocks.reshape(self.shape)
         others = self.shape[: self.axis] + self.shape[self.axis + 1 :]
         last = blocks.reshape(*others, self.count * self.m)[..., : self.shape[self.axis]]
         if out is None:

@@ -1,5 +1,7 @@
 """The largest n of m, and the unbiased estimator of least variance, with its closed forms."""
 
+from __future__ import annotations  # types of inner functions would be made in every call
+
 from typing import Any
 
 import numpy as np

@@ -224,7 +224,7 @@ def test_a_mixed_model_is_emulated_call_by_call_and_says_so():
         CallReport("", "scaled_dot_product_attention", 0, "", 2),
         CallReport("inner", "bmm", 0, "", 2),
     )
-    assert "(root), 4 calls of matmul: rule 0, forward and grad_input and grad_weight emulated\n" in str(report)
+    assert "(root), 4 calls of matmul: rule 0, forward, grad_input and grad_weight emulated\n" in str(report)
     assert emul.swap_report(model.inner).calls == report.calls[-1:]
 
 

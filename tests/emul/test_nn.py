@@ -356,7 +356,11 @@ CONV = emul.nn.Conv2d(2, 3, 3, rule=EXACT, name="conv")
             ValueError,
             r"the rule '\.\*' keeps layers native: build a torch.nn.Linear",
         ),
-        (lambda: LINEAR(torch.tensor([[float("inf"), 1.0]])), ValueError, r"is inf: .*finite"),
+        (
+            lambda: LINEAR(torch.tensor([[float("inf"), 1.0]])),
+            ValueError,
+            r"its activation is inf at \[0, 0\] of .*finite",
+        ),
     ],
 )
 def test_refused(call, error, sentence):

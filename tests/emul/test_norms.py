@@ -275,15 +275,19 @@ def test_words_are_keyed_by_step_and_a_checkpoint_draws_them_again():
 def test_norms_are_for_rules_that_name_them():
     model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.BatchNorm1d(4), nn.GroupNorm(1, 4))
     plain = Rule(".*", forward=COARSE["forward"])
-    assert [layer.name for layer in swap_report(model, Recipe((plain,))).layers] == ["0"]
+    native = "no rule names its type, which norms want"
+    report = swap_report(model, Recipe((plain,)))
+    assert [(layer.name, layer.rule) for layer in report.layers] == [("0", 0), ("1", None), ("2", None), ("3", None)]
+    assert [layer.native for layer in report.native[:2]] == [native, native]
+    assert report.native[2].native.startswith("emul.nn has no GroupNorm: use a torch.nn.LayerNorm or a BatchNorm")
     named = Rule(".*", types=("LayerNorm",), forward=COARSE["forward"])
     report = swap_report(swap_(model, Recipe((plain, named))))
-    assert [(layer.name, layer.rule) for layer in report.layers] == [("0", 0), ("1", 1)]
+    assert [(layer.name, layer.rule) for layer in report.layers] == [("0", 0), ("1", 1), ("2", None), ("3", None)]
     assert type(model[1]) is emul.nn.LayerNorm
     assert type(model[2]) is nn.BatchNorm1d
     emul.restore_(model)
     ranged = Recipe((form(Norm("range")),))
-    assert str(swap_report(model, ranged)).splitlines()[1].startswith("2 (BatchNorm1d): rule 0, in the form range, for")
+    assert str(swap_report(model, ranged)).splitlines()[2].startswith("2 (BatchNorm1d): rule 0, in the form range, for")
     kept = Rule(".*", types=("LayerNorm",), keep=True)
     assert swap_report(model, Recipe((kept, plain))).layers[1].native == "kept by rule 0"
 

@@ -13,6 +13,7 @@ import emul
 import emul.codes
 import emul.luq
 import emul.sparsity
+from emul.operators import library
 from numerics import Accumulator, Quantizer, Rounding, catalog, parse_format, spec
 
 E4M3, SR = Quantizer(catalog.E4M3), Quantizer(catalog.E5M2, Rounding.SR)
@@ -235,6 +236,55 @@ def test_the_direct_way_and_the_operator_give_the_same(dtype):
                 sum((result**2).sum() for result in results).backward()
             outcomes.append([*results, *(leaf.grad for leaf in leaves if grad)])
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(*outcomes, strict=True))
+
+
+BLOCKS = Quantizer(parse_format("mxfp4_e2m1"))
+#: An operator, a call of it, and the same by torch.ops.
+OTHERS = {
+    "top_n": (lambda x: emul.sparsity.top_n(x), lambda x: torch.ops.emul.top_n(x, 2, 4, -1)),
+    "mvue": (
+        lambda x: emul.sparsity.mvue(x, seed=5),
+        lambda x: torch.ops.emul.mvue(x, 2, 4, "exact", -1, None, 32, 5, 0, 0),
+    ),
+    "luq_quantize": (
+        lambda x: emul.luq.quantize(x, seed=5),
+        lambda x: torch.ops.emul.luq_quantize(x, 7, None, None, None, 32, 5, 0, 0),
+    ),
+    "transposable_mask": (
+        lambda x: emul.sparsity.transposable_mask(x),
+        lambda x: torch.ops.emul.transposable_mask(x, 2, 4, "exact"),
+    ),
+    "encode_blocks": (
+        lambda x: emul.encode(x, BLOCKS).elements,
+        lambda x: torch.ops.emul.encode_blocks(x, spec.dumps(BLOCKS), 0, 0, 0)[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_operators_go_past_the_dispatcher_too_unless_somebody_looks(name, monkeypatch):
+    call, operator = OTHERS[name]
+    form, differentiable = library._DIRECT[name]
+    taken = []
+    monkeypatch.setitem(library._DIRECT, name, (lambda *given: taken.append(name) or form(*given), differentiable))
+    x = values(8, 8)
+    direct = call(x)
+    assert taken == [name]
+    with Seen() as mode:
+        watched = call(x)
+    assert (taken, mode.names) == ([name], [f"emul.{name}.default"])
+    assert torch.equal(direct, watched) and torch.equal(direct, operator(x))
+    outcomes = []
+    for way in (call, operator):
+        leaf = x.clone().requires_grad_()
+        result = way(leaf)
+        assert result.requires_grad == (differentiable is not None)
+        if result.requires_grad:
+            (result * x).sum().backward()
+            outcomes.append(leaf.grad)
+            with torch.no_grad():
+                assert not way(leaf).requires_grad
+    assert not outcomes or torch.equal(*outcomes)
 
 
 def test_second_derivatives():

@@ -212,8 +212,9 @@ def test_binary_nets_clip_their_weights_and_see_their_inputs_in_8_bits():
         assert recipe.match("0", "Linear") == 0
         assert recipe.match("2", "Linear") == 1
         assert recipe.rules[0].forward.activation == LinearQuant(8, gradient="clipped")
-    assert recipes.bnn().rules[1].forward.activation == Sign()
-    assert recipes.qnn().rules[1].forward.activation == LinearQuant(2, gradient="hard_tanh")
+    assert len(recipes.bnn().rules) == 1
+    assert recipes.bnn().rules[0].forward.activation == Sign()
+    assert recipes.qnn().rules[0].forward.activation == LinearQuant(2, gradient="hard_tanh")
     assert recipes.options_for("luq", net()) == {}
     norms = recipes.bnn(shift_batch_norm=True).rules[0]
     assert norms.norm == emul.Norm("shift")

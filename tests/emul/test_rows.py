@@ -1,6 +1,7 @@
 """Which rows a comparison has, and what it refuses before any training."""
 
 import math
+import sys
 
 import pytest
 
@@ -73,6 +74,50 @@ def test_a_recipe_that_asks_for_the_first_layer_gets_it_from_the_model() -> None
 def test_refusals(arguments: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         prepare(**arguments)
+
+
+OWN = """
+from emul import Product, Recipe, Rule
+from emul.schedule import Phase, Schedule
+from numerics import Quantizer, catalog
+
+recipe = Recipe((Rule(".*", forward=Product(weight=Quantizer(catalog.E4M3))),))
+
+def named():
+    return Recipe(recipe.rules, name="narrow")
+
+def plan():
+    return Schedule((Phase(recipe=recipe),), start="trained", name="plan")
+
+def nothing():
+    pass
+"""
+
+
+def test_a_row_of_ones_own_by_module_and_name(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_rows.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    rows = select(["my_rows:recipe", "my_rows:named", "my_rows:plan"])
+    assert [(row.key, row.phase) for row in rows] == [
+        ("native", "train"),
+        ("native-tuned", "fine-tune"),
+        ("my_rows:recipe", "train"),
+        ("narrow", "train"),
+        ("plan", "fine-tune"),
+    ]
+    assert rows[3].resolve(7).seed == 7
+    for target, error, sentence in (
+        (
+            "my_rows:nothing",
+            TypeError,
+            r"the row 'my_rows:nothing' is None: give module:name of an emul\.Recipe, of an",
+        ),
+        ("my_rows:missing", ValueError, "my_rows has no 'missing'; give module:name"),
+        ("no_such_rows:x", ImportError, "no_such_rows cannot be imported from"),
+    ):
+        with pytest.raises(error, match=sentence):
+            select([target])
 
 
 def test_missing_library_is_refused_before_any_training(monkeypatch: pytest.MonkeyPatch) -> None:

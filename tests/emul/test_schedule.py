@@ -189,7 +189,7 @@ def test_a_switch_that_is_refused_leaves_the_model_as_it_was() -> None:
     model(batch(0)[0])
     before = [(type(module), vars(module).get("emulation")) for module in model.modules()]
     nothing = Recipe((Rule("nowhere", forward=Product(weight=E4M3)),))
-    with pytest.raises(ValueError, match="no layer of Sequential is emulated"):
+    with pytest.raises(ValueError, match="its pattern 'nowhere' matches no name of a module"):
         emul.switch_(model, nothing)
     after = [(type(module), vars(module).get("emulation")) for module in model.modules()]
     assert all(kind is now and kept is here for (kind, kept), (now, here) in zip(before, after, strict=True))
@@ -323,6 +323,67 @@ def test_measuring_leaves_everything_as_it_was() -> None:
     assert list(states[0][0]) == list(states[1][0])
     assert all(torch.equal(value, states[1][0][name]) for name, value in states[0][0].items())
     assert torch.equal(states[0][1], states[1][1])
+
+
+class Mixed(nn.Module):
+    """A layer, and a product that it calls for by a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.fc, self.weight = nn.Linear(4, 4), nn.Parameter(torch.randn(4, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x) @ self.weight
+
+
+def options(model: nn.Module) -> tuple[str, int | None]:
+    watch = emul.course.watch_of(model)
+    return watch.functional, watch.replica
+
+
+@pytest.mark.parametrize("native_first", [False, True])
+def test_options_outlast_phases_in_torchs_own_arithmetic(native_first) -> None:
+    kept = Recipe((Rule("", keep=True), *A.rules), 3, "kept")
+    phases = [Phase(recipe=kept, steps=2), Phase(recipe=None, steps=2), Phase(recipe=kept, steps=2)]
+    schedule = Schedule(tuple(phases[native_first:]))
+    steps = schedule.ends(6 - 2 * native_first)[-1]
+    given, before = Mixed(), emul.swap_(Mixed(), kept, functional="refuse", replica=3)
+    courses = Course(given, schedule, steps, functional="refuse", replica=3), Course(before, schedule, steps)
+    for model, course in zip((given, before), courses, strict=True):
+        seen = []
+        for step in range(steps):
+            seen.append(None if course.phase.recipe is None else options(model))
+            walk(model, course, torch.optim.SGD(model.parameters(), 0.1), range(step, step + 1))
+        assert seen == [("refuse", 3), ("refuse", 3), None, None, ("refuse", 3), ("refuse", 3)][2 * native_first :]
+        resumed = Mixed()
+        again = Course(resumed, schedule, steps, functional="report", replica=0)
+        again.load_state_dict(course.state_dict())
+        assert options(resumed) == ("report", 0)
+    calls_nothing = Schedule((Phase(recipe=None, steps=1), Phase(recipe=A, steps=1)))
+    course = Course(model := Mixed(), calls_nothing, 2, functional="report")
+    walk(model, course, torch.optim.SGD(model.parameters(), 0.1), range(2))
+    assert "functional='report' emulates layers alone" in str(emul.swap_report(model))
+
+
+def test_conditions_are_measured_with_the_options_of_the_course() -> None:
+    until = GradientToNoise(below=1e-9, every=1)
+    schedule = Schedule((Phase(recipe=A, steps=2, until=until), Phase(recipe=B, steps=1)))
+    measured = []
+    for functional in ("emulate", "report"):
+        course = Course(model := Mixed(), schedule, 3, functional=functional)
+        walk(model, course, torch.optim.SGD(model.parameters(), 0.0), range(1))
+        measured.append(course.phases[0].measured[0])
+    assert measured[0] != measured[1]
+
+
+def test_options_are_refused_before_the_first_phase() -> None:
+    schedule = Schedule((Phase(recipe=None, steps=1), Phase(recipe=A, steps=1)))
+    with pytest.raises(ValueError, match="functional = 'maybe': give 'emulate', 'report', 'refuse'"):
+        Course(net(), schedule, 2, functional="maybe")
+    with pytest.raises(ValueError, match="replica = -1: give the number of this process"):
+        Course(net(), schedule, 2, replica=-1)
 
 
 def test_a_condition_without_the_loss_is_refused() -> None:

@@ -179,22 +179,24 @@ def test_the_report_tells_every_layer(net):
     rules = recipe(
         Rule("head", types=("Linear",), forward=COARSE),
         Rule(r"features\.0", keep=True),
-        Rule("nowhere", forward=COARSE),
+        Rule(r"features\.2", forward=COARSE),
     )
     planned = swap_report(net, rules)
     assert planned.layers == (
         LayerReport("features.0", "Conv2d", None, "kept by rule 1"),
+        LayerReport("features.1", "BatchNorm2d", None, "no rule names its type, which norms want"),
         LayerReport("embedding", "Embedding", None, "it looks up a table and has no product"),
         LayerReport("head", "Linear", 0, ""),
     )
     assert planned.unused == (2,)
     assert [layer.name for layer in planned.emulated] == ["head"]
-    assert [layer.name for layer in planned.native] == ["features.0", "embedding"]
+    assert [layer.name for layer in planned.native] == ["features.0", "features.1", "embedding"]
     assert str(planned) == (
         "features.0 (Conv2d): native, kept by rule 1\n"
+        "features.1 (BatchNorm2d): native, no rule names its type, which norms want\n"
         "embedding (Embedding): native, it looks up a table and has no product\n"
         "head (Linear): rule 0, forward emulated; grad_input and grad_weight torch's own\n"
-        "rule 2 matches nothing"
+        "rule 2 has decided about nothing yet: it matches no layer, and functions are seen when they are called"
     )
     assert type(net.head) is nn.Linear
     assert swap_report(swap_(net, rules)) == planned
@@ -208,6 +210,7 @@ def test_the_report_tells_of_each_product_whose_sums_it_has(net):
     )
     report = swap_report(net, rules)
     convolution, head = report.emulated
+    assert str(report).count("native") == 2  # the norm and the embedding
     assert report.products(convolution) == {
         "forward": "torch's own",
         "grad_input": "torch's sums of emulated operands",
@@ -371,14 +374,18 @@ def test_a_swapped_model_is_refused(net):
 
 def test_a_recipe_that_matches_nothing_is_refused_with_what_is_there(net):
     with pytest.raises(ValueError, match="no layer of Net is emulated by the recipe 'coarse'") as refusal:
-        swap_(net, recipe(Rule("nowhere", forward=COARSE)))
+        swap_(net, recipe(Rule(r"features\.2", forward=COARSE)))
     assert "emul.nn has Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention, CausalAttention; the model" in str(
         refusal.value
     )
-    assert "the model has features.0 (Conv2d): native, no rule matches; embedding (Embedding)" in str(refusal.value)
+    assert "the model has features.0 (Conv2d): native, no rule matches; features.1 (BatchNorm2d)" in str(refusal.value)
     assert type(net.head) is nn.Linear
     with pytest.raises(ValueError, match="the model has Sequential, ReLU"):
         swap_(nn.Sequential(nn.ReLU()), recipe())
+    with pytest.raises(ValueError, match=r"7 \(Linear\): native, no rule matches; and 12 more; functions"):
+        swap_(
+            nn.Sequential(*(nn.Linear(2, 2) for _ in range(20))), recipe(Rule("1", types=("Conv2d",), forward=COARSE))
+        )
 
 
 def test_restoring_a_native_model_is_refused(net):

@@ -5,11 +5,15 @@ import pytest
 
 from numerics import (
     Accumulator,
+    BlockCodes,
+    BlockFormat,
     FixedFormat,
     Overflow,
     Quantizer,
     Rounding,
+    ScaleRule,
     brief,
+    brief_blocks,
     brief_products,
     catalog,
     matmul,
@@ -34,6 +38,15 @@ SUMS = {
     "binary16": Accumulator(catalog.BINARY16),
     "binary32": Accumulator(catalog.BINARY32, R.RNE, Overflow.IEEE),
     "LBA": LBA,
+    "pairwise": Accumulator(catalog.BINARY16, order="pairwise"),
+    "pairwise, blocks": Accumulator(catalog.BFLOAT16, order="pairwise", block=2, product=Quantizer(catalog.BINARY16)),
+    "Kahan": Accumulator(catalog.BFLOAT16, order="kahan"),
+}
+DRAWN = {
+    "words in blocks": Accumulator(catalog.BINARY16, R.SR, random_bits=12, chunk=8),
+    "words laid out": Accumulator(catalog.BFLOAT16, R.SR_B, random_bits=8),
+    "pairwise": Accumulator(catalog.BFLOAT16, R.SR, random_bits=16, order="pairwise"),
+    "Kahan": Accumulator(catalog.BFLOAT16, R.SR_C, random_bits=5, order="kahan"),
 }
 
 
@@ -65,6 +78,84 @@ def test_values_and_codes(name, dtype, monkeypatch):
             same(call(x, **keys), generally(lambda call=call, x=x: call(x, **keys), monkeypatch))
 
 
+BLOCKS = {
+    "mxfp4": Quantizer(parse_format("mxfp4_e2m1")),
+    "mxfp8 SR": Quantizer(parse_format("mxfp8_e5m2"), R.SR, random_bits=8),
+    "mxint8 RTP": Quantizer(parse_format("mxint8"), R.RTP),
+    "nvfp4": Quantizer(parse_format("nvfp4")),
+    "nvfp4 SR": Quantizer(parse_format("nvfp4"), R.SR),
+    "never clip": Quantizer(BlockFormat(catalog.E2M1, catalog.E8M0, 4, rule=ScaleRule.NEVER_CLIP)),
+    "quotients": Quantizer(BlockFormat(catalog.E4M3, catalog.E5M2, 5, rule=ScaleRule.RATIO)),
+    "strict": Quantizer(BlockFormat(catalog.E2M1, catalog.E8M0, 4, rule=ScaleRule.NEVER_CLIP), overflow=Overflow.ERROR),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_and_codes_in_blocks(name, dtype, monkeypatch):
+    quantizer = BLOCKS[name]
+    keys = {"seed": 7, "stream": 2**64 - 1, "offset": 5} if quantizer.stochastic else {}
+    seed = keys.get("seed")
+    calm = 1.0 if name == "strict" else 3.0
+    for x in (array(3, 32, dtype=dtype, scale=calm), array(2, 3, 37, dtype=dtype), array(40, dtype=dtype) * 0):
+        x = np.clip(x, -1.5, 1.5) * np.array(calm, dtype)
+        found, codes = quantizer.quantize(x, **keys), quantizer.encode(x, **keys)
+        assert brief_blocks.rounded(quantizer, x, seed, 0, 0) is not None
+        assert brief_blocks.rounded(quantizer, x, seed, 0, 0, encodes=True) is not None
+        assert brief_blocks.decoded(quantizer, codes, np.dtype(dtype)) is not None
+        same(found, generally(lambda x=x: quantizer.quantize(x, **keys), monkeypatch))
+        expected = generally(lambda x=x: quantizer.encode(x, **keys), monkeypatch)
+        same(codes.elements, expected.elements)
+        same(codes.scales, expected.scales)
+        assert (type(codes.tensor_scale), codes.tensor_scale) == (float, expected.tensor_scale)
+        values = quantizer.decode(codes, dtype=dtype)
+        same(values, generally(lambda codes=codes: quantizer.decode(codes, dtype=dtype), monkeypatch))
+        assert np.array_equal(values, found)
+
+
+def test_blocks_that_lie_otherwise_take_the_general_way():
+    x = array(4, 8)
+    assert brief_blocks.rounded(Quantizer(parse_format("mxfp4_e2m1"), axis=0), x, None, 0, 0) is None
+    same(BLOCKS["mxfp4"].quantize(x.T), BLOCKS["mxfp4"].quantize(np.ascontiguousarray(x.T)))
+    assert brief_blocks.rounded(Quantizer(parse_format("mxfp4_e2m1"), axis=1), x, None, 0, 0) is not None
+    for seed, stream, offset in ((-1, 0, 0), (1, -1, 0), (1, 0, 1 << 64), (None, 0, 0), (1.5, 0, 0)):
+        assert brief_blocks.rounded(BLOCKS["mxfp8 SR"], x, seed, stream, offset) is None
+
+
+def test_sentences_in_blocks_are_the_general_ones(monkeypatch):
+    quantizer = BLOCKS["never clip"]
+    infinite, missing = array(2, 8), array(2, 8)
+    infinite[1, 2], missing[0, 3] = np.inf, np.nan
+    strict, fine = BLOCKS["strict"], quantizer.encode(array(2, 8))
+    wide = BlockCodes(fine.elements | np.uint8(16), fine.scales, 1.0)
+    short = BlockCodes(fine.elements, fine.scales[:, :1], 1.0)
+    last = BlockCodes(np.full((1, 16), 7, np.uint8), np.array([[0xFE]], np.uint8), 1.0)
+    wide_float32 = BlockFormat(catalog.E5M2, catalog.E8M0, 16)
+    for call in (
+        lambda: strict.quantize(infinite),
+        lambda: strict.encode(infinite),
+        lambda: BLOCKS["mxint8 RTP"].quantize(missing),
+        lambda: Quantizer(BlockFormat(catalog.E2M1, catalog.E5M2, 4, rule=ScaleRule.RATIO)).quantize(infinite),
+        lambda: BLOCKS["nvfp4"].quantize(infinite),
+        lambda: quantizer.decode(wide),
+        lambda: quantizer.decode(short),
+        lambda: quantizer.decode((fine.elements, fine.scales)),
+        lambda: Quantizer(wide_float32).decode(last, dtype=np.float32),
+        lambda: BLOCKS["mxfp8 SR"].quantize(infinite),
+        lambda: quantizer.quantize(np.float32(1)),
+        lambda: quantizer.quantize(np.array(1, np.float32)),
+        lambda: quantizer.decode(BlockCodes(fine.elements[0, 0, ...], fine.scales[0, 0, ...], 1.0)),
+    ):
+        outcomes = []
+        for run in (call, lambda call=call: generally(call, monkeypatch)):
+            try:
+                made = run()
+                outcomes.append(made.elements.tobytes() if isinstance(made, BlockCodes) else made.tobytes())
+            except (ValueError, TypeError, OverflowError) as error:
+                outcomes.append(f"{type(error).__name__} {error}")
+        assert outcomes[0] == outcomes[1]
+
+
 @pytest.mark.parametrize("name", SUMS)
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.nightly)])
 def test_products(name, dtype, monkeypatch):
@@ -80,6 +171,36 @@ def test_products(name, dtype, monkeypatch):
             same(found, generally(lambda a=a, b=b: matmul(a, b.T, sums), monkeypatch))
             assert np.array_equal(found, np.array(reference.matmul(a, b.T, sums), dtype).reshape(found.shape))
     assert taken > 20
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_with_random_words(name, dtype, monkeypatch):
+    sums = DRAWN[name]
+    for depth in (1, 8, 16):
+        a, b = (
+            QUANTIZERS["e4m3"].quantize(array(*shape, dtype=dtype, seed=depth)) for shape in ((3, depth), (2, depth))
+        )
+        keys = {"seed": 2**64 - 1, "stream": 2**63 + 5}
+        assert brief_products.product(a, b.T, sums, 2**64 - 1, 2**63 + 5) is not None
+        found = matmul(a, b.T, sums, **keys)
+        same(found, generally(lambda a=a, b=b, keys=keys: matmul(a, b.T, sums, **keys), monkeypatch))
+        assert depth == 1 or not np.array_equal(found, matmul(a, b.T, sums, seed=1))
+
+
+def test_random_words_are_asked_for_also_where_nothing_is_rounded():
+    ones = np.ones((2, 4), np.float32)
+    for sums in DRAWN.values():
+        assert np.array_equal(matmul(ones, ones.T, sums, seed=1), np.full((2, 2), 4.0))
+        for call, sentence in (
+            (lambda sums=sums: matmul(ones, ones.T, sums), "needs random words: give seed="),
+            (lambda sums=sums: matmul(ones, ones.T, sums, seed=-1), "seed = -1: give an integer"),
+            (lambda sums=sums: matmul(ones, ones.T, sums, seed=1, stream=1 << 64), "stream = 18446744073709551616"),
+        ):
+            with pytest.raises(ValueError, match=sentence):
+                call()
+    mixed = Accumulator(catalog.BINARY16, R.SR, product=Quantizer(catalog.BINARY16), order="pairwise")
+    assert brief_products.product(ones, ones.T, mixed, 1) is None  # not all of its roundings draw
 
 
 def test_every_zero_and_subnormal_operand(monkeypatch):
@@ -103,7 +224,7 @@ def test_a_sum_of_negative_zeros_is_zero(monkeypatch):
             a, b = np.full((2, depth), -1.0, np.float32), np.zeros((depth, 3), np.float32)
             assert brief_products.product(a, b, sums) is not None
             same(matmul(a, b, sums), generally(lambda a=a, b=b, sums=sums: matmul(a, b, sums), monkeypatch))
-            assert not np.signbit(matmul(a, b, sums)).any()
+            assert np.signbit(matmul(a, b, sums)).all() == (sums.order == "pairwise" and sums.block is None)
 
 
 def test_a_kind_of_operand_covers_its_elements():

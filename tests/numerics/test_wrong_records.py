@@ -18,7 +18,8 @@ X, CODES = np.ones((2, 2)), np.ones((2, 2), int)
     [
         (lambda: Accumulator(E4M3, product=E4M3), "product e4m3fn: give Quantizer(e4m3fn), or None for exact products"),
         (lambda: Accumulator(E4M3, product=SUM), "product Accumulator(e4m3fn): give Quantizer(e4m3fn), or None"),
-        (lambda: Accumulator(E4M3, product="e4m3fn"), "product 'e4m3fn': give a Quantizer, or None"),
+        (lambda: Accumulator(E4M3, product="e4m3fn"), "product 'e4m3fn': give Quantizer(parse_format('e4m3fn')), or"),
+        (lambda: Accumulator(E4M3, product="nearest"), "product 'nearest': give a Quantizer, or None"),
         (lambda: Accumulator(E4M3, chunk=2, outer=E4M3), "outer e4m3fn: give Accumulator(e4m3fn), or None"),
         (lambda: Accumulator(E4M3, chunk=2, outer=E4), "outer Quantizer(e4m3fn): give Accumulator(e4m3fn), or None"),
         (lambda: Accumulator(E4), "format Quantizer(e4m3fn): sums are accumulated in a FloatFormat or a FixedFormat;"
@@ -33,6 +34,8 @@ X, CODES = np.ones((2, 2)), np.ones((2, 2), int)
         (lambda: matmul(X, X, E4M3), "accumulator e4m3fn: give Accumulator(e4m3fn)"),
         (lambda: matmul(X, X, E4), "accumulator Quantizer(e4m3fn): give Accumulator(e4m3fn)"),
         (lambda: matmul(X, X, None), "accumulator None: give an Accumulator"),
+        (lambda: matmul(X, X, "bf16"), "accumulator 'bf16': give Accumulator(parse_format('bf16'))"),
+        (lambda: matmul(X, X, "h100.f16.f32"), "accumulator 'h100.f16.f32': give catalog.MATRIX_UNITS['h100.f16.f32']"),
         (lambda: arithmetic.add(X, X, E4M3), "e4m3fn in place of a quantizer: give Quantizer(e4m3fn)"),
         (lambda: logscale.matmul(CODES, CODES, LOG, LOG), "accumulator log4.3b8: give a LogAccumulator, a Quantizer of"),
         (lambda: logscale.matmul(CODES, CODES, E4, SUM), "format Quantizer(e4m3fn): arithmetic on codes"),
