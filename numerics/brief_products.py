@@ -26,7 +26,7 @@ from .stepping import NO_COUNTS, rows_of, source_of, tiny_of
 from .steps import random_bits_of
 from .words import random_words
 
-MULTIPLICATIONS = 1 << 12  # beyond which the general way costs little more
+MULTIPLICATIONS = 1 << 18  # beyond which what the general way finds out costs less than it gains, threads included
 _WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _NO_WORDS = gemm.Words(np.empty((0, 0, 0), np.uint32), 0, _ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)

@@ -226,7 +226,7 @@ X = torch.ones(2, 2)
     [
         (lambda: emul.quantize(X.int(), E4M3), TypeError, r"tensor is torch.int32"),
         (lambda: emul.quantize([1.0], E4M3), TypeError, r"tensor is a list: give a torch.Tensor"),
-        (lambda: emul.quantize(X, "e4m3fn"), TypeError, r"'e4m3fn': give a numerics.Quantizer"),
+        (lambda: emul.quantize(X, "e4m3fn"), TypeError, r"'e4m3fn': give numerics.Quantizer"),
         (lambda: emul.quantize(X.to("meta"), E4M3), ValueError, r"meta tensor, which has no values: .*to_empty"),
         (lambda: emul.quantize(X.to_sparse(), E4M3), ValueError, r"sparse_coo: make it dense"),
         (lambda: emul.quantize(X, SR), ValueError, r"SR needs random words: give seed="),
