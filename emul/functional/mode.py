@@ -12,6 +12,7 @@ from torch import overrides
 from torch._dynamo.decorators import skip
 from torch.overrides import TorchFunctionMode
 
+from ..operators.eager import EAGER
 from .names import product_name
 
 _depth = torch._C._len_torch_function_stack
@@ -84,7 +85,9 @@ def uncompiled(hook: Hook) -> Hook:
         torch._C._dynamo.eval_frame.set_eval_frame(None)
         return hook(self, *args)
 
-    return skip(before)  # type: ignore[return-value]
+    made = skip(before)
+    made._torchdynamo_disable_msg = EAGER  # type: ignore[attr-defined]  # what fullgraph=True is told
+    return made  # type: ignore[return-value]
 
 
 def current(owner: object) -> ProductMode | None:

@@ -14,6 +14,7 @@ from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
 from ..obstacles import native_type
+from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
 from .einsum import Unfit
@@ -161,6 +162,9 @@ class Enter:
     @uncompiled
     def __call__(self, module: torch.nn.Module, args: Any) -> None:
         """The module is the one that calls functions."""
+        # An export looks compiled to torch, which then forgets the hooks behind a forward that raises.
+        if torch.compiler.is_compiling():
+            raise NotImplementedError(f"{_titled(self.name, module)} is swapped, and {EXPORT}")
         if enter(self.watch, self.watch.call, Running(self.name, module, self.restored)):
             self.watch.forwards += 1
 
@@ -313,4 +317,8 @@ def _check(label: str, activation: Tensor, weight: Tensor) -> None:
 
 
 def _title(caller: Running) -> str:
-    return f"module {caller.name!r} ({type(caller.module).__name__})"
+    return _titled(caller.name, caller.module)
+
+
+def _titled(name: str, module: torch.nn.Module) -> str:
+    return f"module {name!r} ({type(module).__name__})"

@@ -12,6 +12,7 @@ from ..distributed import replica_of
 from ..functional.mode import off
 from ..geometry import Geometry
 from ..memory import Call, Done, Journal
+from ..operators.eager import EAGER, check_eager
 from ..ops import check_operand, check_together
 from ..recipe import Recipe, Rule
 from ..state import load, may_run_again, runs_again, saved, what_ran
@@ -53,6 +54,7 @@ def run(
     the forward that ran before, with its words and its scales, and no step.
     """
     name = f"{state.name}.{part}" if part else state.name
+    check_eager(f"layer {name!r}", *operands)
     replica = replica_of(state.replica)
 
     def computed(step: int, call: Call | None) -> Result:
@@ -99,7 +101,7 @@ class Emulated(torch.nn.Module):
             raise ValueError(f"the rule {rule.pattern!r} keeps layers native: build a torch.nn.{type(self).__name__}")
         self.emulation = Emulation(Recipe((rule,), seed), 0, name)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable(reason=EAGER)  # type: ignore[untyped-decorator, no-untyped-call]
     def _product(self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "") -> Tensor:
         """The forward product, and with it a step. A compiled model calls it as it is: the step is not a constant.
 
@@ -145,6 +147,13 @@ class Emulated(torch.nn.Module):
             raise TypeError(
                 f"{label.format('input')} is {input.dtype} and its weight {weight.dtype}: convert one of them"
             )
+
+    def __prepare_scriptable__(self) -> Any:
+        """torch.jit.script asks for a module that it can compile."""
+        raise NotImplementedError(
+            f"layer {self.emulation.name!r} is emulated in Python, which torch.jit.script cannot compile: emul.restore_ the"
+            " model first"
+        )
 
     def extra_repr(self) -> str:
         """The native layer's, and the rule."""

@@ -10,6 +10,7 @@ from ..autograd import Draw, layer_product
 from ..culprits import given
 from ..functional.mode import off
 from ..geometry import BatchGeometry
+from ..operators.eager import check_eager
 from ..ops import check_operand, check_together
 from ..recipe import Rule
 
@@ -54,6 +55,8 @@ def scaled_dot_product_attention(
     """
     if rule.keep:
         raise ValueError(f"the rule {rule.pattern!r} keeps layers native: call torch's scaled_dot_product_attention")
+
+    check_eager(f"attention {name!r}", query, key, value)
 
     def product(part: str, activation: Tensor, weight: Tensor) -> Tensor:
         draw = Draw(seed, f"{name}.{part}" if name else part, step)

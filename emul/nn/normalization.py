@@ -16,6 +16,7 @@ from torch import Tensor
 from ..autograd import Draw
 from ..culprits import given
 from ..norm import Norm
+from ..operators.eager import EAGER
 from ..recipe import ROLES, Product, Rule
 from .base import Emulated
 from .row_norms import L2, inverse_deviation, normalized, scaled
@@ -62,7 +63,7 @@ class EmulatedNorm(Emulated):
         output: Tensor = self._apart(compute, input, other)
         return output.reshape(input.shape)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable(reason=EAGER)  # type: ignore[untyped-decorator, no-untyped-call]
     def _apart(self, compute: Callable[[Draw], Tensor], input: Tensor, weight: Tensor) -> Tensor:
         """A call that a compiled model makes as it is: the step is not a constant."""
         with given(f"{type(self).__name__} {self.emulation.name!r}", {"input": input}):

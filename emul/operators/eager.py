@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_PLAIN_DISPATCH = Tensor.__torch_dispatch__
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 #: None outside torch.func's transforms, torch.vmap among them.
@@ -37,3 +38,36 @@ def unwatched(*tensors: Tensor) -> bool:
 def followed(tensor: Tensor) -> bool:
     """Whether autograd follows what is computed from the tensor."""
     return tensor.requires_grad and torch.is_grad_enabled()
+
+
+#: Why a whole graph cannot hold a layer.
+EAGER = (
+    "layers of emul count their steps and keep their scales in Python, and a swapped model watches the functions that it"
+    " calls: they run eagerly, also in a compiled model. Leave fullgraph=True out, or compile functions of emul.quantize and"
+    " emul.matmul, which are operators"
+)
+
+EXPORT = (
+    "an exported graph holds no steps, scales and random words of layers: export the model before swap_ or after"
+    " emul.restore_"
+)
+
+
+def check_eager(title: str, *tensors: Tensor) -> None:
+    """Refuse, with a sentence that starts with `title`, what a layer's steps and random words would be lost to."""
+    if transforms() is not None:
+        raise NotImplementedError(
+            f"{title} has no rule for torch.func's transforms and torch.vmap: use backward() or torch.autograd.grad, and"
+            " give a batch as a dimension; emul.quantize and emul.matmul have rules"
+        )
+    if _traced() is not None:
+        raise NotImplementedError(
+            f"{title} cannot be traced by torch.jit: its steps and random words would become constants; emul.restore_ the"
+            " model first"
+        )
+    for tensor in tensors:
+        if type(tensor).__torch_dispatch__ is not _PLAIN_DISPATCH:
+            raise NotImplementedError(
+                f"{title} got a {type(tensor).__name__}, which has no values to compute on, or not in one place: give plain"
+                f" tensors; {EXPORT}"
+            )
