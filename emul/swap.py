@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from numerics.formats.naming import named
+
 from .functional.products import ADAPTERS
 from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, watches
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
 from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle, own_forward
-from .recipe import ROLES, Recipe
+from .recipe import ROLES, Recipe, Rule
 from .unmatched import Unused, unused
 
 _TOLD = 8  # modules that an error names
@@ -224,7 +226,7 @@ def swap_report(model: torch.nn.Module, recipe: Recipe | None = None) -> SwapRep
         if len(recipes) != 1:
             found = "no emulated layer" if not recipes else f"layers of {len(recipes)} recipes"
             raise ValueError(f"{type(model).__name__} has {found}: report on a module that one swap_ was applied to")
-        return _with_calls(_decide(model, recipes.pop()), model)
+        return _with_calls(_decide(model, recipes.pop(), swapped=True), model)
     if recipes:
         raise ValueError("the model is swapped already: report on it without recipe=, or restore_ it first")
     _check_arguments(model, recipe)
@@ -234,11 +236,21 @@ def swap_report(model: torch.nn.Module, recipe: Recipe | None = None) -> SwapRep
 def _check_arguments(model: torch.nn.Module, recipe: Recipe) -> None:
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"recipe = {recipe!r}: give an emul.Recipe; emul.recipes.get(name) makes one from a name")
+    if isinstance(recipe, Recipe):
+        return
+    rules = recipe if isinstance(recipe, list | tuple) else (recipe,)
+    if rules and all(isinstance(rule, Rule) for rule in rules):
+        raise TypeError(f"recipe is {_rules_in(recipe)}: give emul.Recipe((rule, ...)), in the order of precedence")
+    made = f"emul.recipes.get({recipe!r})" if isinstance(recipe, str) else "emul.recipes.get(name)"
+    raise TypeError(f"recipe = {named(recipe)}: give an emul.Recipe; {made} makes one from a name")
 
 
-def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
+def _rules_in(recipe: object) -> str:
+    return "a Rule" if isinstance(recipe, Rule) else f"a {type(recipe).__name__} of {len(recipe)} Rule"  # type: ignore[arg-type]
+
+
+def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) -> SwapReport:
+    """What the recipe says of each module; swapped: and what is not so, because it was restored or came later."""
     layers = []
     used = set()
     inside: set[torch.nn.Module] = set()  # parts of an emulated layer, which it does not call
@@ -263,6 +275,8 @@ def _decide(model: torch.nn.Module, recipe: Recipe) -> SwapReport:
             used.add(index)
         elif not reason:
             used.add(index)
+            if swapped and not isinstance(module, Emulated):
+                reason = f"rule {index} matches, and it was restored or came into the model after swap_"
         if not reason:
             inside.update(inner for inner in module.modules() if inner is not module)
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))

@@ -40,7 +40,12 @@ def data_of(given: str | Dataset) -> Dataset:
 
 
 def known_model(given: object) -> None:
-    """Refuse what is no name of a model before its data are looked for: ValueError."""
+    """Refuse what is no name of a model and no factory before its data are looked for: ValueError, TypeError."""
+    if isinstance(given, torch.nn.Module):
+        raise TypeError(
+            f"the model is a {type(given).__name__}, one net: give a function that builds a fresh one for each run, such as"
+            " lambda: copy.deepcopy(model), or module:factory"
+        )
     if not callable(given) and given not in MODELS and not (isinstance(given, str) and ":" in given):
         raise ValueError(
             f"there is no model called {given!r}; the known ones are {', '.join(MODELS)}; your own is module:factory"

@@ -80,6 +80,17 @@ def test_a_restored_model_can_be_swapped_again(net):
     assert torch.equal(swap_(restore_(net), recipe())(X), first)
 
 
+def test_the_report_does_not_count_what_was_restored_or_came_later(net):
+    swap_(net, recipe())
+    restore_(net.features)
+    net.late = nn.Linear(3, 3)
+    found = {layer.name: layer for layer in swap_report(net).layers}
+    told = "rule 0 matches, and it was restored or came into the model after swap_"
+    assert (found["features.0"].rule, found["features.0"].native) == (None, told)
+    assert (found["late"].rule, found["late"].native) == (None, told)
+    assert [layer.name for layer in swap_report(net).emulated] == ["head"]
+
+
 def test_a_part_can_be_swapped_and_restored_alone(net):
     swap_(net.features, recipe())
     assert type(net.head) is nn.Linear
@@ -418,7 +429,9 @@ def test_a_subclass_of_an_emulated_layer_is_not_restored():
     [
         (lambda: swap_("model", recipe()), "model is a str: give a torch.nn.Module"),
         (lambda: swap_(nn.Linear(2, 2), "fp8"), "recipe = 'fp8': give an emul.Recipe; emul.recipes.get"),
-        (lambda: swap_report(nn.Linear(2, 2), "fp8"), "recipe = 'fp8'"),
+        (lambda: swap_report(nn.Linear(2, 2), "fp8"), r"recipe = 'fp8': .*; emul\.recipes\.get\('fp8'\) makes one"),
+        (lambda: swap_(nn.Linear(2, 2), recipe().rules[0]), r"recipe is a Rule: give emul\.Recipe\(\(rule, \.\.\.\)\)"),
+        (lambda: swap_(nn.Linear(2, 2), list(recipe().rules)), r"recipe is a list of 1 Rule: give emul\.Recipe"),
     ],
 )
 def test_refused_types(call, sentence):

@@ -155,6 +155,13 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_model_in_the_place_of_its_factory_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"the model is a Linear, one net: give a function that builds a fresh one for each"
+    ):
+        compare(torch.nn.Linear(64, 10), ["fp8"], 2)
+
+
 def test_data_that_are_none_are_refused() -> None:
     ids = torch.arange(12).reshape(3, 4)
     with pytest.raises(TypeError, match=r"holds torch\.float32 inputs and torch\.int64 labels; give int64 inputs"):
