@@ -57,42 +57,56 @@ class Call:
 
 @dataclass(frozen=True)
 class Done:
-    """A forward that may be run again: its key, its step and the numbers that it used."""
+    """A forward that may be run again: its key, its step, the numbers that it used, and its checkpoint's number or 0."""
 
     key: bytes
     step: int
     used: dict[Slot, float]
+    region: int = 0
 
 
 @dataclass
 class Journal:
-    """The latest forwards that may be run again, each for one recomputation, the newest of equal keys first.
+    """The latest forwards that may be run again, each for one recomputation.
 
-    That is the order in which a backward pass makes them again, checkpoint by checkpoint. Only where one layer had the
-    same bits for input twice, within one checkpoint or in two whose backward passes run apart and the oldest first, does
-    each get the other's words. A second backward pass through a checkpoint runs its forward once more: then the newest
-    that is spent is found.
+    In a checkpoint that is known the forwards of one key are made again in their order. Of others the newest of equal keys
+    is first: that is the order in which a backward pass goes from checkpoint to checkpoint. A second backward pass through
+    one runs its forwards once more: then those that are spent are found.
     """
 
     open: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     spent: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    #: The recomputation that is going on, (checkpoint, backward pass), and how many forwards of each key it has made.
+    again: tuple[int, int] = (0, 0)
+    made: dict[bytes, int] = field(default_factory=dict)
 
     def note(self, done: Done) -> None:
         """A forward has run."""
         self.open.append(done)
 
-    def find(self, key: bytes) -> Done | None:
-        """The forward that is running again, None if there is none of this key."""
-        if (found := _newest(self.open, key)) is not None:
+    def find(self, key: bytes, region: int = 0, task: int = 0) -> Done | None:
+        """The forward that is running again, None if there is none of this key; task: the number of the backward pass."""
+        found = self._in_order(key, region, task) if region else None
+        found = found or _newest(self.open, key) or _newest(self.spent, key)
+        if found is not None and found in self.open:
             self.open.remove(found)
             self.spent.append(found)
-            return found
-        return _newest(self.spent, key)
+        return found
 
     def clear(self) -> None:
         """Forget all."""
         self.open.clear()
         self.spent.clear()
+        self.made.clear()
+
+    def _in_order(self, key: bytes, region: int, task: int) -> Done | None:
+        if self.again != (region, task):
+            self.again, self.made = (region, task), {}
+        place = self.made.get(key, 0)
+        self.made[key] = place + 1
+        same = [done for done in (*self.open, *self.spent) if done.region == region and done.key == key]
+        same.sort(key=lambda done: done.step)
+        return same[place] if place < len(same) else None
 
 
 def _newest(entries: Iterable[Done], key: bytes) -> Done | None:

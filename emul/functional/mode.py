@@ -33,6 +33,7 @@ class Running:
     restored: bool = False
     calls: dict[str, int] = field(default_factory=dict)
     frame: FrameType | None = None
+    depth: int = 0  # how many modules of the model run around it
 
     def count(self, function: str) -> int:
         """How many calls of the function this forward has made before."""
@@ -107,6 +108,7 @@ def enter(owner: object, handler: Handler, running: Running) -> bool:
     if mode is None:
         mode = ProductMode(owner, handler)
         _push(mode)
+    running.depth = len(mode.running)
     mode.running.append(running)
     return len(mode.running) == 1
 

@@ -1,7 +1,9 @@
 """What `swap_` leaves on the modules that are no emulated layers, so that the products they call for are seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import layer_product
+from ..checkpoints import around, around_again, region
 from ..culprits import given
 from ..draws import Draw
 from ..geometry import Geometry
@@ -17,6 +20,7 @@ from ..obstacles import native_type
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
+from ..state import runs_again
 from .einsum import Unfit
 from .mode import Running, enter, leave, uncompiled
 from .names import NATIVE
@@ -63,6 +67,7 @@ class Watch:
     ) -> Any:
         """The function's result: the emulated one where a rule says so, else torch's, which is noted, or refused."""
         known = "matmul" if function == "__rmatmul__" else function
+        self._follow(caller)
         index, reason = self.decide(caller, known)
         if not reason:
             try:
@@ -82,6 +87,26 @@ class Watch:
             raise ValueError(f"{_title(caller)} calls {known}, which is native and {by}: {reason}")
         self._note(caller, known, None, reason, keeper)
         return func(*args, **kwargs)
+
+    def _follow(self, caller: Running) -> None:
+        """Let a checkpoint know that its function was called by this module, whose own forward does not run again.
+
+        The outermost of the modules that call functions in it is the one; what it had called before counts too.
+        """
+        if runs_again() or (checkpoint := region()) is None:
+            return
+        before = around(checkpoint, id(self))
+        if before is None or caller.depth < before.args[0].depth:
+            around_again(checkpoint, id(self), partial(self._running, caller, dict(caller.calls)))
+
+    @contextmanager
+    def _running(self, caller: Running, calls: dict[str, int]) -> Iterator[None]:
+        """As in the module's forward, from the same calls on."""
+        enter(self, self.call, Running(caller.name, caller.module, caller.restored, dict(calls)))
+        try:
+            yield
+        finally:
+            leave(self, caller.module)
 
     def site(self, name: str, function: str, place: int, index: int) -> Emulation:
         """What a call keeps, before its first step; its name keys its random words."""
@@ -147,6 +172,8 @@ class Watch:
             return ADAPTERS[function](*bound.args, **bound.kwargs)
 
     def _note(self, caller: Running, function: str, rule: int | None, native: str, keeper: int | None = None) -> None:
+        if runs_again():
+            return  # a checkpoint makes again what is counted
         sort = Seen(caller.name, function, rule, native, keeper)
         self.seen[sort] = self.seen.get(sort, 0) + 1
 
@@ -165,7 +192,7 @@ class Enter:
         # An export looks compiled to torch, which then forgets the hooks behind a forward that raises.
         if torch.compiler.is_compiling():
             raise NotImplementedError(f"{_titled(self.name, module)} is swapped, and {EXPORT}")
-        if enter(self.watch, self.watch.call, Running(self.name, module, self.restored)):
+        if enter(self.watch, self.watch.call, Running(self.name, module, self.restored)) and not runs_again():
             self.watch.forwards += 1
 
 

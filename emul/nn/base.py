@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
+from ..checkpoints import number_of, region
 from ..distributed import replica_of
 from ..functional.mode import off
 from ..geometry import Geometry
@@ -65,7 +66,8 @@ def run(
     if training and runs_again():
         if not changes:
             return computed(state.step, None)
-        done = state.journal.find(what_ran(part, *operands))
+        task = torch._C._current_graph_task_id()
+        done = state.journal.find(what_ran(part, *operands), number_of(region()), task)
         if done is None:
             raise RuntimeError(
                 f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
@@ -77,7 +79,8 @@ def run(
     output = computed(state.step, call)
     if training:
         if changes and may_run_again():
-            state.journal.note(Done(what_ran(part, *operands), state.step, dict(call.used)))
+            key = what_ran(part, *operands)
+            state.journal.note(Done(key, state.step, dict(call.used), number_of(region())))
         call.commit()
         state.step += 1
     return output
