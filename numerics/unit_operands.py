@@ -111,7 +111,7 @@ def take_apart(
     if scale is not None:
         each = stack(scale.astype(np.float64), batch)
         weights, shifts = _weights(each if side == 0 else each.swapaxes(-1, -2), unit)
-        if not finite or np.isnan(each).any():
+        if not finite or not np.isfinite(each).all():
             values, finite = _specials(values, each, unit, side), False
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
 
@@ -129,11 +129,14 @@ def _weights(scales: NDArray[np.float64], unit: MatrixUnit) -> tuple[NDArray[np.
 def _specials(
     values: NDArray[np.float32], scales: NDArray[np.float64], unit: MatrixUnit, side: int
 ) -> NDArray[np.float32]:
-    """Operands that are NaN where their scale makes them so: it is NaN, or they are infinite and it is zero."""
+    """Operands times scales that are zero, infinite or NaN, as far as that is no number: infinite or NaN."""
     axis, assert_block = (-1 if side == 0 else -2), unit.scale_block
     assert assert_block is not None
     repeated = np.repeat(scales, assert_block, axis=axis)
     each = repeated[..., : values.shape[-1]] if side == 0 else repeated[..., : values.shape[-2], :]
     shape = np.broadcast_shapes(values.shape, each.shape)
-    bad = np.isnan(each) | (np.isinf(values) & (each == 0.0))
-    return np.ascontiguousarray(np.where(bad, np.float32(np.nan), np.broadcast_to(values, shape)))
+    with np.errstate(invalid="ignore"):
+        product = np.broadcast_to(values, shape) * np.where(np.isfinite(each) & (each != 0.0), 1.0, each).astype(
+            np.float32
+        )
+    return np.ascontiguousarray(np.where(np.isfinite(product), np.broadcast_to(values, shape), product))

@@ -292,6 +292,15 @@ def test_scales():
     assert matmul(a, b, wide, scale_a=scale * 2.0**20, scale_b=np.ones((2, 1)))[0, 0] == 2.0**25
 
 
+def test_an_infinite_scale():
+    unit = MatrixUnit(catalog.E4M3, F32, 8, 20, scale=FloatFormat(5, 2), scale_block=8)
+    a, b = np.array([[1.0, 3.0], [0.0, 1.0]]), np.ones((2, 1))
+    scales = {"scale_a": np.array([[np.inf], [np.inf]]), "scale_b": np.ones((1, 1))}
+    found = matmul(a, b, unit, **scales)
+    units.assert_same(found, units.oracle(a, b, unit, **scales))
+    assert found[0, 0] == np.inf and np.isnan(found[1, 0])
+
+
 def test_chunks_are_promoted():
     unit = replace(UNITS["h100.wgmma.e4m3.f32"], chunk=128, outer=PROMOTE)
     rng = np.random.default_rng(4)
