@@ -110,8 +110,11 @@ def test_the_vector_form_is_left_where_it_is_not_exact(monkeypatch):
         found = matmul(a, b, unit, c=c)
         units.assert_same(found, units.oracle(a, b, unit, c=c))
         assert (plans.pop() is not None) is fast
-    for other in ("mi300.f16.f32", "b200.tcgen05.nvf4.f32"):
-        changed = UNITS[other]
+    for changed in (
+        replace(UNITS["mi300.f16.f32"], prodnorm=True),
+        replace(UNITS["b200.tcgen05.nvf4.f32"], ftz_out=True),
+        replace(UNITS["h100.f16.f32"], ar="floor"),
+    ):
         a, b, options = units.problem(np.random.default_rng(0), changed, "near", depth=64)
         matmul(a, b, changed, **options)
         assert plans.pop() is None
