@@ -65,6 +65,12 @@ CASES = {
     ),
     "H100, k = 16": Case(catalog.MATRIX_UNITS["h100.f16.f32"], BINARY16, 1 / 9),
     "A100, k = 8": Case(catalog.MATRIX_UNITS["a100.f16.f32"], BINARY16, 1 / 9),
+    "MI300, k = 8, c late": Case(catalog.MATRIX_UNITS["mi300.f16.f32"], BINARY16, 1 / 9),
+    "MI300, k = 16, even and odd": Case(catalog.MATRIX_UNITS["mi300.e4m3fnuz.f32"], catalog.E4M3FNUZ, 1 / 9),
+    "MI100, exact, k = 4": Case(catalog.MATRIX_UNITS["mi100.exact.f16.f32"], BINARY16),
+    "MXFP8, k = 32": Case(catalog.MATRIX_UNITS["b200.tcgen05.mxf8_e4m3.f32"], catalog.E4M3, 1 / 9),
+    "NVFP4, k = 64": Case(catalog.MATRIX_UNITS["b200.tcgen05.nvf4.f32"], catalog.E2M1, 1 / 9),
+    "AMX, chains of 16": Case(catalog.MATRIX_UNITS["amx.bf16.f32"], catalog.BFLOAT16),
     "int8 into s20, saturating": Case(Accumulator(FixedFormat(20)), catalog.INT8, 1 / 7),
     "int8 into s16, wrapping": Case(Accumulator(FixedFormat(16), overflow=Overflow.WRAP), catalog.INT8, 1 / 2),
     "SR, p = 11, r = 12": Case(SR12, catalog.E4M3, 1 / 42, {"seed": 1}),
@@ -104,6 +110,18 @@ def operands(fmt, size):
     return tuple(Quantizer(fmt).quantize((scale * draw.normal(size=(size, size))).astype(np.float32)) for _ in range(2))
 
 
+def options_of(case, size):
+    """The keyword arguments of a call: a seed, the scales of a unit that has them."""
+    block = getattr(case.accumulator, "scale_block", None)
+    if block is None:
+        return case.options
+    draw, shape = np.random.default_rng(1), (size, size // block)
+    scales = [np.exp2(draw.integers(-4, 3, shape)).astype(np.float32) for _ in range(2)]
+    if case.accumulator.scale.mantissa_bits:
+        scales = [scale * draw.choice(np.float32([1.0, 1.125, 1.5]), shape) for scale in scales]
+    return {"scale_a": scales[0], "scale_b": np.ascontiguousarray(scales[1].T)}
+
+
 def sgemm_seconds(size):
     a, b = operands(catalog.E4M3, size)
     with threadpool_limits(1):
@@ -121,7 +139,7 @@ def naive_seconds():
     return best(lambda: naive(a, b, np.empty((SIZE, SIZE), np.float32)), 2)
 
 
-def wanted_corner(case, a, b):
+def wanted_corner(case, a, b, given):
     """The oracle's bits of the first outputs."""
     m, n = CORNER
     words = None
@@ -131,12 +149,15 @@ def wanted_corner(case, a, b):
         words = rows[:, :n]
     oracle = reference.matmul if isinstance(case.accumulator, Accumulator) else reference.matrix_unit.unit_matmul
     options = {} if words is None else {"words": words}
+    if "scale_a" in given:
+        options = {"scale_a": given["scale_a"][:m], "scale_b": given["scale_b"][:, :n]}
     return oracle(a[:m], b[:, :n], case.accumulator, **options)
 
 
-def times_the_same_job(case, a, b, found, seconds):
+def times_the_same_job(case, a, b, found, seconds, given):
     """How many times as long a scalar loop of the same job takes, its bits asserted on some rows; None without one."""
-    loop = same_job(case.accumulator, SIZE, case.options.get("seed"))
+    scales = {name: x for name, x in given.items() if name.startswith("scale")}
+    loop = same_job(case.accumulator, SIZE, given.get("seed"), **scales)
     if loop is None:
         return None
     rows = np.empty((8, SIZE), found.dtype)
@@ -173,23 +194,25 @@ def measure(name, sgemm, naive_seconds, benchmark):
         a, b = (x.astype(np.float64) for x in (a, b)) if precise else (a, b)
         set_num_threads(1)
 
-        def call(a=a, b=b):
-            found = matmul(a, b, case.accumulator, **case.options)
+        options = options_of(case, size)
+
+        def call(a=a, b=b, options=options):
+            found = matmul(a, b, case.accumulator, **options)
             return found[0] if case.options.get("events") else found
 
         if size == SIZE:
             found = call()
             corner = found[: CORNER[0], : CORNER[1]]
-            assert corner.tobytes() == wanted_corner(case, a, b).tobytes()
+            assert corner.tobytes() == wanted_corner(case, a, b, options).tobytes()
             benchmark.pedantic(call, rounds=7, warmup_rounds=1)
             seconds = benchmark.stats.stats.min
-            same = times_the_same_job(case, a, b, found, seconds)
+            same = times_the_same_job(case, a, b, found, seconds, options)
         else:
             seconds = best(call, 2)
             two = gain_of_two(call)
         rates[size] = seconds
     plain = best(lambda: matmul(a, b, case.accumulator), 20) if case.options.get("events") else None
-    kernel = plan(a, b, case.accumulator).kernel if isinstance(case.accumulator, Accumulator) else "block"
+    kernel = plan(a, b, case.accumulator, **{name: x for name, x in options.items() if name.startswith("scale")}).kernel
     benchmark.extra_info |= {
         "kernel": kernel,
         "GMAC/s": round(SIZE**3 / rates[SIZE] / 1e9, 2),

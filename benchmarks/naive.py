@@ -9,6 +9,9 @@ import math
 import numba
 import numpy as np
 
+from benchmarks.naive_units import unit_job
+from numerics import FixedFormat, MatrixUnit, Subnormals
+
 U64 = np.uint64
 
 
@@ -38,6 +41,14 @@ def nearest(x, y, mantissa_bits, emin, largest):
     if fraction > 0.5 or (fraction == 0.5 and (error > 0.0 or (error == 0.0 and whole % 2.0 == 1.0))):
         whole += 1.0
     return sign * min(math.ldexp(whole, scale), largest)
+
+
+@numba.njit
+def toward_zero(x, y, mantissa_bits, emin, smallest, largest):
+    """x + y, toward zero; less than `smallest` is zero."""
+    sign, whole, scale, _, _ = split(x, y, mantissa_bits, emin)
+    value = min(math.ldexp(whole, scale), largest)
+    return sign * value if value >= smallest else 0.0
 
 
 @numba.njit
@@ -95,6 +106,46 @@ def random_chain(a, b, out, mantissa_bits, emin, largest, seed, bits, columns):
 
 
 @numba.njit
+def chain_toward_zero(a, b, out, grid, product_grid, chunk):
+    """Sums, of products in their own format where there is one, in chunks whose sums are added in the same way."""
+    depth = a.shape[1]
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            total = 0.0
+            for first in range(0, depth, chunk):
+                part = 0.0
+                for k in range(first, min(first + chunk, depth)):
+                    product = float(a[i, k]) * float(b[k, j])
+                    if product_grid is not None:
+                        product = toward_zero(product, 0.0, *product_grid)
+                    part = toward_zero(part, product, *grid)
+                total = toward_zero(total, part, *grid) if chunk < depth else part
+            out[i, j] = total
+
+
+@numba.njit
+def saturating(a, b, out, lowest, largest, scale):
+    """Integers, clamped at each step."""
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            total = 0
+            for k in range(a.shape[1]):
+                total = min(max(total + int(a[i, k] * b[k, j] * scale), lowest), largest)
+            out[i, j] = total / scale
+
+
+@numba.njit
+def wrapping(a, b, out, lowest, largest, scale):
+    """Integers, taken back into the range at each step."""
+    for i in range(a.shape[0]):
+        for j in range(b.shape[1]):
+            total = 0
+            for k in range(a.shape[1]):
+                total = (total + int(a[i, k] * b[k, j] * scale) - lowest) % (largest - lowest + 1) + lowest
+            out[i, j] = total / scale
+
+
+@numba.njit
 def tree(a, b, out, mantissa_bits, emin, largest):
     leaves = np.empty(a.shape[1])
     for i in range(a.shape[0]):
@@ -124,16 +175,53 @@ def kahan(a, b, out, mantissa_bits, emin, largest):
             out[i, j] = total
 
 
-def same_job(accumulator, columns, seed=None):
-    """The scalar loop (a, b, out) that does what the accumulator does, or None: to nearest or SR, of exact products."""
-    fmt = getattr(accumulator, "format", None)
-    if not hasattr(fmt, "mantissa_bits") or accumulator.product is not None or accumulator.chunk is not None:
-        return None
+def same_job(accumulator, columns, seed=None, scale_a=None, scale_b=None):
+    """The scalar loop (a, b, out) that does what the accumulator does, or None where none is written here."""
+    if isinstance(accumulator, MatrixUnit):
+        return unit_job(accumulator, scale_a, scale_b)
+    fmt, rounding, order = accumulator.format, accumulator.rounding.name, accumulator.order
+    if isinstance(fmt, FixedFormat):
+        return _fixed_job(accumulator)
+    if rounding == "RTZ" and order == "sequential":
+        return _toward_zero_job(accumulator)
     grid = fmt.mantissa_bits, fmt.emin, float(fmt.max)
-    if accumulator.rounding.name == "SR" and accumulator.order == "sequential":
+    if accumulator.product is not None or accumulator.chunk is not None:
+        return None
+    if rounding == "SR" and order == "sequential":
         return lambda a, b, out: random_chain(a, b, out, *grid, seed, accumulator.random_bits, columns)
     loops = {"sequential": chain, "pairwise": tree, "kahan": kahan}
-    if accumulator.rounding.name != "RNE" or accumulator.order not in loops:
+    if rounding != "RNE" or order not in loops:
         return None
-    loop = loops[accumulator.order]
+    loop = loops[order]
     return lambda a, b, out: loop(a, b, out, *grid)
+
+
+def _toward_zero_job(accumulator):
+    """Of an accumulator toward zero, its products exact or toward zero too."""
+    product = accumulator.product
+    if accumulator.outer is not None or (product is not None and product.rounding.name != "RTZ"):
+        return None
+    grid, own = _grid(accumulator.format), None if product is None else _grid(product.fmt)
+    return lambda a, b, out: chain_toward_zero(a, b, out, grid, own, accumulator.chunk or a.shape[1])
+
+
+def _grid(fmt):
+    """(mantissa bits, emin, smallest magnitude, largest); a format that flushes is rounded as if it had no emin."""
+    gradual = fmt.subnormals is Subnormals.GRADUAL
+    return (
+        fmt.mantissa_bits,
+        fmt.emin if gradual else -900,
+        0.0 if gradual else float(fmt.smallest_normal),
+        float(fmt.max),
+    )
+
+
+def _fixed_job(accumulator):
+    """Of a fixed-point accumulator whose products lie on its grid."""
+    loops = {"SATURATE": saturating, "WRAP": wrapping}
+    fmt, loop = accumulator.format, loops.get(accumulator.overflow.name)
+    if loop is None or accumulator.order != "sequential" or accumulator.product or accumulator.chunk:
+        return None
+    scale = 2.0**fmt.fraction_bits
+    lowest, largest = (int(float(x) * scale) for x in (fmt.min, fmt.max))
+    return lambda a, b, out: loop(a, b, out, lowest, largest, scale)

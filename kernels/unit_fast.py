@@ -3,7 +3,7 @@
 Lanes run along the columns of the output. Within a block, one pass finds the largest exponent M of a lane's terms, the
 next cuts each product: a*b is exact in float32, its product with 2**(F - M) is exact or of magnitude below one, and
 conversion to int32 truncates toward zero. Eight such integers, and c's, stay below 2**31 (F <= 25). Their sums are
-added in float64 (exact), which is then rounded once. `plan.fast_unit` of the caller has proved the conditions:
+added in float64 (exact), which is then rounded once. `unit_forms.plan_vectors` of the caller has proved the conditions:
 
 - terms cut toward zero; products within float32's exponents and 24 bits; no infinities or NaN among the operands;
 - every exponent M that a block can have is within F - 127 .. 128, so that 2**(F - M) is a normal float32; results are
@@ -58,6 +58,12 @@ def block_value(exact, top, bits, precision, emin, largest, mask, nearest):
     """The sum of a block, an integer as float64 in units of 2**(top - bits), rounded to the output."""
     exact = exact * power(top - bits)
     return to_nearest(exact, precision, emin, largest) if nearest else from_bits(U64(to_bits(exact) & mask))
+
+
+@core
+def toward_zero(x, precision):
+    """x cut to a precision."""
+    return from_bits(U64(to_bits(x) & U64(U64(0xFFFFFFFFFFFFFFFF) << U64(53 - precision))))
 
 
 @core

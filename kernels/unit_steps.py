@@ -14,7 +14,7 @@ from .unit_tallies import PRODUCTS, SUMS, added, expansion_flags, store, sum_fla
 U64, I64 = np.uint64, np.int64
 # A chain from c; a chain from zero, or two over parts of the block, then c; a tree, then c.
 SEQUENTIAL, LATE, EVEN_ODD, BIT1, PAIRWISE = range(5)
-_SECOND = {SEQUENTIAL: 0, LATE: 0, EVEN_ODD: 1, BIT1: 2, PAIRWISE: 0}  # the bit of k that the second chain has
+SECOND = {SEQUENTIAL: 0, LATE: 0, EVEN_ODD: 1, BIT1: 2, PAIRWISE: 0}  # the bit of k that the second chain has
 
 
 @core
@@ -139,7 +139,7 @@ def make_steps(kind: int, wide: bool = False, counting: bool = False):
 
     wide: the steps are in float64, else in float32. counting: it also counts events.
     """
-    second = _SECOND[kind]
+    second = SECOND[kind]
 
     def steps(a, b, total, depth, tiny, normal, counts, k0, k1, start, stop):
         """total[n, i, j] = blocks of `depth` k from total's own values; tiny: smaller results are flushed.

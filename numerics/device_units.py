@@ -18,8 +18,9 @@ from .kernels.cuda.launch import Queue
 from .matrix_unit import MatrixUnit
 from .parameters import FLOAT32, FLOAT64, Carrier, carrier_of
 from .rounding import Rounding
+from .unit_forms import Fast, plan_vectors
 from .unit_operands import Operand
-from .unit_plan import Fast, arrangement, plan_vectors
+from .unit_plan import arrangement
 
 _NONE = np.zeros((1, 1, 0), np.int32)
 

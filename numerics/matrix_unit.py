@@ -242,6 +242,8 @@ class MatrixUnit:
                 )
         if self.scale is None or self.scale_block is None:
             return
+        if self.product_limit is not None:
+            raise ValueError(f"product_limit = {self.product_limit}: a unit with scales has none")
         if self.scale.precision > 8:
             raise ValueError(f"scale {self.scale}: scales have up to 8 significant bits")
         if self.groups != "one":

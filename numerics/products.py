@@ -21,7 +21,7 @@ from .results import check_output, check_result
 from .rounding import Overflow
 from .steps import checked_words
 from .unit_operands import check_members
-from .unit_products import unit_matmul
+from .unit_products import compute_first, plan_of, prepare, unit_matmul, unit_plans
 from .words import counter
 
 
@@ -58,8 +58,8 @@ def matmul(
     under Overflow.ERROR.
     """
     if isinstance(accumulator, MatrixUnit):
-        _check_unit_options(accumulator, seed is not None or words is not None, explain or encode)
-        return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events)
+        _check_unit_options(accumulator, seed is not None or words is not None, encode)
+        return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events, explain=explain)
     _check_kind(accumulator, scale_a, scale_b)
     if c is None and words is None and not (events or explain or encode) and (seed is None or type(seed) is int):
         brief = product(a, b, accumulator, seed, stream)
@@ -108,17 +108,23 @@ def _product(
     return (result, *counted, outcome.plan) if explain else (result, *counted)
 
 
-def plan(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None) -> Plan:
+def plan(
+    a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None, scale_a: Any = None, scale_b: Any = None
+) -> Plan:
     """Which kernel `matmul` takes for these operands, and in a sentence why it is exact; arguments as there.
 
     A stochastic accumulator needs no seed here: the choice does not depend on it.
     """
-    return plans(a, b, accumulator, c=c)[0]
+    return plans(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b)[0]
 
 
-def plans(a: Any, b: Any, accumulator: Accumulator, *, c: Any = None) -> list[Plan]:
+def plans(
+    a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None, scale_a: Any = None, scale_b: Any = None
+) -> list[Plan]:
     """All kernels that are proved exact for these operands, the fastest first; all give the same bits."""
-    _check_kind(accumulator)
+    if isinstance(accumulator, MatrixUnit):
+        return unit_plans(prepare(a, b, accumulator, c, scale_a, scale_b))
+    _check_kind(accumulator, scale_a, scale_b)
     given = matrices(a, b, c)
     if 0 in (*given.shape, given.depth):
         return [Plan("nothing", "there is nothing to add")]
@@ -146,14 +152,14 @@ def dot(
     events or explain a tuple, as there. Errors: as there; elements are named by their place in the vectors.
     """
     if isinstance(accumulator, MatrixUnit):
-        _check_unit_options(accumulator, seed is not None or words is not None, explain or encode)
-        return _dot_by_unit(vectors(a, b, c), accumulator, scale_a, scale_b, events)
+        _check_unit_options(accumulator, seed is not None or words is not None, encode)
+        return _dot_by_unit(vectors(a, b, c), accumulator, scale_a, scale_b, events, explain)
     _check_kind(accumulator, scale_a, scale_b)
     given = vectors(a, b, c)
     return _product(given, accumulator, seed, stream, words, events=events, explain=explain, encode=encode)
 
 
-def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, events: bool) -> Any:
+def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, events: bool, explain: bool) -> Any:
     """The unit's own checks would name elements of the matrices that it takes."""
     a, b, c, _ = given
     for x, fmt, label in ((a, unit.inputs[0], "a"), (b, unit.inputs[1], "b")):
@@ -168,18 +174,21 @@ def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, 
             check_members(scale, unit.scale, label)
         scales = [scales[0][None], scales[1][:, None]]
     row, column = a[None], b[:, None]
-    found = unit_matmul(row, column, unit, c=c, scale_a=scales[0], scale_b=scales[1], events=events)
+    call = prepare(row, column, unit, c, *scales)
+    way, found = compute_first(call, events=events)
+    told = (plan_of(call, way),) if explain else ()
     if not events:
-        return found[0, 0]
-    return found[0][0, 0], Events(**{field.name: getattr(found[1], field.name).reshape(()) for field in fields(Events)})
+        return (found[0, 0], *told) if explain else found[0, 0]
+    counts = {field.name: getattr(found[1], field.name).reshape(()) for field in fields(Events)}
+    return (found[0][0, 0], Events(**counts), *told)
 
 
-def _check_unit_options(unit: MatrixUnit, words: bool, extras: bool) -> None:
+def _check_unit_options(unit: MatrixUnit, words: bool, encode: bool) -> None:
     if words:
         raise ValueError("seed or words given: a MatrixUnit rounds deterministically")
-    if extras:
+    if encode:
         raise ValueError(
-            f"explain or encode with a MatrixUnit: it has one kernel, which {unit} describes; leave them out"
+            f"encode=True with a MatrixUnit: {unit} gives values; Quantizer({unit.result}).encode gives their codes"
         )
 
 

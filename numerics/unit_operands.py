@@ -111,7 +111,7 @@ def take_apart(
     if scale is not None:
         each = stack(scale.astype(np.float64), batch)
         weights, shifts = _weights(each if side == 0 else each.swapaxes(-1, -2), unit)
-        if not finite or np.isnan(each).any():
+        if not finite or not np.isfinite(each).all():
             values, finite = _specials(values, each, unit, side), False
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
 
@@ -129,11 +129,82 @@ def _weights(scales: NDArray[np.float64], unit: MatrixUnit) -> tuple[NDArray[np.
 def _specials(
     values: NDArray[np.float32], scales: NDArray[np.float64], unit: MatrixUnit, side: int
 ) -> NDArray[np.float32]:
-    """Operands that are NaN where their scale makes them so: it is NaN, or they are infinite and it is zero."""
+    """Operands times scales that are zero, infinite or NaN, as far as that is no number: infinite or NaN."""
     axis, assert_block = (-1 if side == 0 else -2), unit.scale_block
     assert assert_block is not None
     repeated = np.repeat(scales, assert_block, axis=axis)
     each = repeated[..., : values.shape[-1]] if side == 0 else repeated[..., : values.shape[-2], :]
     shape = np.broadcast_shapes(values.shape, each.shape)
-    bad = np.isnan(each) | (np.isinf(values) & (each == 0.0))
-    return np.ascontiguousarray(np.where(bad, np.float32(np.nan), np.broadcast_to(values, shape)))
+    factors = np.where(np.isfinite(each) & (each != 0.0), 1.0, each).astype(np.float32)
+    kept: NDArray[np.float32] = np.broadcast_to(values, shape)
+    with np.errstate(invalid="ignore"):
+        product = kept * factors
+    return np.ascontiguousarray(np.where(np.isfinite(product), kept, product))
+
+
+def weighted(x: Operand, unit: MatrixUnit, side: int) -> Operand:
+    """The operand with its scales multiplied in, exactly where its exponents say so, and no scales.
+
+    Of a term that a scale makes zero the exponent stays far below any other.
+    """
+    if unit.scale is None or unit.scale_block is None:
+        return x
+    scales, shifts = (_placed(s, side) for s in (scale_values(x, unit).astype(np.float32), x.shifts))
+    blocks = _in_blocks(x.values, side, unit.scale_block), _in_blocks(x.exponents, side, unit.scale_block)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        values = _cropped(blocks[0] * scales, x.values.shape, side)
+    exponents = _cropped(blocks[1] + shifts, x.values.shape, side)
+    terms = exponents > unit_decode.ABSENT // 2
+    if not terms.any():
+        return x._replace(
+            values=values, exponents=exponents, lowest=-2 * unit_decode.ABSENT, highest=unit_decode.ABSENT
+        )
+    lowest = int(np.min(exponents, initial=-unit_decode.ABSENT, where=terms))
+    return x._replace(values=values, exponents=exponents, lowest=lowest, highest=int(exponents.max()))
+
+
+def scale_values(x: Operand, unit: MatrixUnit) -> NDArray[np.float64]:
+    """The values of an operand's scales, float64 [.., rows or columns, K/block]; 0 of what is none."""
+    assert unit.scale is not None
+    return np.ldexp(x.weights.astype(np.float64), np.where(x.weights != 0, x.shifts - unit.scale.mantissa_bits, 0))
+
+
+def _placed(scales: NDArray[Any], side: int) -> NDArray[Any]:
+    """Scales [B, rows or columns, n] beside operands in blocks: [B, M, n, 1] or [B, n, 1, N]."""
+    return scales[..., None] if side == 0 else scales.swapaxes(-1, -2)[:, :, None, :]
+
+
+def _in_blocks(x: NDArray[Any], side: int, block: int) -> NDArray[Any]:
+    """a [B, M, K] as [B, M, n, block], b [B, K, N] as [B, n, block, N], filled up with zeros."""
+    axis = 2 - side
+    missing = -x.shape[axis] % block
+    widths = [(0, 0)] * axis + [(0, missing)] + [(0, 0)] * side
+    whole = np.pad(x, widths) if missing else x
+    return whole.reshape(*whole.shape[:axis], -1, block, *whole.shape[axis + 1 :])
+
+
+def _cropped(x: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[Any]:
+    """Blocks as one row or column again, without what they were filled up with."""
+    depth = shape[2 - side]
+    if side == 0:
+        return np.ascontiguousarray(x.reshape(*x.shape[:2], -1)[..., :depth])
+    return np.ascontiguousarray(x.reshape(x.shape[0], -1, x.shape[-1])[:, :depth])
+
+
+def ordered(x: Operand, side: int, order: NDArray[np.int64] | None) -> Operand:
+    """The operand with its k in another order; k beyond the last stands for what is no term."""
+    if order is None:
+        return x
+    axis = 2 - side
+    return x._replace(
+        values=np.take(longer(x.values, axis, 1), order, axis),
+        exponents=np.take(longer(x.exponents, axis, 1), order, axis),
+    )
+
+
+def longer(x: NDArray[Any], axis: int, count: int, filler: int | None = None) -> NDArray[Any]:
+    """The array with `count` more places along the axis; filler None: values or exponents of what are no terms."""
+    if count == 0:
+        return x
+    filler = filler if filler is not None else unit_decode.ABSENT if x.dtype == np.int32 else 0
+    return np.concatenate([x, np.full_like(np.take(x, [0] * count, axis), filler)], axis)

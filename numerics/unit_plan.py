@@ -1,7 +1,6 @@
-"""How a matrix unit's product is computed: the ranges and the order of k, the vector form where it is exact, the facts."""
+"""How a matrix unit's product is laid out: the ranges and the order of k, and the facts of the scalar loop."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,6 @@ from .rounding import Rounding
 from .unit_operands import Operand
 
 _UNLIMITED = 1 << 20
-_LENGTHS = (4, 8, 16, 32)  # of blocks that have a vector form
-
-
-class Fast(NamedTuple):
-    """The loop of kernels/unit_fast.py for a call: its constants."""
-
-    unroll: int
-    groups: int
-    lowest: int  # below every exponent that a block's terms can have, or the unit's own floor
-    bounded: bool  # no sum can pass the largest value
 
 
 @lru_cache(maxsize=64)
@@ -47,52 +36,6 @@ def arrangement(depth: int, unit: MatrixUnit) -> tuple[tuple[tuple[int, int], ..
         ranges.append((first, last))
         first = last
     return tuple(ranges), np.concatenate(order)
-
-
-def plan_fast(
-    unit: MatrixUnit, a: Operand, b: Operand, c: NDArray[np.float64], ranges: tuple[tuple[int, int], ...]
-) -> Fast | None:
-    """Whether the vector form is exact for this call, and with which constants; None: it is not, or not known to be.
-
-    A result is a multiple of 2**(M - F) of its block, so that its exponent, which the next block meets, is at least
-    that of the lowest product or of c, less F. c: float64 [B, M, N].
-    """
-    magnitudes = np.abs(c[c != 0])
-    if not magnitudes.size:
-        return plan_vectors(unit, a, b, 0.0, None, ranges)
-    return plan_vectors(unit, a, b, float(magnitudes.max()), int(np.frexp(magnitudes.min())[1]) - 1, ranges)
-
-
-def plan_vectors(
-    unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low: int | None, ranges: tuple[tuple[int, int], ...]
-) -> Fast | None:
-    """`plan_fast` by what it asks of c: its largest magnitude, and an exponent that none is below; None of zeros."""
-    bits, length = unit.F or 0, unit.L if unit.groups == "one" else unit.L // 2
-    unroll = 8 if length % 8 == 0 else 4
-    apart, toward_zero = unit.c_place == "separate_add", unit.rounding is Rounding.RTZ
-    plain = unit.ar == "rz" and not (unit.prodnorm or unit.ftz_out or unit.scale or unit.exact_group > 1)
-    fits = length in _LENGTHS and 2 <= bits <= 25 and all(first % unroll == 0 for first, _ in ranges)
-    ends = unit.overflow_to_infinity and (not toward_zero or unit.output.emin == -126)
-    added = not apart or not toward_zero or unit.output.precision == 24
-    narrow = sum(fmt.precision for fmt in unit.inputs) <= 24
-    if not (plain and fits and ends and added and narrow and unit.c_place != "late" and a.finite and b.finite):
-        return None
-    if not largest < np.inf:
-        return None
-    low, high = a.lowest + b.lowest, a.highest + b.highest
-    if low > high:  # an operand of nothing but zeros
-        low = high = 0
-    c_low = low if c_low is None else c_low
-    limit = 128 if unit.product_limit is None else unit.product_limit
-    exact = high + 2 <= min(limit, 128) and low >= sum(fmt.mantissa_bits for fmt in unit.inputs) - 149
-    if not (exact and min(low - bits, c_low) >= bits - 127):
-        return None
-    floor = bits - 127 if unit.Emin_floor is None else max(bits - 127, unit.Emin_floor)
-    # At most 2 * depth / length roundings, each of up to 2**-precision: together less than a factor of 2.
-    depth = a.values.shape[-1]
-    bounded = depth <= length << (unit.output.precision - 2)
-    bounded = bounded and largest + depth * 2.0 ** (high + 2) < unit.output.max / 2
-    return Fast(unroll, length // unroll, floor, bounded)
 
 
 def facts_of(unit: MatrixUnit, a: Operand, b: Operand) -> NDArray[np.int64]:

@@ -1,36 +1,37 @@
 """Products on a matrix unit: blocks of k by the kernel that is exact for the call, chunks added by the accumulator."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import arithmetic
+from .catalog import BINARY64
 from .events import Events
-from .kernels import matrix_unit as general
-from .kernels import threads, unit_decode, unit_fast, unit_steps
+from .kernels import unit_steps
 from .matrix_unit import MatrixUnit
 from .operands import addend as checked_addend
 from .operands import operand, result_shape
-from .parameters import carrier_of
+from .parameters import FLOAT32, carrier_of
+from .planning import Plan
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .unit_events import count_empty, count_sums, flushing, no_counts
+from .unit_forms import Form, Lanes, plan_fast, plan_lanes
+from .unit_kernels import Counts, Run, by_expansions, by_form, by_integers, by_lanes, by_steps
 from .unit_operands import (
-    Operand,
     check_members,
     check_scales,
     flush,
+    ordered,
     quantized,
     stack,
     take_apart,
+    weighted,
 )
-from .unit_plan import Fast, arrangement, facts_of, plan_fast
-
-FAST_PIECE, SLOW_PIECE = 1 << 17, 1 << 13  # products below which another thread costs more than it saves
-
-Run = Callable[[NDArray[Any], int, int], NDArray[Any]]  # (total [B, M, N], first k, last k) -> total of a range of k
+from .unit_plan import arrangement
 
 
 def unit_matmul(
@@ -42,6 +43,7 @@ def unit_matmul(
     scale_a: Any = None,
     scale_b: Any = None,
     events: bool = False,
+    explain: bool = False,
 ) -> Any:
     """c + a @ b as the matrix unit computes it, k ascending; bit-exact for any shape and thread count.
 
@@ -49,34 +51,106 @@ def unit_matmul(
     dimensions broadcast. scale_a [..., M, K/block], scale_b [..., K/block, N]: the values of the scales of a unit that
     has them. Returns [..., M, N] of result_type(a, b). K = 0 gives c (or +0) rounded once to the output. Infinities and
     NaN are answered: inf * 0 and inf - inf are NaN, an infinity stays. events=True: (result, Events), the same result
-    by kernels that count and have no vector form.
+    by kernels that count and have no vector form. explain=True: the Plan at the end.
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, values that the unit's formats lack,
     scales missing or uncalled for, a result dtype that lacks members of the output format; what `outer` raises; with
     events, sums by `outer` so large or small that float64 does not hold what was rounded off.
     """
+    call = prepare(a, b, unit, c, scale_a, scale_b)
+    way, result = compute_first(call, events=events)
+    if not explain:
+        return result
+    return (*result, plan_of(call, way)) if events else (result, plan_of(call, way))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a unit is given, checked: a [..., M, K], b [..., K, N], their scales, c as float64 [..., M, N], used up."""
+
+    unit: MatrixUnit
+    a: NDArray[Any]
+    b: NDArray[Any]
+    scales: tuple[NDArray[Any] | None, NDArray[Any] | None]
+    addend: NDArray[np.float64]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to add."""
+        return self.a.shape[-1] == 0 or 0 in self.addend.shape
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """c as [B, M, N]."""
+        return self.addend.reshape(-1, *self.addend.shape[-2:])
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of k that are evaluated one after another."""
+        return arrangement(self.a.shape[-1], self.unit)[0]
+
+
+class Way(NamedTuple):
+    """A loop that is exact for a call: its vector form, or None of a scalar loop; and how to run it."""
+
+    form: Form | Lanes | None
+    run: Callable[[Counts], Run]
+
+
+def prepare(a: Any, b: Any, unit: MatrixUnit, c: Any = None, scale_a: Any = None, scale_b: Any = None) -> Call:
+    """The checked call. Errors: as `unit_matmul`."""
     left, right = operand(a, "a"), operand(b, "b")
     dtype = np.result_type(left, right)
     shape = result_shape(left, right)
     if not carrier_of(dtype).holds(unit.result):
         raise ValueError(f"{unit.result} has values that {dtype} does not hold: give float64 operands")
     scales = check_scales(unit, scale_a, scale_b, left, right)
-    addend = _addend(c, shape, unit)
-    if left.shape[-1] == 0 or 0 in shape:
+    return Call(unit, left, right, scales, _addend(c, shape, unit))
+
+
+def ways(call: Call, *, events: bool = False) -> list[Way]:
+    """The loops that give this call's bits, the fastest first, the scalar one last; with events that one alone."""
+    unit = call.unit
+    found = _fused(call, events) if unit.tree == "fused" else _steps(call, events)
+    return list(found)
+
+
+def plan_of(call: Call, way: Way | None) -> Plan:
+    """The way as a plan: its name, and in a sentence why it is exact."""
+    unit = call.unit
+    if way is None:
+        return Plan("nothing", "there is no output, or K = 0: c, or +0, is rounded once")
+    if way.form is not None:
+        return Plan(way.form.kernel, way.form.reason(unit))
+    if unit.tree != "fused":
+        return Plan("steps", f"output by output, every step as the unit takes it in {unit.output}")
+    if unit.ar == "exact":
+        return Plan("expansions", "output by output, a block's exact sum as numbers that do not overlap, rounded once")
+    return Plan("integers", f"output by output, in integers: a block's sum has up to {unit.sum_bits} <= 62 bits")
+
+
+def compute(call: Call, way: Way | None, *, events: bool = False) -> Any:
+    """The result, with events (result, Events), of one of the `ways` of a call, None of an empty one."""
+    unit, shape, dtype = call.unit, call.addend.shape, np.result_type(call.a, call.b)
+    if way is None:
         counts = no_counts(shape)
         if events and 0 not in shape:
-            count_empty(addend, unit, counts)
-        return _answer(_rounded(addend, unit).astype(dtype), counts if events else None)
-    total = addend.reshape(int(np.prod(shape[:-2])), *shape[-2:])
+            count_empty(call.addend, unit, counts)
+        return _answer(_rounded(call.addend, unit).astype(dtype), counts if events else None)
+    total = call.total
     counted = no_counts(total.shape) if events else None
-    ranges, order = arrangement(left.shape[-1], unit)
-    if unit.tree == "fused":
-        first = _ordered(take_apart(left, unit, 0, shape[:-2], scales[0]), 0, order)
-        second = _ordered(take_apart(right, unit, 1, shape[:-2], scales[1]), 1, order)
-        run = _fused(unit, first, second, total, ranges, counted)
-    else:
-        run = _steps(unit, left, right, shape[:-2], counted)
-    result = _chunks(run, unit, total, ranges, counted).reshape(shape).astype(dtype, copy=False)
-    return _answer(result, counted)
+    result = _chunks(way.run(counted), unit, total, call.ranges, counted)
+    return _answer(result.reshape(shape).astype(dtype, copy=False), counted)
+
+
+def compute_first(call: Call, *, events: bool = False) -> tuple[Way | None, Any]:
+    """The fastest of a call's ways, and its result."""
+    way = None if call.empty else ways(call, events=events)[0]
+    return way, compute(call, way, events=events)
+
+
+def unit_plans(call: Call) -> list[Plan]:
+    """The `ways` of a call as plans."""
+    return [plan_of(call, way) for way in ([None] if call.empty else ways(call))]
 
 
 def _answer(result: NDArray[Any], counts: NDArray[np.uint32] | None) -> Any:
@@ -133,150 +207,56 @@ def _chunks(
     return total
 
 
-def _ordered(x: Operand, side: int, order: NDArray[np.int64] | None) -> Operand:
-    """The operand with its k in another order; k beyond the last stands for what is no term."""
-    if order is None:
-        return x
-    axis = 2 - side
-    return x._replace(
-        values=np.take(_longer(x.values, axis, 1), order, axis),
-        exponents=np.take(_longer(x.exponents, axis, 1), order, axis),
+def _fused(call: Call, events: bool) -> Iterator[Way]:
+    unit, batch = call.unit, call.addend.shape[:-2]
+    ranges, order = arrangement(call.a.shape[-1], unit)
+    a, b = (
+        ordered(take_apart(x, unit, side, batch, call.scales[side]), side, order)
+        for side, x in enumerate((call.a, call.b))
     )
+    if not events:  # vectors do not see what they cut
+        grouped = unit.exact_group > 1
+        left, right = (a, b) if grouped else (weighted(a, unit, 0), weighted(b, unit, 1))
+        form = plan_fast(unit, left, right, call.total, ranges)
+        if form is not None:
+            yield Way(form, lambda _: by_form(unit, form, left, right))
+    yield Way(None, lambda counts: (by_expansions if unit.ar == "exact" else by_integers)(unit, a, b, counts))
 
 
-def _longer(x: NDArray[Any], axis: int, count: int) -> NDArray[Any]:
-    """Values or exponents with `count` more k that are no terms."""
-    if count == 0:
-        return x
-    filler = 0 if x.dtype == np.float32 else unit_decode.ABSENT
-    return np.concatenate([x, np.full_like(np.take(x, [0] * count, axis), filler)], axis)
-
-
-def _spread(part: Any, total: NDArray[Any], depth: int, piece: int) -> None:
-    batches, rows, columns = total.shape
-    threads.run(part, batches * rows, max(1, piece // max(1, depth * columns)))
-
-
-def _fused(
-    unit: MatrixUnit,
-    a: Operand,
-    b: Operand,
-    total: NDArray[np.float64],
-    ranges: tuple[tuple[int, int], ...],
-    counts: NDArray[np.uint32] | None,
-) -> Run:
-    plan = plan_fast(unit, a, b, total, ranges) if counts is None else None  # vectors do not see what they cut
-    if plan is not None:
-        return _vectors(unit, plan, a, b)
-    return _exact(unit, a, b, counts) if unit.ar == "exact" else _aligned(unit, a, b, counts)
-
-
-def _vectors(unit: MatrixUnit, plan: Fast, a: Operand, b: Operand) -> Run:
-    missing = -a.values.shape[2] % plan.unroll
-    left, el = (_longer(x, 2, missing) for x in (a.values, a.exponents))
-    right, er = (_longer(x, 1, missing) for x in (b.values, b.exponents))
-    nearest, apart = unit.rounding is Rounding.RNE, unit.c_place == "separate_add"
-    kernel: Any = unit_fast.make_fast(plan.unroll, plan.groups, int(nearest), int(apart), int(plan.bounded))
-    output = unit.output
-    ends = (unit.F, plan.lowest, unit.addend.emin, output.precision, output.emin, output.max, unit.L)
-
-    def vectors(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
-        narrow = np.ascontiguousarray(total, dtype=np.float32)
-        _spread(
-            lambda i, j: kernel(left, el, right, er, narrow, *ends, first, last, i, j),
-            narrow,
-            last - first,
-            FAST_PIECE,
-        )
-        return narrow
-
-    return vectors
-
-
-def _turned(x: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(x.swapaxes(-1, -2))
-
-
-def _ends(unit: MatrixUnit) -> NDArray[np.float64]:
-    return np.array([np.inf if unit.overflow_to_infinity else unit.output.max, unit.output.max])
-
-
-def _counting(counts: NDArray[np.uint32] | None) -> tuple[bool, NDArray[np.uint32]]:
-    """Whether a kernel counts, and what it then adds to."""
-    return counts is not None, no_counts((0, 0, 0)) if counts is None else counts
-
-
-def _exact(unit: MatrixUnit, a: Operand, b: Operand, counts: NDArray[np.uint32] | None) -> Run:
-    row, ends, right = facts_of(unit, a, b), _ends(unit), _turned(b.values)
-    nearest = unit.rounding is Rounding.RNE
-    counting, room = _counting(counts)
-    kernel: Any = unit_steps.make_exact(counting)
-
-    def exact(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
-        _spread(
-            lambda i, j: kernel(a.values, right, total, row, ends, nearest, room, first, last, i, j),
-            total,
-            last - first,
-            SLOW_PIECE,
-        )
-        return total
-
-    return exact
-
-
-def _aligned(unit: MatrixUnit, a: Operand, b: Operand, counts: NDArray[np.uint32] | None) -> Run:
-    row, ends = facts_of(unit, a, b), _ends(unit)
-    counting, room = _counting(counts)
-    kernel: Any = general.make_product(counting)
-    columns = b._replace(values=_turned(b.values), exponents=_turned(b.exponents))
-    sides: list[NDArray[Any]] = []
-    for x, fmt in zip((a, columns), unit.inputs, strict=True):
-        integers = np.empty(x.values.shape, np.int32)
-        unit_decode.significands(x.values.reshape(-1), x.exponents.reshape(-1), fmt.mantissa_bits, integers.reshape(-1))
-        grouped = unit.exact_group > 1  # then integers in units of the format's last place
-        sides += [x.values, integers, np.maximum(x.exponents - np.int32(fmt.emin), 0) if grouped else x.exponents]
-
-    def aligned(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
-        scales = (a.weights, a.shifts, b.weights, b.shifts)
-        _spread(
-            lambda i, j: kernel(*sides, *scales, total, row, ends, room, first, last, i, j),
-            total,
-            last - first,
-            SLOW_PIECE,
-        )
-        return total
-
-    return aligned
-
-
-def _steps(
-    unit: MatrixUnit,
-    left: NDArray[Any],
-    right: NDArray[Any],
-    batch: tuple[int, ...],
-    counts: NDArray[np.uint32] | None,
-) -> Run:
+def _steps(call: Call, events: bool) -> Iterator[Way]:
     """Of a unit that rounds at every step."""
-    dtype = np.dtype(np.float32 if unit.output.mantissa_bits == 23 else np.float64)
-    sides = []
-    for x, fmt, label in ((left, unit.inputs[0], "a"), (right, unit.inputs[1], "b")):
-        check_members(x, fmt, label, truncated=unit.tf32_trunc)
-        wide: NDArray[Any] = x.astype(np.float64)
-        if unit.tf32_trunc:
-            wide = np.where(np.isfinite(wide), quantized(wide, fmt, Rounding.RTZ, Overflow.PROPAGATE), wide)
-        flush(wide, unit, fmt)
-        sides.append(stack((wide if label == "a" else wide.swapaxes(-1, -2)).astype(dtype), batch))
+    unit = call.unit
     late = unit_steps.LATE if unit.c_place == "late" else unit_steps.SEQUENTIAL
     kinds = {"one": late, "even_odd": unit_steps.EVEN_ODD, "bit1": unit_steps.BIT1}
     kind = unit_steps.PAIRWISE if unit.tree == "pairwise" else kinds[unit.groups]
-    counting, room = _counting(counts)
-    kernel: Any = unit_steps.make_steps(kind, counting and dtype == np.float64, counting)
-    tiny = dtype.type(unit.output.smallest_normal if unit.ftz_out else 0.0)
-    ends = unit.L, tiny, unit.output.smallest_normal, room
+    a, b = (_step_operand(call, side) for side in (0, 1))
+    if not events:
+        last = None if a.last is None or b.last is None else a.last + b.last
+        form = plan_lanes(unit, kind, a.finite and b.finite, last, call.total)
+        if form is not None:
+            yield Way(form, lambda _: by_lanes(unit, form, a.values, b.values))
+    yield Way(None, lambda counts: by_steps(unit, kind, a.values, b.values, counts))
 
-    def steps(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
-        narrow = np.ascontiguousarray(total, dtype=dtype)
-        _spread(lambda i, j: kernel(*sides, narrow, *ends, first, last, i, j), narrow, last - first, SLOW_PIECE)
-        return narrow
 
-    return steps
+class StepOperand(NamedTuple):
+    """An operand of a unit that rounds at every step, [1 or B, M, K] or [1 or B, K, N] of the type of its steps."""
+
+    values: NDArray[Any]
+    finite: bool
+    last: int | None  # it is a multiple of 2**last; None: not known
+
+
+def _step_operand(call: Call, side: int) -> StepOperand:
+    unit, x, batch = call.unit, (call.a, call.b)[side], call.addend.shape[:-2]
+    dtype, fmt = np.dtype(np.float32 if unit.output.mantissa_bits == 23 else np.float64), unit.inputs[side]
+    if FLOAT32.holds(fmt) and not (unit.tf32_trunc and x.dtype == np.float64):
+        own = take_apart(x, unit, side, batch, None)
+        last = own.lowest - fmt.mantissa_bits if own.lowest <= own.highest else 0
+        return StepOperand(own.values.astype(dtype, copy=False), own.finite, last)
+    wide: NDArray[Any] = x.astype(np.float64)
+    if fmt != BINARY64:  # whose values all are
+        check_members(x, fmt, "ab"[side], truncated=unit.tf32_trunc)
+    if unit.tf32_trunc:
+        wide = np.where(np.isfinite(wide), quantized(wide, fmt, Rounding.RTZ, Overflow.PROPAGATE), wide)
+    flush(wide, unit, fmt)
+    return StepOperand(stack(wide.astype(dtype), batch), bool(np.isfinite(wide).all()), None)

@@ -8,9 +8,9 @@ from numerics.kernels.cuda import matrix_unit
 from numerics.kernels.cuda._jit import SIMULATED
 from numerics.matrix_unit import MatrixUnit
 from numerics.rounding import Rounding
-from numerics.unit_operands import take_apart
-from numerics.unit_plan import arrangement, plan_fast
-from numerics.unit_products import _longer, _ordered
+from numerics.unit_forms import Fast, plan_fast
+from numerics.unit_operands import longer, ordered, take_apart
+from numerics.unit_plan import arrangement
 
 assert SIMULATED
 
@@ -20,12 +20,12 @@ def by_the_kernel(a, b, c, unit):
     batch, depth = (max(a.shape[0], b.shape[0]),), a.shape[-1]
     left, right = take_apart(a, unit, 0, batch, None), take_apart(b, unit, 1, batch, None)
     ranges, order = arrangement(depth, unit)
-    left, right = _ordered(left, 0, order), _ordered(right, 1, order)
+    left, right = ordered(left, 0, order), ordered(right, 1, order)
     plan = plan_fast(unit, left, right, c.astype(np.float64), ranges)
-    assert plan is not None
+    assert isinstance(plan, Fast)
     missing = -left.values.shape[2] % plan.unroll
-    sides = [_longer(x, 2, missing) for x in (left.values, left.exponents)]
-    sides += [_longer(x, 1, missing) for x in (right.values, right.exponents)]
+    sides = [longer(x, 2, missing) for x in (left.values, left.exponents)]
+    sides += [longer(x, 1, missing) for x in (right.values, right.exponents)]
     nearest, apart = unit.rounding is Rounding.RNE, unit.c_place == "separate_add"
     kernel = matrix_unit.make_fast(plan.unroll, plan.groups, int(nearest), int(apart), int(plan.bounded))
     total, output = c.astype(np.float32), unit.output

@@ -110,8 +110,11 @@ def test_the_vector_form_is_left_where_it_is_not_exact(monkeypatch):
         found = matmul(a, b, unit, c=c)
         units.assert_same(found, units.oracle(a, b, unit, c=c))
         assert (plans.pop() is not None) is fast
-    for other in ("mi300.f16.f32", "b200.tcgen05.nvf4.f32"):
-        changed = UNITS[other]
+    for changed in (
+        replace(UNITS["mi300.f16.f32"], prodnorm=True),
+        replace(UNITS["b200.tcgen05.nvf4.f32"], ftz_out=True),
+        replace(UNITS["h100.f16.f32"], ar="floor"),
+    ):
         a, b, options = units.problem(np.random.default_rng(0), changed, "near", depth=64)
         matmul(a, b, changed, **options)
         assert plans.pop() is None
@@ -290,6 +293,15 @@ def test_scales():
     scale = np.array([[1.0, 2.0**-60]])
     assert matmul(a, b, wide, scale_a=scale, scale_b=np.ones((2, 1)))[0, 0] == 32
     assert matmul(a, b, wide, scale_a=scale * 2.0**20, scale_b=np.ones((2, 1)))[0, 0] == 2.0**25
+
+
+def test_an_infinite_scale():
+    unit = MatrixUnit(catalog.E4M3, F32, 8, 20, scale=FloatFormat(5, 2), scale_block=8)
+    a, b = np.array([[1.0, 3.0], [0.0, 1.0]]), np.ones((2, 1))
+    scales = {"scale_a": np.array([[np.inf], [np.inf]]), "scale_b": np.ones((1, 1))}
+    found = matmul(a, b, unit, **scales)
+    units.assert_same(found, units.oracle(a, b, unit, **scales))
+    assert found[0, 0] == np.inf and np.isnan(found[1, 0])
 
 
 def test_chunks_are_promoted():

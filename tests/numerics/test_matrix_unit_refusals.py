@@ -89,6 +89,8 @@ def test_scales_and_chunks_that_do_not_fit():
         replace(NVF4, chunk=24, outer=PROMOTE)
     with pytest.raises(ValueError, match=re.escape("groups = 'bit1': a unit with scales has groups='one'")):
         replace(UNITS["b200.tcgen05.mxf8_e4m3.f32"], groups="bit1")
+    with pytest.raises(ValueError, match="product_limit = 8: a unit with scales has none"):
+        replace(NVF4, product_limit=8)
     with pytest.raises(ValueError, match="scale_block = 8: exact_group = 16 divides it"):
         replace(NVF4, scale_block=8)
 

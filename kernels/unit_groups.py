@@ -1,0 +1,87 @@
+"""Matrix units of scaled groups whose products are summed exactly, on vectors: as kernels/matrix_unit.py, for GROUP > 1.
+
+The sum of a group is exact in float32, in any order; its exponent is that of its scales, unless all its products are
+zero, which masks of what is not zero tell. A block has few groups: their sums are scaled, cut toward zero, added with c
+and rounded in float64. `unit_forms.plan_groups` of the caller has proved the conditions:
+
+- terms cut toward zero; group sums within 24 bits of the last place of a product; no infinities or NaN among operands
+  and scales; a block's sum fits float64; results are no subnormals where they are rounded toward zero.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from ._jit import loop
+from .expansions import power_of_two
+from .primitives import fma, trunc, widest_vectors
+from .unit_fast import PANEL, TILE, exponent_of, larger, to_nearest, toward_zero
+from .unit_late import NOTHING
+
+U32, I32, F32, U64, I64, F64 = np.uint32, np.int32, np.float32, np.uint64, np.int64, np.float64
+
+
+@cache
+def make_groups(group: int, count: int, nearest: int):
+    """The loop for blocks of `count` groups of `group` products; nearest: RNE, else RZ."""
+
+    def groups(a, ma, xa, wa, b, mb, xb, wb, total, facts, largest, k0, k1, start, stop):
+        """total[n, i, :] = chain of blocks of a[n, i, k0:k1] against b[n, k0:k1, :] from total's own values.
+
+        a float32 [Ba, M, K], b [Bb, K, N]. Of each group, [Ba, M, G] and [Bb, G, N]: ma, mb uint32, the bits of products
+        that may not be zero; xa, xb int32 and wa, wb float64, exponents and values of scales. total float32 [B, M, N];
+        Ba, Bb either B or 1. k0 is a multiple of `group`, K too, and there are `count` - 1 more groups of zeros.
+        facts: (F, floor of the exponents, emin of c, precision and emin of the output). Rows start <= n*M + i < stop.
+        """
+        widest_vectors()
+        bits, lowest, c_emin, precision, emin = facts
+        rows, columns = total.shape[1], total.shape[2]
+        tops, sums = np.empty(TILE, np.int32), np.empty((count, TILE), np.float32)
+        fresh = np.empty(TILE, np.float32)
+        nothing, least, low_c = I32(NOTHING), I32(lowest), I32(c_emin)
+        for first in range(start, stop, PANEL):
+            past = min(first + PANEL, stop)
+            for j0 in range(0, columns, TILE):
+                j1 = min(j0 + TILE, columns)
+                width = j1 - j0
+                for k in range(k0, k1, group * count):
+                    n = k // group
+                    for index in range(first, past):
+                        batch, i = index // rows, index % rows
+                        na, nb = batch if a.shape[0] > 1 else 0, batch if b.shape[0] > 1 else 0
+                        left, right = a[na, i], b[nb]
+                        c = total[batch, i, j0:j1]
+                        for j in range(width):
+                            tops[j] = larger(exponent_of(c[j], low_c, nothing), least)
+                        for g in range(count):
+                            q, s = k + g * group, sums[g]
+                            if q < k1:
+                                mask, shift, masks, shifts = ma[na, i, n + g], xa[na, i, n + g], mb[nb], xb[nb]
+                                for j in range(width):
+                                    number = F32(0.0)
+                                    for u in range(group):
+                                        number = fma(left[q + u], right[q + u, U64(j0 + j)], number)
+                                    s[j] = number
+                                for j in range(width):
+                                    exponent = I32(shift + shifts[n + g, U64(j0 + j)])
+                                    some = U32(mask & masks[n + g, U64(j0 + j)]) != U32(0)
+                                    tops[j] = larger(tops[j], exponent if some else nothing)
+                            else:
+                                s[:] = F32(0.0)
+                        factors, values = wa[na, i], wb[nb]
+                        for j in range(width):
+                            unit = power_of_two(bits - I64(tops[j]))
+                            exact = trunc(F64(c[j]) * unit)
+                            for g in range(count):
+                                factor = factors[n + g] * values[n + g, U64(j0 + j)]
+                                exact += trunc(F64(sums[g, j]) * factor * unit)
+                            value = exact * power_of_two(I64(tops[j]) - bits)
+                            if nearest:
+                                fresh[j] = F32(to_nearest(value, precision, emin, largest))
+                            else:
+                                fresh[j] = F32(F32(toward_zero(value, precision)) + F32(0.0))
+                        # Not at once: a choice between a place's old and new value would become a masked store.
+                        for j in range(width):
+                            c[j] = c[j] if abs(c[j]) == F32(np.inf) else fresh[j]
+
+    return loop(groups)

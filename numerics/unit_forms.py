@@ -1,0 +1,289 @@
+"""The vector forms of matrix units: which one is exact for a call, by formats and by the operands' exponents, and why.
+
+Every form gives the bits of the scalar loops, which take what no form proves. `Form.reason` says a form's condition.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernels import unit_steps
+from .matrix_unit import MatrixUnit
+from .rounding import Rounding
+from .unit_operands import Operand
+
+_LENGTHS = (4, 8, 16, 32)  # of blocks, or of their parts, that are cut in vectors
+_WORD = 31  # bits of the integer that holds a sum of cut products, without its sign
+_DOUBLE = 53
+
+
+class Products(NamedTuple):
+    """What is known of the products of a call: all exact in float32, none below 2**low or of 2**(high + 1 + room)."""
+
+    low: int  # exponents: sums of those of the factors, scales included
+    high: int
+    room: int  # bits of a product of significands above its exponent
+    digits: int  # below it
+
+
+@dataclass(frozen=True)
+class Fast:
+    """The loop of kernels/unit_fast.py for a call: its constants."""
+
+    unroll: int
+    groups: int
+    lowest: int  # below every exponent that a block's terms can have, or the unit's own floor
+    bounded: bool  # no sum can pass the largest value
+    products: Products
+
+    kernel: ClassVar[str] = "aligned vectors"
+
+    def reason(self, unit: MatrixUnit) -> str:
+        """The condition, with its numbers."""
+        bits, (low, _, room, _) = unit.F or 0, self.products
+        return (
+            f"{_whole(self.products)}; M is at least {low} and 2**({bits} - M) a normal float32, as {low} >= {bits} -"
+            f" 127; 8 products cut toward zero and c stay below 2**{_WORD}, as {bits} + {room} + 3 <= 30; their sums,"
+            " added in float64, are rounded once"
+        )
+
+
+@dataclass(frozen=True)
+class Late:
+    """The loop of kernels/unit_late.py for a call: its constants."""
+
+    unroll: int
+    groups: int
+    parts: int
+    products: Products
+
+    kernel: ClassVar[str] = "late vectors"
+
+    def reason(self, unit: MatrixUnit) -> str:
+        """The condition, with its numbers."""
+        bits, low, length = unit.F or 0, self.products.low, self.unroll * self.groups
+        return (
+            f"{_whole(self.products)}; M is at least {low} and 2**({bits} - M) a normal float32, as {low} >= {bits} -"
+            f" 127; {length} products cut toward zero stay below 2**{_WORD}, as {length} * 2**({bits} + 2) <="
+            f" 2**{_WORD}; with c their sum has {unit.F2} + {unit.L.bit_length()} + 3 <= {_DOUBLE} bits, is exact in"
+            " float64, and is rounded once"
+        )
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The loop of kernels/unit_groups.py for a call: its constants."""
+
+    group: int
+    count: int
+    low: int  # the lowest exponent of a group's scales
+
+    kernel: ClassVar[str] = "grouped vectors"
+
+    def reason(self, unit: MatrixUnit) -> str:
+        """The condition, with its numbers."""
+        return (
+            f"the sum of {self.group} products has {_group_bits(unit)} <= 24 bits and is exact in float32; {self.count}"
+            f" of them, scaled and cut toward zero, and c have {_block_bits(unit)} <= {_DOUBLE} bits, are exact in"
+            f" float64, and are rounded once; results are multiples of 2**({self.low} - {unit.F})"
+        )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The loop of kernels/unit_windows.py for a call: its constants."""
+
+    last: int  # every term is a multiple of 2**last
+    split: int  # w: the last place of the upper window
+    products: Products
+
+    kernel: ClassVar[str] = "exact vectors"
+
+    def reason(self, unit: MatrixUnit) -> str:
+        """The condition, with its numbers."""
+        return (
+            f"{_whole(self.products)}; terms are multiples of 2**{self.last} and sums below 2**({self.split} + 50): what"
+            f" is above 2**{self.split} and what is below are both exact in float64, as {unit.L + 1} * 2**({self.split} -"
+            f" 1) <= 2**({self.last} + 52); rounded to odd, their sum rounds once more without harm"
+        )
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The loops of kernels/unit_lanes.py for a call: its constants."""
+
+    kind: int  # of kernels/unit_steps.py
+    last: int  # every term is a multiple of 2**last
+
+    kernel: ClassVar[str] = "lanes"
+
+    def reason(self, unit: MatrixUnit) -> str:
+        """The condition, with its numbers."""
+        said = "no operand is infinite or NaN: each step is the processor's own, in the same order"
+        if not unit.ftz_out:
+            return said
+        return f"{said}; nothing is flushed, all terms being multiples of 2**{self.last} >= 2**{unit.output.emin}"
+
+
+Form = Fast | Late | Groups | Windows
+
+
+def _whole(products: Products) -> str:
+    low, high, room, digits = products
+    return (
+        f"products of exponents {low} to {high} are exact in float32, having {room + digits} <= 24 bits, {high} + {room}"
+        f" <= 128 and {low} - {digits} >= -149"
+    )
+
+
+def plan_fast(
+    unit: MatrixUnit, a: Operand, b: Operand, c: NDArray[np.float64], ranges: tuple[tuple[int, int], ...]
+) -> Form | None:
+    """The vector form that is exact for this call of a fused unit, with its constants; None: none is known to be.
+
+    a, b: operands, with their scales multiplied in unless products are grouped (`unit_operands.weighted`). c: float64
+    [B, M, N].
+    """
+    magnitudes = np.abs(c[c != 0])
+    largest = float(magnitudes.max()) if magnitudes.size else 0.0
+    if not largest < np.inf:
+        return None
+    lowest = int(np.frexp(magnitudes.min())[1]) - 1 if magnitudes.size else None
+    if unit.exact_group > 1:
+        return plan_groups(unit, a, b)
+    if unit.ar == "exact":
+        return plan_windows(unit, a, b, largest, lowest, ranges)
+    if unit.c_place == "late":
+        return plan_late(unit, a, b, ranges)
+    return plan_vectors(unit, a, b, largest, lowest, ranges)
+
+
+def _products(unit: MatrixUnit, a: Operand, b: Operand) -> Products | None:
+    """Of operands whose products are all exact in float32 and finite."""
+    weights = 0 if unit.scale is None else 2 * unit.scale.mantissa_bits
+    digits = sum(fmt.mantissa_bits for fmt in unit.inputs) + weights
+    room = 2 if weights == 0 else 4
+    low, high = a.lowest + b.lowest, a.highest + b.highest
+    if low > high:  # an operand of nothing but zeros
+        low = high = 0
+    limit = 128 if unit.product_limit is None else unit.product_limit
+    exact = room + digits <= 24 and high + room <= min(limit, 128) and low >= digits - 149
+    # Scales are multiplied into the operands, exactly.
+    scaled = unit.scale is None or all(x.lowest >= -120 and x.highest <= 120 for x in (a, b) if x.lowest <= x.highest)
+    return Products(low, high, room, digits) if exact and scaled and a.finite and b.finite else None
+
+
+def plan_vectors(
+    unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low: int | None, ranges: tuple[tuple[int, int], ...]
+) -> Fast | None:
+    """`plan_fast` of a unit that aligns c too, by what it asks of c.
+
+    largest: c's largest magnitude; c_low: an exponent that no c is below, None of zeros. A result is a multiple of
+    2**(M - F) of its block, so that its exponent, which the next block meets, is at least that of the lowest product
+    or of c, less F.
+    """
+    bits, length = unit.F or 0, unit.L if unit.groups == "one" else unit.L // 2
+    unroll = 8 if length % 8 == 0 else 4
+    apart, toward_zero = unit.c_place == "separate_add", unit.rounding is Rounding.RTZ
+    plain = unit.ar == "rz" and not (unit.prodnorm or unit.ftz_out or unit.exact_group > 1)
+    ends = unit.overflow_to_infinity and (not toward_zero or unit.output.emin == -126)
+    added = not apart or not toward_zero or unit.output.precision == 24
+    products = _products(unit, a, b)
+    if not (plain and ends and added and unit.c_place != "late" and _aligned(unit, length, unroll, ranges)):
+        return None
+    if products is None or not 2 <= bits <= 27 - products.room or not largest < np.inf:
+        return None
+    low, high = products.low, products.high
+    if not min(low - bits, low if c_low is None else c_low) >= bits - 127:
+        return None
+    floor = bits - 127 if unit.Emin_floor is None else max(bits - 127, unit.Emin_floor)
+    # At most 2 * depth / length roundings, each of up to 2**-precision: together less than a factor of 2.
+    depth = a.values.shape[-1]
+    bounded = depth <= length << (unit.output.precision - 2)
+    bounded = bounded and largest + depth * 2.0 ** (high + products.room) < unit.output.max / 2
+    return Fast(unroll, length // unroll, floor, bounded, products)
+
+
+def _aligned(unit: MatrixUnit, length: int, unroll: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    """Whether blocks are of a length that is cut in vectors, begin where vectors may, and are not all cut to nothing."""
+    floor = 0 if unit.Emin_floor is None else unit.Emin_floor
+    return length in _LENGTHS and floor <= 127 and all(first % unroll == 0 for first, _ in ranges)
+
+
+def plan_late(unit: MatrixUnit, a: Operand, b: Operand, ranges: tuple[tuple[int, int], ...]) -> Late | None:
+    """`plan_fast` of a unit that adds c behind the products; c is any finite number."""
+    parts = 1 if unit.groups == "one" else 2
+    bits, length = unit.F or 0, unit.L // parts
+    unroll = 8 if length % 8 == 0 else 4
+    plain = unit.ar == "rz" and not (unit.prodnorm or unit.ftz_out or unit.scale)
+    ends = unit.overflow_to_infinity and unit.rounding is Rounding.RNE
+    fits = (
+        2 <= bits <= 25 and length << (bits + 2) <= 1 << _WORD and (unit.F2 or 0) + unit.L.bit_length() + 3 <= _DOUBLE
+    )
+    products = _products(unit, a, b)
+    if not (plain and ends and fits and _aligned(unit, length, unroll, ranges)) or products is None:
+        return None
+    return Late(unroll, length // unroll, parts, products) if products.low >= bits - 127 else None
+
+
+def _group_bits(unit: MatrixUnit) -> int:
+    """Bits from the last place of a product to above an exact group's sum."""
+    return sum(fmt.emax - fmt.emin + fmt.precision for fmt in unit.inputs) + (unit.exact_group - 1).bit_length()
+
+
+def _block_bits(unit: MatrixUnit) -> int:
+    """Bits of a block's sum of groups, scaled, and c: scales have a bit each above their exponents."""
+    group = max(0, sum(fmt.emax + 1 for fmt in unit.inputs)) + (unit.exact_group - 1).bit_length()
+    return (unit.F or 0) + 2 + group + (unit.L // unit.exact_group).bit_length() + 1
+
+
+def plan_groups(unit: MatrixUnit, a: Operand, b: Operand) -> Groups | None:
+    """`plan_fast` of a unit with scaled groups of exact sums; c is any finite number."""
+    group, count = unit.exact_group, unit.L // unit.exact_group
+    plain = unit.ar == "rz" and unit.c_place == "in_align" and not (unit.prodnorm or unit.ftz_out)
+    if not (plain and group in (4, 8, 16) and count <= 8 and unit.scale is not None and unit.overflow_to_infinity):
+        return None
+    floor = 0 if unit.Emin_floor is None else unit.Emin_floor
+    if unit.product_limit is not None or floor > 127 or _group_bits(unit) > 24 or _block_bits(unit) > _DOUBLE:
+        return None
+    present = [x.shifts[x.weights != 0] for x in (a, b)]
+    low = sum(int(x.min()) if x.size else 0 for x in present)
+    whole = unit.rounding is Rounding.RNE or (unit.output.emin == -126 and low - (unit.F or 0) >= -126)
+    return Groups(group, count, low) if whole and a.finite and b.finite else None
+
+
+def plan_windows(
+    unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low: int | None, ranges: tuple[tuple[int, int], ...]
+) -> Windows | None:
+    """`plan_fast` of a unit that cuts nothing, by what it asks of c, as in `plan_vectors`."""
+    if unit.L not in (2, 4, 8, 16) or any(first % unit.L for first, _ in ranges):
+        return None
+    products = _products(unit, a, b)
+    depth, addend = a.values.shape[-1], unit.addend
+    if products is None or not unit.overflow_to_infinity or unit.ftz_out:
+        return None
+    last = products.low - products.digits
+    if c_low is not None:
+        last = min(last, max(c_low, addend.emin) - addend.mantissa_bits)
+    split = last + _DOUBLE - (unit.L + 1).bit_length()
+    # At most depth roundings, each of up to 2**-precision: together less than a factor of 2.
+    bounded = depth <= unit.L << (unit.output.precision - 2)
+    bounded = bounded and largest + depth * 2.0 ** (products.high + products.room) < 2.0 ** (split + 49)
+    whole = unit.rounding is Rounding.RNE or (unit.output.emin == -126 and last >= -126)
+    return Windows(last, split, products) if bounded and whole else None
+
+
+def plan_lanes(unit: MatrixUnit, kind: int, finite: bool, last: int | None, c: NDArray[np.float64]) -> Lanes | None:
+    """Whether the steps of a unit that rounds at each may be taken in vectors.
+
+    finite: whether all operands are. last: every product is a multiple of 2**last; None: not known. c: float64 [B, M, N].
+    """
+    if not finite or not np.isfinite(c).all() or (kind == unit_steps.PAIRWISE and unit.L > 8):
+        return None
+    low = 0 if last is None else last
+    magnitudes = np.abs(c[c != 0])
+    if magnitudes.size:
+        low = min(low, int(np.frexp(magnitudes.min())[1]) - 1 - unit.addend.mantissa_bits)
+    return Lanes(kind, low) if not unit.ftz_out or (last is not None and low >= unit.output.emin) else None

@@ -1,0 +1,163 @@
+"""The loops of matrix units, called: each gets the operands laid out as it wants them, and ranges of k one by one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .catalog import BINARY32
+from .kernels import matrix_unit as general
+from .kernels import threads, unit_decode, unit_fast, unit_groups, unit_lanes, unit_late, unit_steps, unit_windows
+from .matrix_unit import MatrixUnit
+from .rounding import Rounding
+from .unit_events import no_counts
+from .unit_forms import Fast, Form, Groups, Lanes, Windows
+from .unit_operands import Operand, longer, scale_values
+from .unit_plan import facts_of
+
+FAST_PIECE, SLOW_PIECE = 1 << 17, 1 << 13  # products below which another thread costs more than it saves
+
+Run = Callable[[NDArray[Any], int, int], NDArray[Any]]  # (total [B, M, N], first k, last k) -> total of a range of k
+Counts = NDArray[np.uint32] | None
+
+
+def _spread(part: Any, total: NDArray[Any], depth: int, piece: int) -> None:
+    batches, rows, columns = total.shape
+    threads.run(part, batches * rows, max(1, piece // max(1, depth * columns)))
+
+
+def _over_ranges(kernel: Any, given: tuple[Any, ...], facts: tuple[Any, ...], dtype: Any, piece: int) -> Run:
+    """A kernel(*given, total, *facts, first k, last k, first row, last row), total of the dtype."""
+
+    def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
+        own = np.ascontiguousarray(total, dtype=dtype)
+        _spread(lambda i, j: kernel(*given, own, *facts, first, last, i, j), own, last - first, piece)
+        return own
+
+    return run
+
+
+def by_form(unit: MatrixUnit, form: Form, a: Operand, b: Operand) -> Run:
+    """A fused unit by one of its vector forms; a, b as that was planned for."""
+    kernel: Any
+    if isinstance(form, Groups):
+        return _groups(unit, form, a, b)
+    output, nearest = unit.output, unit.rounding is Rounding.RNE
+    native = int(output.precision == 24 and (output.emin, output.emax) == (BINARY32.emin, BINARY32.emax))
+    if isinstance(form, Windows):
+        missing = -a.values.shape[2] % unit.L
+        kernel = unit_windows.make_windows(unit.L, int(nearest), native)
+        facts: tuple[Any, ...] = 1.5 * 2.0 ** (52 + form.split), output.precision, output.emin, output.max
+        sides = longer(a.values, 2, missing), longer(b.values, 1, missing)
+        return _over_ranges(kernel, sides, facts, np.float32, FAST_PIECE)
+    missing = -a.values.shape[2] % form.unroll
+    given = (
+        *(longer(x, 2, missing) for x in (a.values, a.exponents)),
+        *(longer(x, 1, missing) for x in (b.values, b.exponents)),
+    )
+    if isinstance(form, Fast):
+        apart = unit.c_place == "separate_add"
+        kernel = unit_fast.make_fast(form.unroll, form.groups, int(nearest), int(apart), int(form.bounded))
+        facts = unit.F, form.lowest, unit.addend.emin, output.precision, output.emin, output.max, unit.L
+    else:
+        floored = int(form.parts == 1 or unit.group_ar == "floor")
+        kernel = unit_late.make_late(form.unroll, form.groups, form.parts, floored, native)
+        reach = min(1 << 16, 1 << 16 if unit.c_reach is None else unit.c_reach)
+        ends = reach, _floor(unit), unit.addend.emin, output.precision, output.emin
+        facts = (unit.F, unit.F2, unit.Fc, *ends), output.max
+    return _over_ranges(kernel, given, facts, np.float32, FAST_PIECE)
+
+
+def _floor(unit: MatrixUnit) -> int:
+    """The floor of exponents, at least that of what is no term."""
+    return unit_late.NOTHING if unit.Emin_floor is None else max(unit_late.NOTHING, unit.Emin_floor)
+
+
+def _groups(unit: MatrixUnit, form: Groups, a: Operand, b: Operand) -> Run:
+    assert unit.scale_block is not None
+    group, each = form.group, unit.scale_block // form.group
+    given: list[NDArray[Any]] = []
+    for side, x in enumerate((a, b)):
+        axis = 2 - side
+        values = longer(x.values, axis, -x.values.shape[axis] % group)
+        count = values.shape[axis] // group
+        bits = np.exp2(np.arange(group, dtype=np.float32))
+        if side == 0:
+            masks = (values != 0).astype(np.float32).reshape(*values.shape[:2], count, group) @ bits
+        else:
+            masks = bits @ (values != 0).astype(np.float32).reshape(values.shape[0], count, group, values.shape[2])
+        facts = []
+        for scales in (np.maximum(x.shifts, unit_decode.ABSENT), scale_values(x, unit)):
+            turned = scales if side == 0 else scales.swapaxes(-1, -2)
+            repeated = np.take(np.repeat(turned, each, axis), np.arange(count), axis)
+            facts.append(longer(np.ascontiguousarray(repeated), axis, form.count - 1, 0))
+        given += [values, longer(masks.astype(np.uint32), axis, form.count - 1, 0), *facts]
+    kernel: Any = unit_groups.make_groups(group, form.count, int(unit.rounding is Rounding.RNE))
+    output = unit.output
+    ends = (unit.F, _floor(unit), unit.addend.emin, output.precision, output.emin), output.max
+    return _over_ranges(kernel, tuple(given), ends, np.float32, FAST_PIECE)
+
+
+def _turned(x: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(x.swapaxes(-1, -2))
+
+
+def _ends(unit: MatrixUnit) -> NDArray[np.float64]:
+    return np.array([np.inf if unit.overflow_to_infinity else unit.output.max, unit.output.max])
+
+
+def _counting(counts: Counts) -> tuple[bool, NDArray[np.uint32]]:
+    """Whether a kernel counts, and what it then adds to."""
+    return counts is not None, no_counts((0, 0, 0)) if counts is None else counts
+
+
+def by_expansions(unit: MatrixUnit, a: Operand, b: Operand, counts: Counts) -> Run:
+    """A unit that cuts nothing, one output after another."""
+    counting, room = _counting(counts)
+    kernel: Any = unit_steps.make_exact(counting)
+    facts = facts_of(unit, a, b), _ends(unit), unit.rounding is Rounding.RNE, room
+    return _over_ranges(kernel, (a.values, _turned(b.values)), facts, np.float64, SLOW_PIECE)
+
+
+def by_integers(unit: MatrixUnit, a: Operand, b: Operand, counts: Counts) -> Run:
+    """A unit that cuts its terms, one output after another."""
+    counting, room = _counting(counts)
+    kernel: Any = general.make_product(counting)
+    columns = b._replace(values=_turned(b.values), exponents=_turned(b.exponents))
+    sides: list[NDArray[Any]] = []
+    for x, fmt in zip((a, columns), unit.inputs, strict=True):
+        integers = np.empty(x.values.shape, np.int32)
+        unit_decode.significands(x.values.reshape(-1), x.exponents.reshape(-1), fmt.mantissa_bits, integers.reshape(-1))
+        grouped = unit.exact_group > 1  # then integers in units of the format's last place
+        sides += [x.values, integers, np.maximum(x.exponents - np.int32(fmt.emin), 0) if grouped else x.exponents]
+    scales = a.weights, a.shifts, b.weights, b.shifts
+    facts = facts_of(unit, a, b), _ends(unit), room
+    return _over_ranges(kernel, (*sides, *scales), facts, np.float64, SLOW_PIECE)
+
+
+def by_steps(unit: MatrixUnit, kind: int, a: NDArray[Any], b: NDArray[Any], counts: Counts) -> Run:
+    """A unit that rounds at every step, one output after another; a [.., M, K], b [.., K, N] of the type of the steps."""
+    dtype = a.dtype
+    counting, room = _counting(counts)
+    kernel: Any = unit_steps.make_steps(kind, counting and dtype == np.float64, counting)
+    tiny = dtype.type(unit.output.smallest_normal if unit.ftz_out else 0.0)
+    facts = unit.L, tiny, unit.output.smallest_normal, room
+    return _over_ranges(kernel, (a, _turned(b)), facts, dtype, SLOW_PIECE)
+
+
+def by_lanes(unit: MatrixUnit, form: Lanes, a: NDArray[Any], b: NDArray[Any]) -> Run:
+    """A unit that rounds at every step, in vectors; operands as for `by_steps`."""
+    if form.kind != unit_steps.PAIRWISE:
+        chains: Any = unit_lanes.make_chains(form.kind)
+        return _over_ranges(chains, (a, b), (unit.L,), a.dtype, FAST_PIECE)
+    tree: Any = unit_lanes.make_tree(unit.L)
+
+    def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
+        # Its own k, filled up to whole blocks: what is beyond belongs to the next chunk.
+        missing = (first - last) % unit.L
+        sides = longer(a[:, :, first:last], 2, missing), longer(b[:, first:last], 1, missing)
+        whole = tuple(np.ascontiguousarray(x) for x in sides)
+        return _over_ranges(tree, whole, (), a.dtype, FAST_PIECE)(total, 0, last - first + missing)
+
+    return run
