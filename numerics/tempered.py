@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .binary import matmul_bits
+from .formats.integers import whole
 from .words import random_words
 
 __all__ = [
@@ -45,7 +46,7 @@ _INTEGERS = ("bool", "int", "uint")  # as names of dtypes begin, here and in oth
 class ThresholdLayer:
     """weights 0/1 [out, in], signs -1, 0 or 1 [out], biases int [out]: numpy's arrays, or others that compare like them.
 
-    Errors: ValueError for other values or shapes.
+    Errors: TypeError for what is no array, ValueError for other values or shapes. Source: as this module.
     """
 
     weights: Any
@@ -53,6 +54,8 @@ class ThresholdLayer:
     biases: Any
 
     def __post_init__(self) -> None:
+        if not all(hasattr(values, "ndim") for values in (self.weights, self.signs, self.biases)):
+            raise TypeError("weights, signs, biases: give arrays, as np.array of these makes them")
         if self.weights.ndim != 2 or not (self.weights.shape[:1] == self.signs.shape == self.biases.shape):
             raise ValueError(
                 f"weights {self.weights.shape}, signs {self.signs.shape}, biases {self.biases.shape}:"
@@ -77,7 +80,7 @@ def evaluate(layers: tuple[ThresholdLayer, ...], x: Any, *, packed: bool = False
     """The outputs of a net: x 0/1 [n, inputs] -> 0/1 uint8 [n, outputs], exact.
 
     packed: sums by AND and population count of 64 bits at a time; the same bits. Errors: ValueError for other values of x
-    and for layers whose widths do not fit.
+    and for layers whose widths do not fit. Source: arXiv 2410.19092, by secondary descriptions; see this module.
     """
     h = np.asarray(x)
     if h.ndim != 2 or ((h != 0) & (h != 1)).any():
@@ -99,23 +102,38 @@ def accumulator_width(inputs: int, bias: int = 0) -> int:
 
     Without bias (b is compared with, and not added) ceil(log2(inputs + 1)) + 1, the certificate for these nets. It does
     not cover a bias that is added: |b| <= inputs takes one bit more, reached by 1 + 1 = 2 of a single input.
-    Errors: ValueError for negative arguments.
+    Errors: TypeError for what is no integer, ValueError for negative arguments. Source: derived.
     """
-    if inputs < 0 or bias < 0:
-        raise ValueError(f"inputs = {inputs}, bias = {bias}: give at least 0")
-    return (inputs + bias).bit_length() + 1
+    terms, bound = whole(inputs), whole(bias)
+    if terms is None or bound is None:
+        raise TypeError(f"inputs = {inputs!r}, bias = {bias!r}: give integers")
+    if terms < 0 or bound < 0:
+        raise ValueError(f"inputs = {terms}, bias = {bound}: give at least 0")
+    return (terms + bound).bit_length() + 1
 
 
 def memorizing_error(noise: Fraction) -> Fraction:
-    """2 eps (1 - eps): the error, on labels flipped with probability eps, of a teacher that is itself flipped so."""
+    """2 eps (1 - eps): the error, on labels flipped with probability eps, of a teacher that is itself flipped so.
+
+    Exact for Fractions. Errors: ValueError for a probability outside [0, 1]. Source: arXiv 2410.19092, by a secondary
+    description: the limit for independent label noise.
+    """
+    _check_noise(noise)
     return 2 * noise * (1 - noise)
+
+
+def _check_noise(noise: Fraction) -> None:
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise = {noise}: give the probability with which a label is flipped, 0 to 1")
 
 
 # All nets of a tiny size. A function of d bits is an integer: bit x, x = sum h_i 2**i, is its value at x.
 
 
 def truth_table(layers: tuple[ThresholdLayer, ...]) -> int:
-    """The function of a net of one output."""
+    """The function of a net of one output. Errors: ValueError for another number of them. Source: derived."""
+    if not layers or layers[-1].weights.shape[0] != 1:
+        raise ValueError(f"{layers[-1].weights.shape[0] if layers else 'no'} outputs: give a net of one")
     width = layers[0].weights.shape[1]
     x = np.arange(1 << width)[:, None] >> np.arange(width) & 1
     return _as_integer(evaluate(layers, x)[:, 0])
@@ -125,11 +143,14 @@ def truth_table(layers: tuple[ThresholdLayer, ...]) -> int:
 def neuron_counts(inputs: int, bias: int | None = None) -> dict[int, int]:
     """Of every function of a neuron, how many parameters give it: 2**inputs weights, 3 signs, 2 bias + 1 biases.
 
-    bias: None for |b| <= inputs, beyond which no function is new. Errors: ValueError for inputs outside 1 ... 4.
+    bias: None for |b| <= inputs, beyond which no function is new. Errors: ValueError for inputs outside 1 ... 4 and
+    a negative bias. Source: derived.
     """
     if not 1 <= inputs <= 4:
         raise ValueError(f"inputs = {inputs}: all nets are counted for 1 to 4")
     bound = inputs if bias is None else bias
+    if bound < 0:
+        raise ValueError(f"bias = {bound}: give at least 0, |b| is at most that")
     x = np.arange(1 << inputs)
     counts: Counter[int] = Counter()
     for weights in range(1 << inputs):
@@ -144,7 +165,8 @@ def neuron_counts(inputs: int, bias: int | None = None) -> dict[int, int]:
 def net_counts(inputs: int = 3, hidden: int = 3, bias: int | None = None) -> dict[int, int]:
     """Of every function, how many nets inputs-hidden-1 compute it: the prior of a net drawn uniformly, exact.
 
-    bias: as in `neuron_counts`. Errors: ValueError for more than 3 inputs or 3 hidden units.
+    bias: as in `neuron_counts`. Errors: ValueError for more than 3 inputs or 3 hidden units and a
+    negative bias. Source: derived.
     """
     if not (1 <= inputs <= 3 and 1 <= hidden <= 3):
         raise ValueError(f"{inputs}-{hidden}-1: all nets are counted up to 3-3-1")
@@ -169,7 +191,7 @@ def net_counts(inputs: int = 3, hidden: int = 3, bias: int | None = None) -> dic
 
 
 def interpolators(counts: dict[int, int], labels: dict[int, int]) -> dict[int, int]:
-    """The functions that give each input its label, with their counts: input -> 0 or 1."""
+    """The functions that give each input its label, with their counts: input -> 0 or 1. Source: derived."""
     return {f: n for f, n in counts.items() if all(f >> x & 1 == y for x, y in labels.items())}
 
 
@@ -177,8 +199,9 @@ def mean_error(counts: dict[int, int], teacher: int, points: int, noise: Fractio
     """Mean error of a function drawn in proportion to its count, on labels of the teacher flipped with probability eps.
 
     Inputs are uniform over 0 ... points - 1; disagreement d with the teacher gives d (1 - eps) + (1 - d) eps.
-    Errors: ValueError where nothing is counted.
+    Errors: ValueError where nothing is counted, and for a probability outside [0, 1]. Source: derived.
     """
+    _check_noise(noise)
     total = sum(counts.values())
     if not total:
         raise ValueError("no function to draw from: no net of this size has these labels")
@@ -208,8 +231,10 @@ def interpolator_error(
 
     sizes: counts of nets, smallest first; of the first that has an interpolator one is drawn in proportion to its count.
     Labels nobody interpolates are left out, and their probability with them. The error is that of `mean_error`.
-    Errors: ValueError for more samples than points, and where no labels have an interpolator.
+    Errors: ValueError for more samples than points, a probability outside [0, 1], and where no labels have an interpolator.
+    Source: arXiv 2410.19092 for the two learners; the enumeration is derived.
     """
+    _check_noise(noise)
     if not 0 <= samples <= points:
         raise ValueError(f"samples = {samples} of {points} inputs: give 0 to {points}")
     weight = error = Fraction(0)
@@ -236,10 +261,10 @@ def draw_net(widths: Sequence[int], *, seed: int, stream: int = 0, offset: int =
 
     Net `offset` of (seed, stream) takes a word of 32 bits for each parameter, word * choices / 2**32 rounded down: layer by
     layer weights, signs, biases. A choice of c is drawn with probability 1/c up to 2**-32.
-    Errors: ValueError for fewer than two widths, or one below 1.
+    Errors: ValueError for fewer than two widths, one below 1 or no integer. Source: arXiv 2410.19092, typical nets.
     """
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths = {tuple(widths)}: give inputs and outputs, each at least 1")
+    if len(widths) < 2 or min(whole(width) or 0 for width in widths) < 1:
+        raise ValueError(f"widths = {tuple(widths)}: give inputs and outputs, integers of at least 1")
     shapes = [(n, m) for m, n in pairwise(widths)]
     size = sum(n * (m + 2) for n, m in shapes)
     drawn = random_words(size, seed=seed, stream=stream, offset=offset * size).astype(np.int64)
@@ -258,9 +283,18 @@ def sample_interpolator(
     """The first net of `draw_net` from `offset` on that interpolates, and its number: x 0/1 [n, inputs], labels 0/1 [n].
 
     Such nets are drawn uniformly from all interpolators. The next is found from the number after it.
-    Errors: RuntimeError if none of `draws` nets interpolates; ValueError as `evaluate`.
+    Errors: RuntimeError if none of `draws` nets interpolates; ValueError as `evaluate`, and for labels that are not 0 or 1,
+    one for each x, widths that end in another number than 1, draws below 1. Source: as `draw_net`.
     """
-    wanted = np.asarray(labels).reshape(-1, 1)
+    wanted, inputs = np.asarray(labels).reshape(-1, 1), np.asarray(x)
+    if inputs.ndim == 2 and len(wanted) != len(inputs):
+        raise ValueError(f"{len(wanted)} labels for {len(inputs)} inputs: give one for each")
+    if ((wanted != 0) & (wanted != 1)).any():
+        raise ValueError(f"label {wanted[(wanted != 0) & (wanted != 1)][0]}: give 0 or 1")
+    if len(widths) and widths[-1] != 1:
+        raise ValueError(f"widths = {tuple(widths)}: a label is one bit, so end them in 1")
+    if draws < 1:
+        raise ValueError(f"draws = {draws}: give how many nets may be drawn, at least 1")
     for number in range(offset, offset + draws):
         layers = draw_net(widths, seed=seed, stream=stream, offset=number)
         if np.array_equal(evaluate(layers, x), wanted):

@@ -44,14 +44,20 @@ def shift_adamax(
 
     theta, gradient: float32 or float64 of one shape and dtype, in which all is computed; t counts from 1. store: "exact"
     keeps v, "ap2" writes AP2(v) into the state as the released code does. A weight whose gradients were all 0 stays.
-    Errors: TypeError for other dtypes; ValueError for NaN, infinities in the gradient, shapes that differ, rates outside
-    their range, another store.
+    Errors: TypeError for other dtypes; ValueError for NaN, infinities in the gradient, shapes or dtypes that differ, the
+    state's among them, rates outside their range, another store.
     """
     parameters, g = floats(theta, "shift_adamax"), floats(gradient, "shift_adamax")
     if parameters.shape != g.shape or parameters.dtype != g.dtype:
         raise ValueError(
             f"theta {parameters.dtype} {parameters.shape} and gradient {g.dtype} {g.shape}: give one shape and dtype"
         )
+    for label, held in (("m", state.m), ("v", state.v)):
+        if np.shape(held) != g.shape or np.asarray(held).dtype != g.dtype:
+            raise ValueError(
+                f"state.{label} {np.asarray(held).dtype} {np.shape(held)} for parameters {g.dtype} {g.shape}: give the"
+                " state of these parameters, AdaMaxState.zeros(theta) at first"
+            )
     if np.isinf(g).any():
         raise ValueError(f"gradient[{int(np.argmax(np.isinf(g)))}] (in C order) is infinite: clip it, v would stay so")
     if store not in ("exact", "ap2"):

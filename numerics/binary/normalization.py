@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..means import checked_axes
 from .powers import ap2
 from .signs import FloatArray, floats
 
@@ -53,13 +54,14 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
     axis: the samples, over which mean and variance are taken. gamma, beta: broadcast over x without that axis. The
     scale is within `SHIFT_SCALE_BOUNDS` of 1/sqrt(variance) for epsilon 0. Computed in float64 and rounded once to the
     dtype of x. Where all samples are equal the result is beta.
-    Errors: TypeError for other dtypes; ValueError for NaN or infinities, an empty axis, a negative epsilon, and numbers
-    whose sum is beyond float64.
+    Errors: TypeError for other dtypes; ValueError for NaN or infinities, an axis that is empty or not there, gamma or beta
+    of another shape, a negative epsilon, and numbers whose sum is beyond float64.
     """
     array = _finite(x, "shift_batch_norm")
     _check_length(array, axis)
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon = {epsilon}: give at least 0")
+    if not 0 <= epsilon < np.inf:
+        raise ValueError(f"epsilon = {epsilon}: give a finite number of at least 0")
+    factor, shift = (_of_channels(label, v, array.shape, axis) for label, v in (("gamma", gamma), ("beta", beta)))
     wide = array.astype(np.float64)
     constant = np.max(wide, axis=axis, keepdims=True) == np.min(wide, axis=axis, keepdims=True)
     # A rounded mean would leave noise, which the scale would blow up.
@@ -75,9 +77,6 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
             np.expand_dims(shift_variance(centred, axis), axis) + np.ldexp(np.float64(epsilon), -2 * places)
         )
         scaled = centred * np.where(np.isinf(scale), 0.0, scale)
-    factor, shift = (
-        np.expand_dims(np.asarray(v, np.float64), axis) if np.ndim(v) else np.float64(v) for v in (gamma, beta)
-    )
     return np.asarray((ap2(factor) * scaled + shift).astype(array.dtype))
 
 
@@ -89,5 +88,26 @@ def _finite(x: Any, verb: str) -> FloatArray:
 
 
 def _check_length(array: FloatArray, axis: int) -> None:
-    if array.ndim == 0 or array.shape[axis] == 0:
+    if array.ndim == 0:
+        raise ValueError(f"x of shape () has no samples along axis {axis}: give at least one")
+    (number,) = checked_axes(axis, array.ndim)
+    if array.shape[number] == 0:
         raise ValueError(f"x of shape {array.shape} has no samples along axis {axis}: give at least one")
+
+
+def _of_channels(label: str, values: Any, shape: tuple[int, ...], axis: int) -> FloatArray:
+    """gamma or beta as it goes with x of this shape: float64, of length 1 along the axis or a number."""
+    array = np.asarray(values, np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{label} has {array[~np.isfinite(array)][0]}: give finite numbers")
+    (number,) = checked_axes(axis, len(shape))
+    rest = shape[:number] + shape[number + 1 :]
+    try:
+        fits = np.broadcast_shapes(array.shape, rest) == rest
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{label} of shape {array.shape} for channels of shape {rest}: give one number a channel, or one"
+        )
+    return np.asarray(np.expand_dims(np.broadcast_to(array, rest), number))

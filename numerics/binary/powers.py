@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..formats.integers import whole
 from .signs import FloatArray, carried, floats
 
 # A significand m in [1/2, 1) is above the threshold sqrt(1/2) iff the integer m * 2**53 is above isqrt(2**105): its
@@ -42,22 +43,25 @@ def linear_quant(x: Any, bits: int, *, low: float = -1.0, high: float | None = N
     Errors: TypeError for other dtypes; ValueError for NaN, other bits or ties, and low above high.
     """
     array = floats(x, "linear_quant")
-    if not 1 <= bits <= 24:
-        raise ValueError(f"bits = {bits}: give 1 to 24")
+    number = whole(bits)
+    if number is None:
+        raise TypeError(f"bits = {bits!r}: give an integer, 1 to 24")
+    if not 1 <= number <= 24:
+        raise ValueError(f"bits = {number}: give 1 to 24")
     if ties not in ("even", "away"):
         raise ValueError(f"ties = {ties!r}: give 'even' or 'away'")
-    scale = float(1 << (bits - 1))
+    scale = float(1 << (number - 1))
     high = 1 - 1 / scale if high is None else high
     _check_bounds(low, high)
     # In float64 the grid of float32 is scaled without a rounding. What overflows there is beyond any bound.
     with np.errstate(over="ignore"):
         scaled = array.astype(np.float64) * scale
-    whole = np.rint(scaled)
+    rounded = np.rint(scaled)
     if ties == "away":
         finite = np.isfinite(scaled)
         tie = np.abs(np.subtract(scaled, np.trunc(scaled), where=finite, out=np.zeros_like(scaled))) == 0.5
-        whole = np.where(tie, np.trunc(scaled) + np.copysign(1.0, scaled), whole)
-    return np.asarray(np.clip(whole / scale, low, high).astype(array.dtype))
+        rounded = np.where(tie, np.trunc(scaled) + np.copysign(1.0, scaled), rounded)
+    return np.asarray(np.clip(rounded / scale, low, high).astype(array.dtype))
 
 
 def log_quant(x: Any, low: float, high: float) -> FloatArray:

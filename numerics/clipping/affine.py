@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.codes import code_dtype
+from ..formats.integers import whole
 from ..means import finite
 from ..rounding import Rounding
 from ..words import check_random_bits, counter, given_words, random_words
@@ -36,12 +37,13 @@ def affine(
     zero_point = round(-lo / scale), code = zero_point + round(x / scale), clamped: real 0 has the code zero_point and
     no error. Both quotients are rounded as exact rationals of the floats given, magnitudes to nearest with ties to
     even, or under Rounding.SR up iff floor(fraction * 2**r) + word >= 2**r, element i with word f(seed, stream, offset
-    + i); the zero point always to nearest. bits: 1 to 20. An x in [lo, hi] has an error of at most scale / 2, of at
-    most scale at an end from which the rounding of the zero point has shifted the grid (or everywhere under SR, which
-    is unbiased to a part in 2**r of the scale elsewhere). half_range: lo = 0, zero_point = 0, a ReLU fused in. A range
-    of width 0 gives scale 0.0 and codes 0: no smallest scale is assumed (the authors' code has 1e-8). How their code
-    breaks ties was not seen in a source. Errors: TypeError for other dtypes; ValueError for non-finite x, lo > hi, lo
-    with half_range, a range that float64 cannot divide, another rounding mode, neither seed nor words under SR. Source:
+    + i), or with words[i], and then the seed is not used; the zero point always to nearest. bits: 1 to 20. An x in
+    [lo, hi] has an error of at most scale / 2, of at most scale at an end from which the rounding of the zero point has
+    shifted the grid (or everywhere under SR, which is unbiased to a part in 2**r of the scale elsewhere). half_range:
+    lo = 0, zero_point = 0, a ReLU fused in. A range of width 0 gives scale 0.0 and codes 0: no smallest scale is assumed
+    (the authors' code has 1e-8). How their code breaks ties was not seen in a source. Errors: TypeError for other
+    dtypes; ValueError for non-finite x, lo > hi, lo with half_range, a range that float64 cannot divide, another
+    rounding mode, neither seed nor words under SR. Source:
     Jacob et al., arXiv 1712.05877, 2.1; used by Banner, Hubara, Hoffer and Soudry, arXiv 1805.11046.
     """
     array = finite(x)
@@ -71,14 +73,24 @@ def affine(
 def dequantize(codes: Any, scale: float, zero_point: int, *, dtype: Any = np.float64) -> NDArray[Any]:
     """scale * (code - zero_point), rounded to float64 and then to dtype: unsigned codes [...] -> dtype [...].
 
-    Errors: TypeError for codes that are not integers and for a dtype other than float32 and float64.
+    Errors: TypeError for codes that are not integers and for a dtype other than float32 and float64; ValueError for codes
+    and a zero point outside 0 to 2**20 - 1, and a scale that is negative or not finite. Source: as `affine`.
     """
     array, wanted = np.asarray(codes), np.dtype(dtype)
     if array.dtype.kind not in "iu":
         raise TypeError(f"codes of dtype {array.dtype}: give the integers that affine returned")
     if wanted not in (np.float32, np.float64):
         raise TypeError(f"dtype {wanted}: values are decoded to float32 or float64")
-    return ((array.astype(np.int64) - zero_point) * float(scale)).astype(wanted)
+    end = 1 << _MOST_BITS
+    outside = (array < 0) | (array >= end)
+    if outside.any():
+        raise ValueError(f"code {array[outside].flat[0]}: affine gives 0 to {end - 1}")
+    zero = whole(zero_point)
+    if zero is None or not 0 <= zero < end:
+        raise ValueError(f"zero_point = {zero_point!r}: give the integer that affine returned, 0 to {end - 1}")
+    if not 0 <= float(scale) < math.inf:
+        raise ValueError(f"scale = {scale!r}: give the one that affine returned, finite and at least 0")
+    return ((array.astype(np.int64) - zero) * float(scale)).astype(wanted)
 
 
 def _range(x: NDArray[Any], lo: float | None, hi: float | None, half_range: bool) -> tuple[float, float]:
@@ -105,8 +117,6 @@ def _words(
             raise ValueError(f"words given with {rounding.name}: random words belong to SR")
         return None, 0
     if words is not None:
-        if seed is not None:
-            raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         return given_words(words, x.shape, r).reshape(-1), r
     if seed is None:
         raise ValueError(f"SR needs random words: give seed=, or words= of shape {x.shape}")

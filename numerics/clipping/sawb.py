@@ -7,6 +7,7 @@ left to the caller.
 
 from typing import Any
 
+from ..formats.integers import whole
 from ..means import finite, mean_magnitudes, root_mean_squares, rows_of_channels
 
 #: (c1, c2) by bits; the strings are sets for codes aligned with zero, by the authors' names for them.
@@ -32,11 +33,12 @@ def sawb(x: Any, bits: int | str) -> float:
     TypeError for other dtypes; ValueError for bits not in SAWB and non-finite x. Source: Choi et al., Accurate and
     efficient 2-bit quantized neural networks, MLSys 2019 (the rule); the coefficients as in IBM's fms-model-optimizer.
     """
-    if bits not in SAWB:
+    known = bits if isinstance(bits, str) else whole(bits)
+    if known is None or known not in SAWB:
         raise ValueError(f"bits = {bits!r}: SAWB has coefficients for {', '.join(map(repr, SAWB))}")
     rows, _ = rows_of_channels(finite(x), None)
     if rows.size == 0:
         return 0.0
-    c1, c2 = SAWB[bits]
+    c1, c2 = SAWB[known]
     clip = c1 * float(root_mean_squares(rows)[0]) - c2 * float(mean_magnitudes(rows)[0])
     return clip if clip > 0 else float(abs(rows).max())

@@ -37,7 +37,8 @@ def emulated_step(
     which begins with the first of them; then rate times it, then the difference. w and rate are taken as given.
     Stochastic: the roundings in this order, weight by weight; word s of net b, in C order, has element index
     b * `roundings` + s, and words= has the shape [..., roundings(D)].
-    Errors: as `numerics.arithmetic.add`; ValueError for fewer than two weights, non-finite ones, words misshapen.
+    Errors: as `numerics.arithmetic.add`; ValueError for fewer than two weights, non-finite ones, a rate that is not
+    finite, words misshapen.
     """
     weights = finite(w, "w")
     if weights.ndim == 0 or weights.shape[-1] < 2:
@@ -57,6 +58,8 @@ def emulated_step(
         drawn = list(np.moveaxis(given, -1, 0))
     queue = iter(drawn)
     eta = weights.dtype.type(rate)
+    if not np.isfinite(eta):
+        raise ValueError(f"rate = {rate!r}: give a finite number of {weights.dtype}")
 
     def product(a: Any, b: Any) -> Any:
         return mul(a, b, quantizer, words=next(queue))

@@ -27,7 +27,8 @@ def gradient_flow(gradient: Function, w: Any, *, step: float, tolerance: float =
 
     gradient: float64 [...] -> same shape; w: finite float32 or float64 [...]. Stable where step < 2.78 / sharpness; the
     path is within O(step**4) of the flow's. At most `steps` steps. Errors: TypeError for other dtypes; ValueError for a
-    step, tolerance or number out of range, and for a gradient that is not finite or has another shape.
+    step, tolerance or number out of range, for a gradient that is not finite or has another shape, and where a
+    step that is too long leads beyond float64.
     """
     if not 0 < step < math.inf or not tolerance > 0 or steps < 0:
         raise ValueError(
@@ -42,13 +43,24 @@ def gradient_flow(gradient: Function, w: Any, *, step: float, tolerance: float =
     first = slope(at)
     count = 0
     while (size := norm(first)) > tolerance and count < steps:
-        second = slope(at + step / 2 * first)
-        third = slope(at + step / 2 * second)
-        fourth = slope(at + step * third)
-        at = at + step / 6 * (first + 2 * second + 2 * third + fourth)
+        second = slope(_ahead(at, step / 2, first))
+        third = slope(_ahead(at, step / 2, second))
+        fourth = slope(_ahead(at, step, third))
+        at = _ahead(at, step / 6, first + 2 * second + 2 * third + fourth)
         first = slope(at)
         count += 1
     return FlowEnd(at, size, count, size <= tolerance)
+
+
+def _ahead(at: Vector, step: float, slope: Vector) -> Vector:
+    """at + step slope, or a sentence where that is no number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Vector = at + step * slope
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"the flow leaves float64 at a step of {step}: it is too long for this gradient; give a shorter one"
+        )
+    return found
 
 
 def flow_sharpness(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formats.integers import whole
 from ..means import finite, norms
 from ..words import random_words
 
@@ -70,9 +71,12 @@ def sharpness(
     Errors: TypeError, ValueError for a shape, tolerance or number of iterations out of range, and for a product that is
     not finite or has another shape. Source: Golub and Van Loan, Matrix Computations, 2013, 8.2.
     """
-    size = (shape,) if isinstance(shape, int) else tuple(shape)
+    lengths = [whole(one) for one in (shape if isinstance(shape, tuple | list) else (shape,))]
+    size = tuple(one for one in lengths if one is not None)
+    if len(size) < len(lengths):
+        raise TypeError(f"shape = {shape!r}: give an integer, or a tuple of them")
     count = math.prod(size)
-    if count < 1:
+    if count < 1 or min(size, default=1) < 1:
         raise ValueError(f"shape = {shape}: give at least one parameter")
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance = {tolerance!r}: give a relative residual between 0 and 1")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..means import finite
 from ..operands import floats
 from ..words import random_words
 from .drawing import draw_of
@@ -74,9 +75,9 @@ def noise_then_round_bias(x: Any, alpha: float) -> Any:
     """E - |x| of `biased_noise_then_round` with ideal noise: -(1.25 s - |x|)/2 for s <= |x| <= 1.25 s, else 0.
 
     float64 arithmetic; the grid has no end. Shapes, and s: as there. On a grid value -s/8; with r-bit words it is within
-    s 2**-r of this. Source: derived; tests: by enumeration.
+    s 2**-r of this. Errors: as there, and for NaN and infinities. Source: derived; tests: by enumeration.
     """
-    array, step, _ = _checked(x, alpha, 1)
+    array, step, _ = _checked(finite(x), alpha, 1)
     size = np.abs(array).astype(np.float64)
     low = _grid_below(size, step)
     return np.where(size >= step, np.minimum((size - 1.25 * low) / 2, 0.0), 0.0).astype(array.dtype)
@@ -85,9 +86,10 @@ def noise_then_round_bias(x: Any, alpha: float) -> Any:
 def log_rounding_bias(x: Any, alpha: float) -> Any:
     """E - |x| of `biased_log_rounding`: s (1 + f - 2**f) with |x| = s 2**f, 0 below alpha; float64 arithmetic.
 
-    Its maximum is 0.0861 s at f = -log2(ln 2) = 0.5288, and 6.1 % of |x| at f = 1/ln 2 - 1 = 0.4427. Source: derived.
+    Its maximum is 0.0861 s at f = -log2(ln 2) = 0.5288, and 6.1 % of |x| at f = 1/ln 2 - 1 = 0.4427. Errors: as
+    `noise_then_round_bias`. Source: derived.
     """
-    array, step, _ = _checked(x, alpha, 1)
+    array, step, _ = _checked(finite(x), alpha, 1)
     size = np.abs(array).astype(np.float64)
     low = _grid_below(size, step)
     within = np.where(size >= step, size / low, 1.0)

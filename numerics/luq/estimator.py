@@ -115,6 +115,8 @@ def smp(
                 f"words of shape {given.shape} for {count} samples of {array.shape}: one word per quantization"
             )
         rows = list(given)
+    elif seed is None:
+        raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {(count, *array.shape)}")
     if alpha is None:
         alpha = alpha_of(array, levels, check_power_of_two(power_of_two))
         power_of_two = None

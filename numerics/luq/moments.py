@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..formats.integers import whole
 from ..operands import floats
 from ..theory import Moments
 from .scale import check_levels, grid_ends
@@ -16,7 +17,8 @@ def variance(x: Any, alpha: float, levels: int | None = None) -> Any:
 
     |x| (alpha - |x|) below alpha, else (|x| - L)(2 L - |x|) with L = alpha 2**k <= |x| < 2 L: 0 on the grid, at most L**2/4,
     at 1.5 L. levels: what is above the largest magnitude has none; None: the grid has no end. Samples of `smp` divide it.
-    In float64, at most three roundings, then one to x's dtype; infinite beyond it. alpha as in `quantize`.
+    In float64, at most three roundings, then one to x's dtype; infinite beyond it. alpha as in `quantize`;
+    0, whose grid draws nothing: zeros.
     Errors: TypeError for other dtypes; ValueError for NaN and infinities, and as `quantize` for alpha.
     Source: derived from arXiv 2112.10769; SR's (x - lo)(hi - x) on its grid.
     """
@@ -46,14 +48,18 @@ def moments(x: float | Fraction, alpha: float | Fraction, levels: int = 7, rando
     With low and step those of its bin, p = (|x| - low)/step and k = floor(p 2**r): mean low + step k/2**r, short of |x| by
     less than step 2**-r, and variance step**2 k/2**r (1 - k/2**r). random_bits = math.inf: ideal randomness, mean |x| and
     variance step**2 p (1 - p). Beyond the largest magnitude: that, and 0. The mean has the sign of x.
-    Errors: ValueError for levels, a negative alpha, alpha = 0 with another x than 0, fewer than 1 random bits.
+    Errors: ValueError for NaN and infinities, levels, a negative alpha, alpha = 0 with another x than 0, and random bits
+    that are no integer of at least 1.
     Source: derived from arXiv 2112.10769. Test: test_luq.py, by enumeration of all words through `quantize`.
     """
-    size, step, levels = abs(Fraction(x)), Fraction(alpha), check_levels(levels)
+    try:
+        size, step, levels = abs(Fraction(x)), Fraction(alpha), check_levels(levels)
+    except (ValueError, OverflowError):
+        raise ValueError(f"x = {x}, alpha = {alpha}: give finite numbers") from None
     if step < 0 or (step == 0 and size):
         raise ValueError(f"alpha = {alpha} for x = {x}: give a positive smallest magnitude")
-    if random_bits < 1:
-        raise ValueError(f"random_bits = {random_bits}: give 1 to 32, or math.inf")
+    if random_bits != math.inf and (whole(random_bits) or 0) < 1:
+        raise ValueError(f"random_bits = {random_bits!r}: give an integer of at least 1, or math.inf")
     top = step * (1 << (levels - 1))
     if size >= top:
         return Moments(top if x >= 0 else -top, Fraction(0))

@@ -45,16 +45,20 @@ def multiply_int4_fp4(i: Any, f: Any) -> NDArray[np.float64]:
     The signs are combined by exclusive or, |i| is shifted until its leading bit stands where a fraction begins, the
     exponents are added; there is no multiplication. With |i| = m 2**e, m in {1, 1.25, 1.5, 1.75}, the product has a
     fraction of 2 bits and an exponent in 0..8: it is exact in [1,4,2]. Zeros have the sign of the product.
-    Errors: TypeError for i of another kind than integers; ValueError for operands out of range.
+    Errors: TypeError for i of another kind than integers and f of another than reals; ValueError for operands out of range.
     Source: multiplication-free backpropagation, arXiv 2112.10769, appendix (the idea; details are derived here).
     """
     integers, powers = as_array(i, "i", "an array of integers"), as_array(f, "f", "an array of floats")
     if integers.dtype.kind not in "iu" and integers.size:
         raise TypeError(f"i of dtype {integers.dtype}: give integers from -{_LARGEST_INTEGER} to {_LARGEST_INTEGER}")
-    integers, powers = integers.astype(np.int64), powers.astype(np.float64)
-    if integers.size and int(np.abs(integers).max()) > _LARGEST_INTEGER:
-        worst = int(integers.reshape(-1)[int(np.argmax(np.abs(integers)))])
+    # Before any conversion: neither |-2**63| nor 2**63 is an int64, nor is every longer float a float64.
+    outside = (integers > _LARGEST_INTEGER) | (integers < -_LARGEST_INTEGER)
+    if outside.any():
+        worst = int(integers.reshape(-1)[int(np.argmax(outside))])
         raise ValueError(f"i = {worst}: give integers from -{_LARGEST_INTEGER} to {_LARGEST_INTEGER}")
+    if powers.dtype.kind not in "fiu" or powers.dtype.itemsize > 8:
+        raise TypeError(f"f of dtype {powers.dtype}: give 0 or +-2**k, k = 0 to {_LARGEST_POWER}, as real numbers")
+    integers, powers = integers.astype(np.int64), powers.astype(np.float64)
     fractions, exponents = np.frexp(powers)
     wrong = (powers != 0) & ~((np.abs(fractions) == 0.5) & (exponents >= 1) & (exponents <= _LARGEST_POWER + 1))
     if wrong.any():

@@ -39,14 +39,19 @@ def hindsight_max(previous: float, observed: float, eta: float) -> float:
 
     Float64 arithmetic, three roundings. An alpha from it clips an array whose maximum has grown, which biases the
     quantizer by exactly what is clipped.
-    Errors: ValueError for a negative, infinite or NaN maximum and for eta outside [0, 1]. Source: arXiv 2112.10769.
+    Errors: TypeError for what is no number; ValueError for a negative, infinite or NaN maximum and for eta outside [0, 1].
+    Source: arXiv 2112.10769.
     """
-    for label, value in (("previous", previous), ("observed", observed)):
+    last, seen, weight = (
+        _number(label, value, "and one only")
+        for label, value in (("previous", previous), ("observed", observed), ("eta", eta))
+    )
+    for label, value in (("previous", last), ("observed", seen)):
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{label} = {value!r}: give a finite maximum of magnitudes, at least 0")
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta = {eta!r}: give the weight of the previous maximum, from 0 to 1")
-    return (1 - eta) * observed + eta * previous
+    if not 0 <= weight <= 1:
+        raise ValueError(f"eta = {weight!r}: give the weight of the previous maximum, from 0 to 1")
+    return (1 - weight) * seen + weight * last
 
 
 def check_levels(levels: Any) -> int:
@@ -110,10 +115,7 @@ def check_finite(most: int, flat: NDArray[Any]) -> None:
 
 def grid_ends(alpha: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
     """(alpha, the largest magnitude) in the array's type, alpha rounded to it, to nearest; or a sentence."""
-    try:
-        number = float(alpha)
-    except (TypeError, ValueError):
-        raise TypeError(f"alpha = {named(alpha)}: give a number, one for the whole array") from None
+    number = _number("alpha", alpha, "one for the whole array")
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"alpha = {number}: give the smallest magnitude of the grid, finite and not negative")
     with np.errstate(over="ignore", under="ignore"):
@@ -132,3 +134,13 @@ def ends_from(step: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
             " give a smaller alpha or fewer levels, or scale x"
         )
     return step, dtype.type(math.ldexp(number, levels - 1))
+
+
+def _number(label: str, value: Any, which: str) -> float:
+    """A number of any library as a float, or a sentence; strings and bools are none."""
+    try:
+        if isinstance(value, str | bytes | bool | np.bool):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{label} = {named(value)}: give a number, {which}") from None

@@ -74,6 +74,8 @@ def _rounded(g: NDArray[Any], rounder: Rounder, seed: int | None, stream: int) -
     if isinstance(rounder, Quantizer):
         result: NDArray[Any] = rounder.quantize(g, seed=seed if rounder.stochastic else None, stream=stream)
         return result
+    if not callable(rounder):
+        raise TypeError(f"quantizer {rounder!r}: give a Quantizer or a function of an array")
     result = np.asarray(rounder(g))
     if result.shape != g.shape or result.dtype != g.dtype:
         raise ValueError(f"the quantizer made {result.dtype} {result.shape} of {g.dtype} {g.shape}: keep both")

@@ -91,6 +91,8 @@ def corrected_learning_rate(learning_rate: float, norm: float, decayed_norm: flo
 
 
 def _moved(value: float, places: int, what: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{what}: a learning rate has to be a finite number, and this is none or makes {value}")
     try:
         return math.ldexp(value, places)
     except OverflowError:

@@ -23,7 +23,7 @@ class Storage:
     largest: None for the format's largest number. power_of_two: of the scale, see `scale_of`. flush: magnitudes t below
     the smallest number a of the format (2**-9 of E4M3, 2**-16 of E5M2) become a with probability t/a, else 0, without
     bias: LUQ's underflow; else they are rounded as the quantizer says.
-    Errors: TypeError for a quantizer of another family than FloatFormat; ValueError for flush beside stochastic
+    Errors: TypeError for anything but a Quantizer of a FloatFormat; ValueError for flush beside stochastic
     rounding, which does the same, and for a format without a zero.
     """
 
@@ -33,6 +33,8 @@ class Storage:
     flush: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.quantizer, Quantizer):
+            raise TypeError(f"quantizer = {self.quantizer!r}: give a Quantizer")
         fmt = self.quantizer.fmt
         if not isinstance(fmt, FloatFormat):
             raise TypeError(f"{fmt} is no FloatFormat: a tensor of one scale is stored in one")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..formats.integers import whole
 from ..means import finite, root_mean_squares
 
 #: Bits -> (slope, intercept) of the clip in the standard deviation of the softmax's input.
@@ -43,9 +44,10 @@ def exponential_mse(x: Any, clip: float, bits: int) -> float:
         raise ValueError(f"x reaches {float(array.max())}: subtract its maximum first")
     if not -math.inf < clip < 0:
         raise ValueError(f"clip = {clip!r}: give a finite number below 0")
-    if not 1 <= bits <= 16:
-        raise ValueError(f"bits = {bits!r}: give 1 to 16")
-    top = 2**bits - 1
+    number = whole(bits)
+    if number is None or not 1 <= number <= 16:
+        raise ValueError(f"bits = {bits!r}: give an integer, 1 to 16")
+    top = 2**number - 1
     wide = array.astype(np.float64).reshape(1, -1)
     with np.errstate(over="ignore"):  # beyond the clip is beyond it
         codes = np.rint(np.maximum(wide / clip, 0.0).clip(max=1.0) * top)

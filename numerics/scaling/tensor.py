@@ -122,6 +122,8 @@ def quantize(
     Errors: as `Quantizer.quantize`; ValueError for non-finite x, and for a scale that is no normal number of float32.
     """
     array = finite(x)
+    if not isinstance(quantizer, Quantizer):
+        raise TypeError(f"quantizer = {quantizer!r}: give a Quantizer")
     check_scale(scale)
     ends = np.finfo(array.dtype)
     with np.errstate(over="ignore", under="ignore"):

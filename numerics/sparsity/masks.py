@@ -103,10 +103,10 @@ def mvue(
     is kept within one of that times 2**r, so element i within i + 1.
     Values: |x_i|/p_i is |x_i| or lambda, one rational number, rounded once; in the other methods rounded once to float32,
     within 3m ulp in float64. p, C and D are those of the given floats: no decision depends on a rounding.
-    words: integers in [0, 2**random_bits), one a block, of x's shape with the blocks in place of the axis; or, from a seed,
-    block b in the C order of that shape draws word (seed, stream, offset + b).
+    words: integers in [0, 2**random_bits), one a block, of x's shape with the blocks in place of the axis, and the
+    seed is not used; or, from a seed, block b in the C order of that shape draws word (seed, stream, offset + b).
     out: written and returned; x itself or disjoint from it.
-    Errors: TypeError for other dtypes; ValueError for NaN and infinities, neither or both of seed and words, an impossible
+    Errors: TypeError for other dtypes; ValueError for NaN and infinities, neither seed nor words, an impossible
     n, m, method or axis; OverflowError where x_i/p_i is beyond the dtype. Source: arXiv 2203.10991.
     """
     n, m = check_pattern(n, m)
@@ -159,8 +159,6 @@ def _random(
     """(one word a block in the order of the cut, or None; the number of the first word to draw)."""
     shape = layout.words_shape
     if words is not None:
-        if seed is not None:
-            raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         return layout.in_order(given_words(words, shape, bits)), 0
     if seed is None:
         raise ValueError(f"mvue needs random words: give seed=, or words= of shape {shape}")

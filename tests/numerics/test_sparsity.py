@@ -317,7 +317,6 @@ REFUSED = [
     (lambda: sparsity.top_n(X, axis=0.5), TypeError, r"axis = 0\.5"),
     (lambda: sparsity.top_n(np.float32(3)), ValueError, r"0 axes"),
     (lambda: sparsity.mvue(X), ValueError, r"give seed=, or words= of shape \(2, 2\)"),
-    (lambda: sparsity.mvue(X, seed=1, words=np.zeros((2, 2), int)), ValueError, "beside words"),
     (lambda: sparsity.mvue(X, words=np.zeros((2, 8), int)), ValueError, "words of shape"),
     (lambda: sparsity.mvue(X, words=np.full((2, 2), 256), random_bits=8), ValueError, "word 256 is outside"),
     (lambda: sparsity.mvue(X, seed=1, random_bits=33), ValueError, "random_bits = 33"),
@@ -342,3 +341,9 @@ REFUSED = [
 def test_refusals(call, error, told):
     with pytest.raises(error, match=told):
         call()
+
+
+def test_the_seed_is_not_used_beside_words():
+    words = np.array([[7, 1 << 31], [0, (1 << 32) - 1]])
+    np.testing.assert_array_equal(sparsity.mvue(X, seed=1, words=words), sparsity.mvue(X, words=words))
+    assert not np.array_equal(sparsity.mvue(X, seed=1, words=words), sparsity.mvue(X, seed=1))
