@@ -46,6 +46,7 @@ def shift_adamax(
     keeps v, "ap2" writes AP2(v) into the state as the released code does. A weight whose gradients were all 0 stays.
     Errors: TypeError for other dtypes; ValueError for NaN, infinities in the gradient, shapes or dtypes that differ, the
     state's among them, rates outside their range, another store.
+    Source: arXiv 1602.02830, shift-based AdaMax, and its code; see this module.
     """
     parameters, g = floats(theta, "shift_adamax"), floats(gradient, "shift_adamax")
     if parameters.shape != g.shape or parameters.dtype != g.dtype:

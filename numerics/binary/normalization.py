@@ -23,7 +23,7 @@ def shift_variance(centred: Any, axis: int = 0) -> FloatArray:
 
     The terms are exact in float64 for float32 data, those of float64 data below 2**-1022 are rounded to subnormals; their
     mean is numpy's. Errors: TypeError for other dtypes, ValueError for NaN, infinities, an empty axis, and a variance that
-    float64 does not hold.
+    float64 does not hold. Source: arXiv 1602.02830, shift-based batch normalization; the bounds are derived.
     """
     array = _finite(centred, "a variance").astype(np.float64)
     _check_length(array, axis)
@@ -39,6 +39,7 @@ def inverse_root(x: Any) -> FloatArray:
 
     x = s 2**q with s in [1, 2) gives 2**-ceil(q/2); where x = 2**odd two powers are as near, and the lower is taken.
     0 gives infinity and infinity 0. Errors: TypeError for other dtypes; ValueError for NaN and negatives.
+    Source: arXiv 1602.02830, shift-based batch normalization.
     """
     array = floats(x, "a root")
     if (array < 0).any():
@@ -56,6 +57,7 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
     dtype of x. Where all samples are equal the result is beta.
     Errors: TypeError for other dtypes; ValueError for NaN or infinities, an axis that is empty or not there, gamma or beta
     of another shape, a negative epsilon, and numbers whose sum is beyond float64.
+    Source: arXiv 1602.02830, shift-based batch normalization, and its code.
     """
     array = _finite(x, "shift_batch_norm")
     _check_length(array, axis)

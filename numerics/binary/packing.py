@@ -45,17 +45,24 @@ def pack(x: Any) -> PackedMatrix:
     """The rows of a matrix of +-1: any real dtype [R, K] -> bits, 1 for +1. The columns of a matrix are `pack(x.T)`.
 
     Errors: TypeError for another dtype, ValueError for other values (the first is named), other shapes, K >= 2**28.
+    Source: arXiv 1602.02830, run-time kernels: 1 for +1; the layout is derived.
     """
     return _packed(x, -1)
 
 
 def pack_bits(x: Any) -> PackedMatrix:
-    """The rows of a matrix of 0 and 1: any real or bool dtype [R, K] -> bits. Errors as `pack`."""
+    """The rows of a matrix of 0 and 1: any real or bool dtype [R, K] -> bits. Errors as `pack`.
+
+    Source: derived, as `pack`.
+    """
     return _packed(x, 0)
 
 
 def unpack(packed: PackedMatrix, dtype: Any = np.float32) -> NDArray[Any]:
-    """The matrix that was packed: [R, length] of +-1, or of 0 and 1, in any dtype that has them."""
+    """The matrix that was packed: [R, length] of +-1, or of 0 and 1, in any dtype that has them.
+
+    Source: derived, as `pack`.
+    """
     octets = packed.words.astype("<u8").view(np.uint8) if packed.length else np.zeros((packed.rows, 0), np.uint8)
     bits = np.unpackbits(octets, axis=1, count=packed.length, bitorder="little").astype(dtype)
     return 2 * bits - np.ones((), dtype) if packed.signed else bits

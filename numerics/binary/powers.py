@@ -24,7 +24,7 @@ def ap2(x: Any) -> FloatArray:
     subnormals as any other. Zeros, infinities and NaN stay as they are; finite values whose power lies beyond the dtype
     become its largest power of two. Relative to x the result is in [1/sqrt(2), sqrt(2)]. Not nearest in linear distance,
     where neighbours part at 1.5 (`luq.rdnp`).
-    Errors: TypeError for other dtypes.
+    Errors: TypeError for other dtypes. Source: arXiv 1602.02830, approximate power of 2; the threshold is derived.
     """
     array = carried(x)
     significand, exponent = np.frexp(np.abs(array))
@@ -41,6 +41,7 @@ def linear_quant(x: Any, bits: int, *, low: float = -1.0, high: float | None = N
     bits: 1 to 24. high: None for 1 - 2**(1-bits), so that there are 2**bits values from -1 up. ties: "even" or "away"
     from zero. Infinities go to the bounds.
     Errors: TypeError for other dtypes; ValueError for NaN, other bits or ties, and low above high.
+    Source: arXiv 1609.07061, LinearQuant, by a secondary description.
     """
     array = floats(x, "linear_quant")
     number = whole(bits)
@@ -69,6 +70,7 @@ def log_quant(x: Any, low: float, high: float) -> FloatArray:
 
     Bounds that are powers of two, or their negatives, keep the values such. With low > 0 a negative becomes low.
     Errors: TypeError for other dtypes; ValueError for NaN, and for low above high.
+    Source: arXiv 1609.07061, LogQuant, by a secondary description.
     """
     array = floats(x, "log_quant")
     _check_bounds(low, high)

@@ -35,6 +35,7 @@ def sign(x: Any) -> FloatArray:
     """+1 for x >= 0 and for -0.0, else -1: float32 or float64 [...] -> the same shape and dtype. Exact.
 
     Errors: TypeError for other dtypes, ValueError for NaN. torch's and numpy's `sign` have a third value, 0 at 0.
+    Source: arXiv 1602.02830, deterministic binarization; +1 at 0 as in its Theano code.
     """
     array = floats(x, "a sign")
     return np.asarray(np.where(array >= 0, array.dtype.type(1), array.dtype.type(-1)))
@@ -44,6 +45,7 @@ def hard_sigmoid(x: Any) -> FloatArray:
     """(x + 1)/2 between 0 and 1, with one rounding: float32 or float64 [...] -> the same. NaN stays NaN.
 
     Errors: TypeError for other dtypes. `stochastic_sign` does not go through this rounded value.
+    Source: arXiv 1602.02830, stochastic binarization.
     """
     array = carried(x)
     # Clipped before, so that nothing overflows and the halving is exact: x + 1 is at most 2.
@@ -58,6 +60,7 @@ def stochastic_sign(
     +1 comes of exactly floor(p * 2**random_bits) of the words, p the rational of the given float. words: unsigned, of the
     shape of x, in [0, 2**random_bits); without them element i (in C order) draws word f(seed, stream, offset + i).
     Errors: TypeError for other dtypes; ValueError for NaN, for neither seed nor words, and for words out of range.
+    Source: arXiv 1602.02830, stochastic binarization.
     """
     array = floats(x, "a sign")
     bits = check_random_bits(True, random_bits, "stochastic_sign") or 32
@@ -77,6 +80,7 @@ def ste_mask(x: Any) -> NDArray[np.bool_]:
     """|x| <= 1, where the gradient of a sign goes through unchanged: float32 or float64 [...] -> bool. False at NaN.
 
     Errors: TypeError for other dtypes. It is the derivative of hard tanh; the ends belong to it.
+    Source: arXiv 1602.02830, straight-through estimator.
     """
     return np.asarray(np.abs(carried(x)) <= 1)
 
@@ -85,7 +89,7 @@ def clip_weights(w: Any) -> FloatArray:
     """The real weights behind the signs, kept in [-1, 1] after an update: float32 or float64 [...] -> the same. Exact.
 
     Beyond, a weight would move without a change of its sign, and the mask would stop its gradient for good.
-    Errors: TypeError for other dtypes, ValueError for NaN.
+    Errors: TypeError for other dtypes, ValueError for NaN. Source: arXiv 1602.02830 and its code.
     """
     return np.asarray(np.clip(floats(w, "a weight"), -1, 1))
 
@@ -93,7 +97,7 @@ def clip_weights(w: Any) -> FloatArray:
 def glorot_scale(fan_in: int, fan_out: int) -> float:
     """1/sqrt(1.5/(fan_in + fan_out)), by which the released code multiplies the learning rate of a layer's weights.
 
-    Errors: ValueError for fans below 1.
+    Errors: ValueError for fans below 1. Source: the code of arXiv 1602.02830.
     """
     if fan_in < 1 or fan_out < 1:
         raise ValueError(f"fan_in = {fan_in}, fan_out = {fan_out}: give the units of the layers, at least 1")

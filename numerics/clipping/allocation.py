@@ -55,8 +55,8 @@ def bit_allocation(
     or more from `bits`, half of what is missing is added to it, for `iterations` rounds at most. Returned is the round
     whose mean came nearest, the first of equals. Logarithms are not computed: the rounding is exact for the B_i of
     `bin_allocation`. Errors: as there; ValueError for a range without integers, bits outside it, an unknown rounding,
-    iterations < 1, a negative tolerance. Source: as there, eq. 11; the iteration is that of its code, which rounds up
-    unless told otherwise.
+    iterations < 1, a negative tolerance. Source: as `bin_allocation`, eq. 11; the iteration is that of its code, which
+    rounds up unless told otherwise.
     """
     least, most, rounds = whole(minimum), whole(maximum), whole(iterations)
     if least is None or most is None or least > most:

@@ -20,6 +20,7 @@ def quantizer_mse(alpha: float, bits: int, distribution: str = "laplace") -> flo
 
     0 < alpha <= 2**500, bits 1 to 16; relative error below 1e-12, by Gauss-Legendre quadrature bin by bin, in which all terms
     are positive. Errors: ValueError for an alpha or bits out of range, an unknown distribution.
+    Source: as `optimal_alpha`.
     """
     check_distribution(distribution)
     bits = checked_bits(bits, 1, _MOST_BITS)

@@ -17,7 +17,7 @@ from .scalar_nets import depth_two_sharpness, exact, invariant, invariant_after,
 
 
 def roundings(depth: int) -> int:
-    """How many roundings `emulated_step` does to a net of this depth: depth + depth (depth + 1)."""
+    """How many roundings `emulated_step` does to a net of this depth: depth + depth (depth + 1). Source: derived."""
     return depth * (depth + 2)
 
 
@@ -38,7 +38,7 @@ def emulated_step(
     Stochastic: the roundings in this order, weight by weight; word s of net b, in C order, has element index
     b * `roundings` + s, and words= has the shape [..., roundings(D)].
     Errors: as `numerics.arithmetic.add`; ValueError for fewer than two weights, non-finite ones, a rate that is not
-    finite, words misshapen.
+    finite, words misshapen. Source: derived; the nets are those of arXiv 2305.13064.
     """
     weights = finite(w, "w")
     if weights.ndim == 0 or weights.shape[-1] < 2:
@@ -85,6 +85,7 @@ def invariant_bound(w: Any, rate: float, quantizer: Quantizer) -> Fraction:
     Rational, from u of `theory.unit_roundoff` and `theory.underflow_unit`: each of the four roundings in a row errs by
     at most max(u |x|, underflow), and the errors before it are carried along; nothing is left out. It holds unless
     something overflows. Errors: as `invariant`; TypeError for a quantizer of another family than FloatFormat.
+    Source: derived.
     """
     fmt = quantizer.fmt
     if not isinstance(fmt, FloatFormat):
@@ -129,6 +130,7 @@ def depth_two_run(
 
     Where random, step t draws from stream + t. Errors: as `emulated_step` and `invariant_bound`; ValueError for steps
     below 0 and for a rate that the dtype of w does not hold.
+    Source: the laws of `invariant_after`; the monotony of arXiv 2305.13064.
     """
     if steps < 0:
         raise ValueError(f"steps = {steps}: give a number of at least 0")

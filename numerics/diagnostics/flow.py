@@ -29,6 +29,7 @@ def gradient_flow(gradient: Function, w: Any, *, step: float, tolerance: float =
     path is within O(step**4) of the flow's. At most `steps` steps. Errors: TypeError for other dtypes; ValueError for a
     step, tolerance or number out of range, for a gradient that is not finite or has another shape, and where a
     step that is too long leads beyond float64.
+    Source: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, 1993, II.1.
     """
     if not 0 < step < math.inf or not tolerance > 0 or steps < 0:
         raise ValueError(
@@ -68,7 +69,7 @@ def flow_sharpness(
 ) -> tuple[Sharpness, FlowEnd]:
     """(sharpness at the end of the flow from w, that end): `gradient_flow`, then `sharpness` by central differences.
 
-    Errors: as these. Look at both `converged`.
+    Errors: as these. Look at both `converged`. Source: arXiv 2305.13064, gradient flow solution sharpness.
     """
     end = gradient_flow(gradient, w, step=step, tolerance=tolerance, steps=steps)
     return sharpness(hessian_vector(gradient, end.w), end.w.shape, seed=seed), end

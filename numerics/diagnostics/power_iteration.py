@@ -38,6 +38,7 @@ def hessian_vector(gradient: Function, w: Any, *, step: float | None = None) -> 
     6e-6 max(1, ||w||). The error is h**2/6 times the third derivative along v, 0 for a quadratic, and the gradient's
     rounding error over h. v = 0 gives 0 without a call.
     Errors: TypeError for other dtypes; ValueError for a step that is not above 0, and for non-finite or misshapen values.
+    Source: Pearlmutter, Fast exact multiplication by the Hessian, Neural Comput. 6, 1994.
     """
     at = finite(w, "w").astype(np.float64)
     length = _STEP * max(1.0, norm(at)) if step is None else float(step)

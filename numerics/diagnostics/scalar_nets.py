@@ -27,19 +27,22 @@ def exact(w: Any) -> Exact:
 
 
 def residual(w: Any) -> Fraction:
-    """e = product of the weights - 1; the loss is e**2/2. Exact. Errors: as `exact`, in all of these functions."""
+    """e = product of the weights - 1; the loss is e**2/2. Exact. Errors: as `exact`, in all of these functions.
+
+    Source: arXiv 2305.13064, scalar networks.
+    """
     return math.prod(exact(w), start=Fraction(1)) - 1
 
 
 def gradient(w: Any) -> Exact:
-    """e times the product of the other weights, for each weight; exact."""
+    """e times the product of the other weights, for each weight; exact. Source: arXiv 2305.13064, scalar networks."""
     weights = exact(w)
     off = residual(weights)
     return tuple(off * math.prod(weights[:i] + weights[i + 1 :], start=Fraction(1)) for i in range(len(weights)))
 
 
 def step(w: Any, rate: Any) -> Exact:
-    """The weights after a step of gradient descent of this rate; exact."""
+    """The weights after a step of gradient descent of this rate; exact. Source: arXiv 2305.13064, scalar networks."""
     eta = Fraction(rate)
     return tuple(one - eta * slope for one, slope in zip(exact(w), gradient(w), strict=True))
 
@@ -47,7 +50,7 @@ def step(w: Any, rate: Any) -> Exact:
 def sharpness_at_minimum(w: Any) -> Fraction:
     """Sum of 1/w_i**2: the one eigenvalue of the Hessian that is not 0, where the product of the weights is 1; exact.
 
-    Errors: ValueError where it is not 1.
+    Errors: ValueError where it is not 1. Source: derived for the nets of arXiv 2305.13064.
     """
     if residual(w) != 0:
         raise ValueError(f"weights {list(w)} with residual {float(residual(w))}: give a minimum, whose product is 1")
@@ -62,6 +65,7 @@ def flow_shift(w: Any) -> tuple[Exact, float]:
     Newton's steps from v = 0 descend to its zero; a last one in rationals squares what is left of the error.
     Errors: ValueError where the flow ends at a saddle: two or more weights share the least magnitude and the product is
     negative, or two or more are 0; and where a square is beyond float64 or u below 1e-300.
+    Source: derived for the nets of arXiv 2305.13064.
     """
     weights = exact(w)
     squares = [one * one for one in weights]
@@ -100,7 +104,7 @@ def _shown(weights: Exact) -> str:
 def gfs_sharpness(w: Any) -> float:
     """Sharpness at the end of the gradient flow from w: sum of 1/(a_i + u) of `flow_shift`; relative error below 2**-51.
 
-    Errors: as `flow_shift`.
+    Errors: as `flow_shift`. Source: arXiv 2305.13064, GFS sharpness; the closed form is derived.
     """
     excess, u = flow_shift(w)
     return float(sum((1 / (part + Fraction(u)) for part in excess), Fraction(0)))
@@ -110,7 +114,7 @@ def flow_limit(w: Any) -> tuple[float, ...]:
     """The weights at the end of the flow from w: of magnitude sqrt(a_i + u), with signs of w.
 
     Where the product of w is negative, the weight of least magnitude has crossed 0; one that is 0 gets the sign that
-    makes the product positive. Errors: as `flow_shift`.
+    makes the product positive. Errors: as `flow_shift`. Source: derived, as `flow_shift`.
     """
     weights = exact(w)
     excess, u = flow_shift(weights)
@@ -121,7 +125,10 @@ def flow_limit(w: Any) -> tuple[float, ...]:
 
 
 def invariant(w: Any) -> Fraction:
-    """c = w_1**2 - w_2**2 of a net of depth 2, which the flow keeps; exact. Errors: ValueError for another depth."""
+    """c = w_1**2 - w_2**2 of a net of depth 2, which the flow keeps; exact. Errors: ValueError for another depth.
+
+    Source: derived, as `flow_shift`.
+    """
     first, second = _two(w)
     return first * first - second * second
 
@@ -129,7 +136,7 @@ def invariant(w: Any) -> Fraction:
 def invariant_after(w: Any, rate: Any) -> Fraction:
     """c (1 - rate**2 e**2): the `invariant` after an exact step, an identity. Errors: as `invariant`.
 
-    So |c|, and with it `depth_two_sharpness`, does not grow in a step iff rate**2 e**2 <= 2 or c = 0.
+    So |c|, and with it `depth_two_sharpness`, does not grow in a step iff rate**2 e**2 <= 2 or c = 0. Source: derived.
     """
     off = Fraction(rate) * residual(w)
     return invariant(w) * (1 - off * off)
@@ -139,6 +146,7 @@ def depth_two_sharpness(w: Any) -> float:
     """sqrt(c**2 + 4), `gfs_sharpness` at depth 2, within 2 ulp. Errors: as `invariant`; ValueError beyond float64.
 
     At w_1 = -w_2 the flow ends at a saddle; this is then its value at the minima nearby.
+    Source: derived, as `gfs_sharpness`.
     """
     try:
         return math.hypot(float(invariant(w)), 2.0)

@@ -27,7 +27,7 @@ def encode(
 
     For 7 levels 4 bits: sign * 8 + exponent code, 8 being -0; in general the exponent code has the bits of `levels`.
     decode(encode(x), alpha) is quantize(x) for the same words, with the alpha in force.
-    Errors and other arguments: as `quantize`.
+    Errors and other arguments: as `quantize`. Source: derived; the grid is that of `quantize`.
     """
     array, levels = floats(x, "x"), check_levels(levels)
     if alpha is None:
@@ -54,7 +54,7 @@ def decode(codes: Any, alpha: float, levels: int = 7, *, dtype: DTypeLike = np.f
     """The values of codes: unsigned integers [...] -> float64 or float32 [...], exact; alpha rounded to it, to nearest.
 
     Errors: TypeError for codes that are no integers and for other dtypes; ValueError for codes that `encode` does not
-    give for as many levels, and as `quantize` for alpha.
+    give for as many levels, and as `quantize` for alpha. Source: as `encode`.
     """
     wanted, levels = np.dtype(dtype), check_levels(levels)
     if wanted not in (np.float32, np.float64):

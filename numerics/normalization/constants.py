@@ -53,6 +53,7 @@ def top_constant(n: int, k: int = 10, kind: str = "exact") -> float:
 
     "exact": 1 / `expected_top_mean`; "paper": that of the largest alone, `linf_constant(n, "paper")`, with k = 10 in
     the authors' code. Errors: as `range_constant`; ValueError for a k beyond n.
+    Source: as `linf_constant`; "exact" is derived.
     """
     _check_kind(kind, LINF_KINDS)
     exact = 1 / expected_top_mean(n, k)

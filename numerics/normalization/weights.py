@@ -42,6 +42,7 @@ def initial_rho(v: Any, *, axis: int = 0, rule: str = "total") -> float:
 
     rule "total": ||v|| / sqrt(channels), which keeps the norm of the whole layer; "mean": the mean of the channels'
     norms. 0 without channels. Errors: as `bounded_weight_norm`; ValueError for an unknown rule.
+    Source: the code of arXiv 1803.01814.
     """
     if rule not in RULES:
         raise ValueError(f"rule {rule!r} is not known: known are {', '.join(RULES)}")
@@ -57,7 +58,7 @@ def bounded_gains(gains: Any, total: float) -> NDArray[Any]:
     """Learned gains scaled to a fixed Euclidean norm: [channels] -> gains * total / ||gains||, same dtype; zeros stay.
 
     With total = ||gains|| of the start, weights g_i v_i / ||v_i|| keep the norm of the layer. Errors: as
-    `bounded_weight_norm`.
+    `bounded_weight_norm`. Source: the code of arXiv 1803.01814.
     """
     array = finite(gains, "gains")
     if array.ndim != 1:
@@ -80,8 +81,8 @@ def effective_step(learning_rate: float, norm: float) -> float:
 def corrected_learning_rate(learning_rate: float, norm: float, decayed_norm: float) -> float:
     """learning_rate * norm**2 / decayed_norm**2: makes the step without weight decay the effective one with it.
 
-    norm: of a channel trained without decay; decayed_norm: of the same channel with it, at the same iteration. Errors,
-    source: as `effective_step`.
+    norm: of a channel trained without decay; decayed_norm: of the same channel with it, at the same iteration. Errors as
+    there. Source: as `effective_step`.
     """
     _check_norm(norm, "norm")
     _check_norm(decayed_norm, "decayed_norm")

@@ -66,6 +66,7 @@ def store(
     of (seed, stream), or words[i] in [0, 2**random_bits), where `Storage.random`. random_bits are those of the flush;
     a stochastic quantizer has its own. `unscale` gives the tensor back.
     Errors: as `Quantizer.quantize`, `numerics.luq.quantize` and `scale_of`.
+    Source: as `fp8_adam`; the flush is an option of its code.
     """
     array = finite(x)
     fmt = storage.quantizer.fmt
@@ -129,7 +130,7 @@ def adam_start(
 ) -> AdamState:
     """The state before the first step: weights theta, float32 or float64 [...], as stored, moments 0.
 
-    seed, words and so on: used only where the weights are stored at random. Errors: as `store`.
+    seed, words and so on: used only where the weights are stored at random. Errors: as `store`. Source: as `fp8_adam`.
     """
     array = finite(theta, "theta")
     zero = Scaled(np.zeros_like(array), 1.0)

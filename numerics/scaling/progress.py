@@ -21,7 +21,10 @@ SWITCH_RATIO = math.sqrt(3)
 
 
 def expected_change(rate: Number, g2: Number, curvature: Number, trace: Number, noise: Number) -> Number:
-    """The mean change of the loss in a step of this rate; negative: progress. Exact for a quadratic loss."""
+    """The mean change of the loss in a step of this rate; negative: progress. Exact for a quadratic loss.
+
+    Source: arXiv 2505.19115, the mean change of the loss.
+    """
     return -rate * g2 + rate * rate * (curvature + noise * noise * trace) / 2
 
 
@@ -29,12 +32,16 @@ def best_rate(g2: Number, curvature: Number, trace: Number, noise: Number) -> Nu
     """The rate of least `expected_change`: g2 / (curvature + noise**2 trace).
 
     Errors: ValueError where that denominator is not positive: the longer the step the better, or there is none.
+    Source: arXiv 2505.19115, the optimal rate.
     """
     return g2 / _bend(curvature, trace, noise)
 
 
 def best_change(g2: Number, curvature: Number, trace: Number, noise: Number) -> Number:
-    """`expected_change` at the best rate: -g2**2 / (2 (curvature + noise**2 trace)). Errors: as `best_rate`."""
+    """`expected_change` at the best rate: -g2**2 / (2 (curvature + noise**2 trace)). Errors: as `best_rate`.
+
+    Source: arXiv 2505.19115, the change at the optimal rate.
+    """
     return -g2 * g2 / (2 * _bend(curvature, trace, noise))
 
 
@@ -42,7 +49,7 @@ def best_change_slope(g2: Number, curvature: Number, trace: Number, noise: Numbe
     """How fast `best_change` grows with the noise: noise trace g2**2 / (curvature + noise**2 trace)**2.
 
     It is largest at noise = sqrt(curvature / (3 trace)), for H = lambda I at ||g|| / sqrt(3 dimension), which is
-    `numerics.theory.gradient_noise_threshold`. Errors: as `best_rate`.
+    `numerics.theory.gradient_noise_threshold`. Errors: as `best_rate`. Source: arXiv 2505.19115; the slope is derived.
     """
     bend = _bend(curvature, trace, noise)
     return noise * trace * g2 * g2 / (bend * bend)
@@ -61,6 +68,7 @@ def gradient_to_noise(gradient_norm: float, noise: float, dimension: int) -> flo
     """||g|| / (noise sqrt(dimension)): the gradient's root mean square over the noise's; inf without noise.
 
     Errors: ValueError for a dimension < 1, a negative or non-finite norm or noise.
+    Source: arXiv 2505.19115, the threshold sqrt(3).
     """
     if dimension < 1:
         raise ValueError(f"dimension = {dimension!r}: give the number of entries, at least 1")
@@ -74,6 +82,7 @@ def high_precision_needed(gradient_norm: float, noise: float, dimension: int, *,
     """Whether `gradient_to_noise` is below sqrt(3): then the backward and update products belong in high precision.
 
     ratio: another threshold. Errors: as `gradient_to_noise`; ValueError for a ratio that is not above 0.
+    Source: arXiv 2505.19115, the threshold sqrt(3).
     """
     if not 0 < ratio < math.inf:
         raise ValueError(f"ratio = {ratio!r}: give a finite number above 0")
@@ -85,6 +94,7 @@ def measured_noise(gradient: Any, quantized: Any) -> float:
 
     Within 3 ulp in float64, whose differences of float32 or float64 numbers are rounded once.
     Errors: TypeError for other dtypes; ValueError for shapes that differ, non-finite numbers and noise beyond float64.
+    Source: derived.
     """
     exact, rounded = finite(gradient, "gradient"), finite(quantized, "quantized")
     if exact.shape != rounded.shape:
@@ -101,7 +111,7 @@ def biased_limit(bias: Number, curvature: Number) -> tuple[Number, Number]:
     """(error, loss) in which descent on curvature w**2/2 ends when each gradient is off by `bias`.
 
     error = -bias / curvature, loss = bias**2 / (2 curvature): a smaller rate does not help.
-    Errors: ValueError for a curvature that is not above 0.
+    Errors: ValueError for a curvature that is not above 0. Source: arXiv 2505.19115, biased rounding.
     """
     if not curvature > 0:
         raise ValueError(f"curvature = {curvature}: give a number above 0; there is no minimum to miss")
@@ -112,6 +122,7 @@ def biased_error(start: Number, steps: int, rate: Number, bias: Number, curvatur
     """w after that many steps w - rate (curvature w + bias) from `start`: limit + (1 - rate curvature)**steps (start - limit).
 
     Errors: ValueError for a curvature that is not above 0, and for negative steps.
+    Source: arXiv 2505.19115, biased rounding; the path is derived.
     """
     if steps < 0:
         raise ValueError(f"steps = {steps}: give a number of at least 0")

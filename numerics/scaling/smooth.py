@@ -24,6 +24,7 @@ def swish(x: Any) -> NDArray[Any]:
     """x / (1 + e**-x): finite float32 or float64 [...] -> same, by float64 within 4 ulp of it, then one rounding.
 
     Errors: TypeError for other dtypes, ValueError for non-finite ones.
+    Source: Ramachandran, Zoph and Le, Searching for activation functions, arXiv 1710.05941.
     """
     array = finite(x)
     wide = array.astype(np.float64)
@@ -37,7 +38,7 @@ def smooth_scale(linear: Any, *, axis: Any = 0, power_of_two: bool = True) -> ND
 
     For [tokens, channels] axis 0 gives one a channel, as the paper has it, axis -1 one a token, as its code. With
     power_of_two it is the next power of two, at least the smallest normal number, at most the largest power of the
-    dtype. 1 where all are 0. Exact. Errors: as `smooth_swiglu`.
+    dtype. 1 where all are 0. Exact. Errors: as `smooth_swiglu`. Source: as `smooth_swiglu`.
     """
     array = finite(linear, "linear")
     peak = np.abs(array).max(axis=checked_axes(axis, array.ndim), keepdims=True, initial=0)
@@ -86,7 +87,10 @@ def smooth_swiglu(
 
 
 def restore(smoothed: Smoothed) -> NDArray[Any]:
-    """values * scale in the dtype; overflows to infinity where SwiGLU itself does. Errors: none of its own."""
+    """values * scale in the dtype; overflows to infinity where SwiGLU itself does. Errors: none of its own.
+
+    Source: as `smooth_swiglu`.
+    """
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(smoothed.values * smoothed.scale)
 

@@ -81,7 +81,10 @@ SPLIT_MXFP4 = split_rounding(MXFP4_NEVER_CLIP)
 
 
 def high_precision_backward(rounding: SplitRounding) -> SplitRounding:
-    """The same forward, and the other four operands as they are: the source's last phase, past the switch."""
+    """The same forward, and the other four operands as they are: the source's last phase, past the switch.
+
+    Source: arXiv 2505.19115, quantization-aware finetuning.
+    """
     return SplitRounding(rounding.forward_x, rounding.forward_w, None, None, None, None)
 
 
@@ -109,7 +112,7 @@ def product_operands(
     x [B, K], w [K, N], g [B, N], the gradient of y, float32 or float64 of one dtype. Forward sums over K, backward over
     N, the update over B. The six operands draw from stream, stream + 1, ... + 5, in the order of `SplitRounding`'s
     fields. Errors: TypeError for other dtypes or different ones; ValueError for shapes that do not match; as
-    `Quantizer.quantize`.
+    `Quantizer.quantize`. Source: as `split_rounding`.
     """
     left, weights, gradient = floats(x, "x"), floats(w, "w"), floats(g, "g")
     if (
@@ -163,6 +166,7 @@ def split_products(
     """The three products of `product_operands` through one accumulator; None: exact sums, rounded once to the dtype.
 
     A stochastic accumulator draws from stream + 6, + 7 and + 8. Errors: as `product_operands` and `numerics.matmul`.
+    Source: as `split_rounding`.
     """
     operands = product_operands(x, w, g, rounding, seed=seed, stream=stream)
     if accumulator is None:

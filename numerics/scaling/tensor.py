@@ -31,7 +31,10 @@ class Scaled(NamedTuple):
 
 
 def amax(x: Any) -> float:
-    """The largest magnitude, 0 of an empty array. Errors: TypeError for other dtypes, ValueError for non-finite ones."""
+    """The largest magnitude, 0 of an empty array. Errors: TypeError for other dtypes, ValueError for non-finite ones.
+
+    Source: arXiv 2409.12517, delayed scaling.
+    """
     return float(np.abs(finite(x)).max(initial=0))
 
 
@@ -65,7 +68,7 @@ def check_largest(largest: float) -> None:
 
 
 def current_scale(x: Any, largest: float, *, power_of_two: bool = True) -> float:
-    """`scale_of` the tensor itself: nothing overflows. Errors: as `amax` and `scale_of`."""
+    """`scale_of` the tensor itself: nothing overflows. Errors: as `amax` and `scale_of`. Source: as `scale_of`."""
     return scale_of(amax(x), largest, power_of_two=power_of_two)
 
 
@@ -99,7 +102,10 @@ class DelayedScale:
 
 
 def observe(state: DelayedScale, x: Any) -> DelayedScale:
-    """The state after a step with tensor x, of which `amax` is kept. Errors: as `amax`; the state is unchanged."""
+    """The state after a step with tensor x, of which `amax` is kept. Errors: as `amax`; the state is unchanged.
+
+    Source: arXiv 2409.12517, delayed scaling.
+    """
     history = (*state.history, amax(x))[-state.length :]
     return DelayedScale(state.largest, state.length, state.power_of_two, history=history)
 
@@ -120,6 +126,7 @@ def quantize(
     the range of the dtype's normal numbers, and the quantizer's rounding is the only one. A product beyond the dtype
     counts as its largest number. Above the format's largest number the quantizer's overflow rule applies.
     Errors: as `Quantizer.quantize`; ValueError for non-finite x, and for a scale that is no normal number of float32.
+    Source: arXiv 2409.12517, released code.
     """
     array = finite(x)
     if not isinstance(quantizer, Quantizer):
@@ -141,6 +148,7 @@ def unscale(scaled: Scaled) -> NDArray[Any]:
     """values / scale, rounded to their dtype: exact where the scale is a power of two and nothing underflows.
 
     Errors: TypeError for other dtypes; ValueError as `quantize`, and where a quotient is beyond the dtype.
+    Source: as `quantize`.
     """
     values = finite(scaled.values, "values")
     check_scale(scaled.scale)
@@ -168,7 +176,7 @@ def delayed_quantize(
     """`quantize` by the scale of the steps before, and the state after this one.
 
     What is larger than everything in the history by more than the scale leaves room for overflows, once: the next scale
-    knows it. Errors: as `quantize`.
+    knows it. Errors: as `quantize`. Source: arXiv 2409.12517, delayed scaling.
     """
     scaled = quantize(x, quantizer, scale=state.scale, seed=seed, words=words, stream=stream, offset=offset)
     return scaled, observe(state, x)
