@@ -286,7 +286,7 @@ def verify(
     Exit status: 0 if all claims hold, 1 if one is broken, 2 for what cannot be tested. A name may also stand for what
     numerics.properties.as_quantizer, as_accumulator or as_mask made, which says the rest.
     """
-    from numerics.properties.verify import Report, describe, verdicts
+    from numerics.properties.verify import Report, describe, is_repeated, verdicts
 
     from .proofs import HEADER, cells, subject_of, summary
 
@@ -313,7 +313,7 @@ def verify(
         typer.echo(report.subject)
         _print_rows(HEADER, [cells(verdict) for verdict in report.verdicts], Form.text)
         for verdict in report.verdicts:
-            if verdict.status == "broken":
+            if verdict.status == "broken" and not is_repeated(verdict):
                 typer.echo(f"{verdict.note}\n")
         typer.echo(summary(report))
     raise typer.Exit(0 if report.ok else 1)

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
+from .counter_examples import broken
 from .evidence import STATISTICAL, ClaimError, Evidence, shown
 from .law import Law, law_of, overflows
 from .points import steps
 from .quantizers import QuantizerUnderTest
-from .rounding_checks import broken
 from .tails import bonferroni, fisher, simes, two_sided
 
 ALPHA = 1e-9

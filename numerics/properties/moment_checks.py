@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ..rounding import Rounding
 from ..words import random_words
+from .counter_examples import broken
 from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
 from .law import Law, law_of, overflows
 from .points import points
 from .quantizers import QuantizerUnderTest
-from .rounding_checks import broken, inputs
+from .rounding_checks import inputs
 
 ENUMERATED = 16  # random bits up to which all words are tried
 AT_ONCE = 1 << 21  # results held at a time

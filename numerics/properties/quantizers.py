@@ -86,17 +86,34 @@ class QuantizerUnderTest:
         result = np.asarray(self.call(array, drawn))
         if array.tobytes() != before.tobytes():
             array[...] = before
-            raise ClaimError("result", "the input was written to", reproduce=self.reproduce(before, drawn))
+            first = None if drawn is None else drawn.reshape(-1)[:1]
+            raise ClaimError(
+                "result", "the input was written to", reproduce=self.reproduce(before.reshape(-1)[:1], first)
+            )
         if self.codes:
             result = Quantizer(self.element).decode(result, dtype=self.dtype)
         if result.shape != array.shape or result.dtype != self.dtype:
-            raise ClaimError(
-                "result",
-                f"an array of {array.dtype} {array.shape} must give one of the same",
-                seen=f"{result.dtype} {result.shape}",
-                reproduce=self.reproduce(array, drawn),
-            )
+            raise self._misshapen(array, drawn, result)
         return result
+
+    def _misshapen(self, array: NDArray[Any], words: NDArray[Any] | None, result: NDArray[Any]) -> ClaimError:
+        """What says so of the fewest elements that show it."""
+        for count in (1, 2, 3):
+            few = array.reshape(-1)[:count]
+            own = None if words is None else words.reshape(-1)[:count]
+            try:
+                found = np.asarray(self.call(few.copy(), own))
+            except Exception:  # of so few it can do nothing
+                continue
+            if found.shape != few.shape or (found.dtype != self.dtype and not self.codes):
+                array, words, result = few, own, found
+                break
+        return ClaimError(
+            "result",
+            f"an array of {array.dtype} {array.shape} must give one of the same",
+            seen=f"{result.dtype} {result.shape}",
+            reproduce=self.reproduce(array, words) if array.size < 100 else f"{self.name}(x) for x of that shape",
+        )
 
     def reproduce(self, x: Any, words: Any = None) -> str:
         """One line of Python that makes the call again."""

@@ -16,7 +16,8 @@ from .. import reference
 from ..formats import FixedFormat, FloatFormat, PositFormat
 from ..rounding import Overflow, Rounding
 from ..words import random_words
-from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
+from .counter_examples import broken, simplest
+from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
 from .law import law_of, overflows
 from .points import members, points
 from .quantizers import QuantizerUnderTest
@@ -65,32 +66,11 @@ def rounds(q: QuantizerUnderTest, x: NDArray[Any], words: Any = None) -> Iterato
             yield drawn, q(x, drawn)
 
 
-def broken(
-    claim: str, statement: str, q: QuantizerUnderTest, x: Any, words: Any, seen: Any, allowed: Any, formula: str
-) -> ClaimError:
-    """The counter-example at one x, or at two."""
-    details: dict[str, object] = {"x": ", ".join(shown(v) for v in np.atleast_1d(x))}
-    if words is not None:
-        details["word"] = ", ".join(str(int(w)) for w in np.atleast_1d(words))
-    finite = [float(v) for v in np.atleast_1d(x) if math.isfinite(v)]
-    if q.elementwise and finite:
-        law = law_of(q, np.array(finite))
-        details["neighbours"] = ", ".join(
-            f"{a!r} and {b!r}" for a, b in zip(law.low.tolist(), law.high.tolist(), strict=True)
-        )
-    details |= {"seen": seen, "allowed": allowed, "formula": formula, "reproduce": q.reproduce(x, words)}
-    return ClaimError(claim, f"{statement} ({q.fmt}, {q.rounding.name}, {q.overflow.name})", **details)
-
-
 def _kept(x: NDArray[Any], words: Any, keep: NDArray[np.bool_]) -> tuple[NDArray[Any], Any]:
     """Some of the elements, with their words."""
     if words is None or np.ndim(words) == 0:
         return x[keep], words
     return x[keep], np.asarray(words)[keep]
-
-
-def _first(wrong: NDArray[np.bool_]) -> int:
-    return int(np.argmax(wrong))
 
 
 def _at(words: Any, i: int) -> Any:
@@ -108,20 +88,20 @@ def member(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
     x, cases = inputs(q, x), 0
     known: set[float] = set()
     for drawn, result in rounds(q, x, words):
-        for value in np.unique(result).tolist():
-            if value not in known and not _is_member(value, q):
-                i = _first((result == value) | (np.isnan(result) & math.isnan(value)))
-                raise broken(
-                    "member",
-                    "a result is no value of the format",
-                    q,
-                    x[i],
-                    _at(drawn, i),
-                    shown(value),
-                    "values of the format",
-                    "Q(x) in F",
-                )
-            known.add(value)
+        strange = [v for v in np.unique(result).tolist() if v not in known and not _is_member(v, q)]
+        if strange:
+            i = simplest(np.isin(result, strange) | (np.isnan(result) & np.isnan(strange).any()), x)
+            raise broken(
+                "member",
+                "a result is no value of the format",
+                q,
+                x[i],
+                _at(drawn, i),
+                shown(result[i]),
+                "values of the format",
+                "Q(x) in F",
+            )
+        known.update(np.unique(result).tolist())
         cases += len(x)
     return Evidence(EXACT, cases)
 
@@ -160,7 +140,7 @@ def fixed_points(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evi
     for drawn, result in rounds(q, x, words):
         wrong = result != x
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, x)
             raise broken(
                 "fixed_points",
                 "a value of the format moved",
@@ -184,7 +164,7 @@ def projection(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
         twice = q(once[keep], None if drawn is None else drawn[keep][::-1].copy())
         wrong = ~same_bits(twice, once[keep])
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, once[keep])
             raise broken(
                 "projection",
                 "rounding a result moved it",
@@ -206,7 +186,7 @@ def monotone(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
     for drawn, result in rounds(q, x, given):
         wrong = result[1:] < result[:-1]
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, x)
             pair = slice(i, i + 2)
             raise broken(
                 "monotone",
@@ -234,7 +214,7 @@ def odd(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
         mirrored = q(-x, drawn)
         wrong = (mirrored != -result) & ~(np.isnan(mirrored) & np.isnan(result))
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, x)
             raise broken(
                 "odd",
                 "-x did not become -Q(x)",
@@ -259,7 +239,7 @@ def faithful(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
         if q.overflow is Overflow.IEEE and not q.stochastic:  # a directed mode may stop at the largest value
             wrong &= ~((np.abs(value) == q.element.max) & overflows(q, x) & (np.sign(value) == np.sign(x)))
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, x)
             raise broken(
                 "faithful",
                 "a result is neither neighbour",
@@ -290,7 +270,7 @@ def decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
         wanted = reference.quantize(x, q.ideal, words=drawn if q.takes_words else None)
         wrong = ~_equal(result.astype(np.float64), wanted.astype(np.float64))
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, x)
             rule = "up iff floor(nu 2**r) + R >= 2**r" if q.rounding is Rounding.SR else q.rounding.name
             raise broken(
                 "decision",
@@ -348,7 +328,7 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
         wanted = reference.quantize(x, q.ideal, words=drawn)
         wrong = ~_equal(result.astype(np.float64), wanted.astype(np.float64))
         if wrong.any():
-            i = _first(wrong)
+            i = simplest(wrong, x)
             raise broken(
                 "saturation",
                 "the overflow rule was not kept",
@@ -382,7 +362,7 @@ def _ends(q: QuantizerUnderTest, x: NDArray[Any]) -> Evidence:
     result = q(x)
     wrong = ~_equal(result.astype(np.float64), wanted)
     if wrong.any():
-        i = _first(wrong)
+        i = simplest(wrong, x)
         raise broken(
             "saturation",
             "the overflow rule was not kept",
@@ -467,7 +447,7 @@ def specials(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
             sign = (result == 0) & (np.signbit(result) != negative) & isinstance(fmt, FloatFormat)
             wrong = lost | made | sign
             if wrong.any():
-                i = _first(wrong)
+                i = simplest(wrong, tried)
                 allowed = "nan" if lost[i] else "-0.0" if negative[i] else "0.0"
                 formula = "Q(NaN) = NaN; a zero has the sign of x where the format has -0"
                 raise broken(

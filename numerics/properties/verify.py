@@ -4,7 +4,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..accumulator import Accumulator
@@ -17,6 +17,7 @@ from .masks import MaskUnderTest
 from .quantizers import QuantizerUnderTest, as_quantizer
 
 HELD, BROKEN, SKIPPED = "held", "broken", "skipped"
+_AS_IN = "as in "  # of a function that fails the same way whatever is claimed
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,23 @@ def as_subject(target: Any) -> Subject:
 
 def verdicts(subject: Subject, only: Callable[[Claim], bool] | None = None) -> Iterator[Verdict]:
     """The verdicts as they come; only: which claims to look at."""
+    told: dict[str, str] = {}  # of a function that fails whatever is claimed: where each sentence came first
     for claim in claims_of(subject):
         if only is not None and not only(claim):
             continue
-        yield judge(claim, subject)
+        verdict = judge(claim, subject)
+        head, _, sentence = verdict.note.partition("\n")[0].partition(": ")
+        if verdict.status == BROKEN and (head == "result" or "the function raised" in sentence):
+            sentence = "of another shape or type" if head == "result" else sentence
+            first = told.setdefault(sentence, claim.name)
+            if first != claim.name:
+                verdict = replace(verdict, note=f"{claim.name}: {_AS_IN}{first}")
+        yield verdict
+
+
+def is_repeated(verdict: Verdict) -> bool:
+    """Whether an earlier verdict has said already what broke this claim."""
+    return verdict.status == BROKEN and verdict.note.startswith(f"{verdict.claim}: {_AS_IN}")
 
 
 def judge(claim: Claim, subject: Subject) -> Verdict:
