@@ -97,6 +97,8 @@ def take_apart(
     values = stack(narrow, batch)
     if unit.tf32_trunc:
         unit_decode.truncate(values.reshape(-1).view(np.uint32), fmt.mantissa_bits, fmt.emin)
+    if unit.ftz_in != "keep" and ((np.abs(values) < fmt.smallest_normal) & (values != 0)).any():
+        check_members(x, fmt, label, truncated=unit.tf32_trunc)  # what becomes zero is looked at before
     flush(values, unit, fmt)
     exponents = np.empty(values.shape, np.int32)
     largest = int(np.float32(fmt.max).view(np.uint32))

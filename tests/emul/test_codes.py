@@ -109,7 +109,7 @@ PARTS = emul.encode(torch.ones(4, 32), NV)
     ("call", "error", "sentence"),
     [
         (lambda: emul.encode(X, catalog.E4M3), TypeError, r"quantizer = .*e4m3fn.*: give numerics.Quantizer\(e4m3fn\)"),
-        (lambda: emul.decode(CODES, "e4m3"), TypeError, r"'e4m3': give a numerics.Quantizer"),
+        (lambda: emul.decode(CODES, "e4m3"), TypeError, r"'e4m3': give numerics.Quantizer\(parse_format\('e4m3'\)\)"),
         (lambda: emul.encode(X.int(), E4M3), TypeError, r"tensor is torch.int32"),
         (lambda: emul.encode(X, QUANTIZERS["e5m2 SR"]), ValueError, r"SR needs random words: give seed="),
         (lambda: emul.encode(X, Quantizer(catalog.BINARY64)), ValueError, r"use float64 arrays"),

@@ -82,7 +82,7 @@ def test_outliers_that_overflow_are_tamed(per):
         (
             lambda: emul.nn.SmoothSwiGLU(2, 2, quantizer="e4m3"),
             TypeError,
-            "quantizer = 'e4m3': give a numerics.Quantizer, or None",
+            r"quantizer = 'e4m3': give numerics.Quantizer\(parse_format\('e4m3'\)\), or None",
         ),
         (
             lambda: emul.nn.SmoothSwiGLU(2, 2, quantizer=Quantizer(catalog.E4M3, Rounding.SR)),
