@@ -31,8 +31,11 @@ def cut_whole(whole, shift, floored):
 
 @core
 def rounded(value, native, precision, emin, largest):
-    """A float64 as the output, to nearest even, zeros +0; native: that is binary32, where the processor rounds."""
-    return F32(F32(value) + F32(0.0)) if native else F32(to_nearest(value, precision, emin, largest))
+    """A float64 as the output, to nearest even; native: that is binary32, where the processor rounds.
+
+    Zeros are +0: the values are multiples of 2**-149, none of which becomes zero, and zero itself is +0.
+    """
+    return F32(value) if native else F32(to_nearest(value, precision, emin, largest))
 
 
 @cache

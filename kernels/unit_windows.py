@@ -58,7 +58,7 @@ def make_windows(depth: int, nearest: int, native: int):
                             if nearest:
                                 fresh[j] = rounded(value, native, precision, emin, largest)
                             else:
-                                fresh[j] = F32(F32(toward_zero(value, precision)) + F32(0.0))
+                                fresh[j] = F32(toward_zero(value, precision))
                         # Not at once: a choice between a place's old and new value would become a masked store.
                         for j in range(width):
                             c[j] = c[j] if abs(c[j]) == F32(np.inf) else fresh[j]

@@ -198,6 +198,59 @@ def test_groups_of_tiny_scales_are_left_to_integers():
     assert planned(ones, ones, nearest, **scales | {"scale_b": one(2.0**-100)}) == "grouped vectors"
 
 
+def test_exponents_of_groups_go_below_those_of_float32():
+    unit = replace(UNITS["b200.tcgen05.mxf4.f32"], Emin_floor=None, F=10, rounding=Rounding.RNE)
+    scales = {"scale_a": np.array([[2.0**-65, 2.0**-70]]), "scale_b": np.array([[2.0**-65], [2.0**-70]])}
+    a = np.zeros((1, 33))
+    a[0, [0, 32]] = 1.0
+    assert planned(a, np.ones(33), unit, **scales) == "grouped vectors"
+    assert matmul(a, np.ones((33, 1)), unit, **scales) == 2.0**-130 + 2.0**-140
+
+
+def test_negative_groups_that_are_cut_to_nothing_are_plus_zero():
+    unit = replace(NVF4, Emin_floor=100)
+    scales = {"scale_a": np.ones((1, 4)), "scale_b": np.ones((4, 1))}
+    assert planned(-np.ones(64), np.ones(64), unit, c=one(-0.0), **scales) == "grouped vectors"
+    assert not np.signbit(matmul(-np.ones((1, 64)), np.ones((64, 1)), unit, c=one(-0.0), **scales))
+
+
+def test_both_windows_hold_every_bit():
+    # A tie above a bit 54 places lower, which decides; the other way round too.
+    unit = UNITS["mi100.exact.f16.f32"]
+    for sign, wanted in ((1, 2.0**30 + 2.0**7), (-1, 2.0**30)):
+        a, b = [sign * 2.0**-24, 8], [2.0**-24, 8]
+        assert planned(a, b, unit, c=one(2.0**30)) == "exact vectors"
+        assert matmul(np.array([a]), np.array([b]).T, unit, c=one(2.0**30)) == wanted
+    # Above 2**(w + 51) what is rounded off has more than 53 bits: 2**-20, and products that differ by 2**-74.
+    eight = MatrixUnit(BF16, F32, 8, ar="exact", rounding=Rounding.RNE)
+    last = 1 + 2.0**-7
+    a = [2.0**5, 2.0**-10, last * 2.0**-30, -(1 + 2.0**-6) * 2.0**-30, -(2.0**-10)]
+    b = [2.0**5, 2.0**-10, last * 2.0**-30, 2.0**-30, 2.0**-10]
+    assert planned(a, b, eight, c=one(2.0**34)) == "expansions"
+    assert matmul(np.array([a]), np.array([b]).T, eight, c=one(2.0**34)) == 2.0**34 + 2.0**11
+    a[0] = b[0] = 2.0**-1
+    assert planned(a, b, eight, c=one(2.0**22)) == "exact vectors"
+    assert matmul(np.array([a]), np.array([b]).T, eight, c=one(2.0**22)) == 2.0**22 + 2.0**-1
+
+
+def test_sums_that_int32_does_not_hold():
+    wide = replace(OWN["scales of four bits"], F=25)
+    scales = {"scale_a": np.full((1, 2), 1.875), "scale_b": np.full((2, 1), 1.875)}
+    ones = np.full(16, 1.875)
+    assert planned(ones, ones, wide, **scales) == "integers"
+    assert planned(ones, ones, replace(wide, F=23), **scales) == "aligned vectors"
+    late, most = replace(UNITS["mi300.f16.f32"], L=32), np.full(32, 2 - 2.0**-10)
+    assert planned(most, most, replace(late, F=25), c=one(1.0)) == "integers"
+    assert planned(most, most, replace(late, F=24), c=one(1.0)) == "late vectors"
+
+
+def test_chunks_that_are_no_whole_blocks_have_no_windows():
+    unit = replace(OWN["exact, chunks"], chunk=6)
+    numbers = np.arange(1.0, 13.0)
+    assert planned(numbers, numbers, unit) == "expansions"
+    assert planned(numbers, numbers, replace(unit, chunk=4)) == "exact vectors"
+
+
 def test_a_group_that_cancels_still_has_the_exponent_of_its_scales():
     # 2**-19 alone is kept; beside a group of scales 2 * 2 whose products cancel it is cut, 15 bits below 2**2.
     a, b = np.zeros((1, 32)), np.ones((32, 1))
@@ -208,6 +261,16 @@ def test_a_group_that_cancels_still_has_the_exponent_of_its_scales():
     a[0, :2] = 0
     assert matmul(a, b, tiny, **small)[0, 0] == 2.0**-19
     assert plan(a, b, tiny, **small).kernel == "grouped vectors"
+
+
+def test_products_far_below_c_are_floored():
+    # 1 + 2**-22 less 2**-24 is a tie, which stays; floored at 2**-31 the products are a little more, and the sum is below.
+    unit, c = UNITS["mi300.f16.f32"], np.full((1, 1), 1 + 2.0**-22)
+    a, b = np.array([[2.0**-12, 2.0**-13]]), np.array([[-(2.0**-12)], [-(2.0**-22)]])
+    assert planned(a, b[:, 0], unit, c=c) == "late vectors"
+    assert matmul(a, b, unit, c=c) == 1 + 2.0**-23
+    assert matmul(a, -b, unit, c=-c) == -1 - 2.0**-22
+    assert matmul(a[:, :1], b[:1], unit, c=c) == 1 + 2.0**-22
 
 
 def test_a_floor_above_all_terms_cuts_everything():
