@@ -85,9 +85,9 @@ def cause_of(counts: "Counts") -> Cause:
             f"{told} agreed in {pairs.agreed} of {pairs.number} pairs, expected {pairs.expected:.6g} of independent ones",
             "means are not judged: the counts of draws that depend scatter more",
         )
-    besides = f"lanes and calls do not depend, whatever their means are (p-value {p_value:.2g})"
+    besides = f"elements and calls were not found to depend on each other, whatever the mean (p-value {p_value:.2g})"
     if counts.lane_ups in (0, counts.lane_draws):
-        besides = "lanes and calls are not judged: all draws at one x went one way"
+        besides = "whether elements and calls depend on each other cannot be told: all draws at one x went one way"
     return Cause("it is biased", found_by, seen, besides)
 
 
