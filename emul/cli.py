@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from .extras import require
+from .pipes import outputs
 
 #: What every command needs beyond the core, by import name; a command that needs more says so itself.
 NEEDED = ("typer", "rich")
@@ -19,7 +20,8 @@ def main() -> None:
         raise SystemExit(2) from None
     from .commands import app
 
-    app(prog_name="emul")
+    with outputs():
+        app(prog_name="emul")
 
 
 if __name__ == "__main__":

@@ -192,32 +192,54 @@ def formats(
 
 @app.command()
 def recipes(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Print this recipe in full; or module:name of your own. Default: list all."
+        ),
+    ] = None,
     form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,
-    every: Annotated[bool, typer.Option("--all", help="Also the matrix units of hardware.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Of the list: also the matrix units of hardware.")] = False,
 ) -> None:
-    """List the recipes that compare knows by name: what each does, where it starts, its paper.
+    """List the recipes that compare knows by name, or print one: its phases, rules in order, products, paper.
 
     Start: from scratch, from a net that was trained natively, or such a net and no training. phases: those of its
-    schedule.
+    schedule. The first rule that matches a layer decides about it; what a product is made of is Python of numerics and
+    emul, in which what may be left out is.
     """
+    from . import recipe_text
     from .recipes import entries, presets, schedule
 
+    if name is not None:
+        if every:
+            _refuse(f"--all belongs to the list, and {name} is one recipe: leave one of the two out")
+        try:
+            recipe = recipe_text.told(name)
+        except (ValueError, TypeError, ImportError) as error:
+            _refuse(error)
+        if form is Form.text:
+            typer.echo("\n".join(recipe_text.lines(recipe)))
+        else:
+            _print_rows(recipe_text.HEADER, recipe_text.rows(recipe), form)
+        return
     rows = [
-        (entry.name, entry.what, _START[entry.start], str(len(schedule(entry.name).phases)), entry.paper)
+        (entry.name, entry.what, recipe_text.STARTS[entry.start], str(len(schedule(entry.name).phases)), entry.paper)
         for entry in entries().values()
         if every or entry.name not in presets()
     ]
     _print_rows(("name", "what", "start", "phases", "paper"), rows, form)
-    if not every and form is Form.text:
-        typer.echo(f"Hardware, by --all: {', '.join(presets())}")
-
-
-_START = {"scratch": "scratch", "trained": "trained net", "evaluate": "trained net, no training"}
+    if form is Form.text:
+        typer.echo("One in full: emul recipes NAME")
+        if not every:
+            typer.echo(f"Hardware, by --all: {', '.join(presets())}")
 
 
 @app.command()
 def table(
-    name: Annotated[str, typer.Argument(metavar="FORMAT", help="A name that parse_format knows, such as e4m3fn.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="FORMAT", help="A name such as e4m3fn, or module:name of a format of your own."),
+    ],
     form: Annotated[Form, typer.Option("--form", help="text, csv or markdown.")] = Form.text,
     codes: Annotated[
         str | None, typer.Option(help="START:STOP, a slice of the codes; :STOP and START: too. Default: all.")
@@ -230,20 +252,21 @@ def table(
     posit or log format, to the next one toward zero. In float formats it is the grid step of the value's binade, that
     of the lowest binade for zero and subnormals. Infinities and NaN have none.
     """
-    from numerics import BlockFormat, parse_format
+    from numerics import BlockFormat
 
-    from .tables import HEADER, cells, element_name, value_lines
+    from .own_formats import format_named, parts_of
+    from .tables import HEADER, cells, value_lines
 
     try:
-        fmt = parse_format(name)
+        fmt = format_named(name)
         if isinstance(fmt, BlockFormat):
             _refuse(
                 f"{name} is a block format, whose values depend on the block; its elements and its scales have tables:"
-                f" emul table {element_name(fmt)}, emul table {fmt.scale}"
+                f" {parts_of(name, fmt)}"
             )
         start, stop = _code_range(codes)
         lines = value_lines(fmt, start, stop)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
         _refuse(error)
     if plot is not None:
         _need("matplotlib")
@@ -265,9 +288,13 @@ def table(
 def verify(
     target: Annotated[
         str,
-        typer.Argument(metavar="TARGET", help="A format, a matrix unit, or module:name of a function of yours."),
+        typer.Argument(
+            metavar="TARGET", help="A format, a matrix unit, or module:name of a function or a format of yours."
+        ),
     ],
-    fmt: Annotated[str | None, typer.Option("--format", help="What the function rounds to.")] = None,
+    fmt: Annotated[
+        str | None, typer.Option("--format", help="What the function rounds to: a name, or module:name.")
+    ] = None,
     rounding: Annotated[
         str | None, typer.Option(help="RNE (default), RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C.")
     ] = None,
@@ -275,7 +302,9 @@ def verify(
     overflow: Annotated[str | None, typer.Option(help="SATURATE (default), PROPAGATE, IEEE, WRAP, ERROR.")] = None,
     sampler: Annotated[bool, typer.Option("--sampler", help="fn(x) draws for itself; without: fn(x, words).")] = False,
     codes: Annotated[bool, typer.Option("--codes", help="The function returns codepoints.")] = False,
-    source: Annotated[str | None, typer.Option(help="The function takes codepoints of this format.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="The function takes codepoints of this format, a name or module:name.")
+    ] = None,
     torch: Annotated[bool, typer.Option("--torch", help="The function takes and returns torch tensors.")] = False,
     dtype: Annotated[str, typer.Option(help="float32 or float64: what values come and go in.")] = "float32",
     limit: Annotated[int, typer.Option(help="About how many points to try; fewer for a slow function.")] = 2048,

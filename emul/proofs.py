@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from . import named
 from .extras import require
+from .own_formats import format_named, found_or_made, is_format
 
 if TYPE_CHECKING:
     from numerics.claims import Outcome
@@ -33,32 +33,43 @@ def subject_of(
     dtype: str,
     limit: int,
 ) -> Subject:
-    """The subject that a target names: a format, a matrix unit, or module:name of a function, a subject or a record.
+    """The subject that a target names: a format, a matrix unit, or module:name of a format, a function or a record.
 
-    Errors: ValueError, TypeError, ImportError, each with a sentence.
+    Errors: ValueError, TypeError, ImportError, each with a sentence; options that the target has no use for are refused.
     """
     from numerics import catalog, parse_format
     from numerics.properties import as_accumulator, as_quantizer
+    from numerics.properties.verify import as_subject
     from numerics.quantizer import Quantizer
     from numerics.rounding import Overflow, Rounding
 
+    of_functions: dict[str, object] = {
+        "--format": fmt,
+        "--sampler": sampler,
+        "--codes": codes,
+        "--source": source,
+        "--torch": tensor,
+    }
+    of_roundings: dict[str, object] = {"--rounding": rounding, "--overflow": overflow, "--random-bits": random_bits}
     mode = _member(Rounding, "rounding", rounding or "RNE")
     rule = _member(Overflow, "overflow", overflow or "SATURATE")
-    if ":" not in target:
-        if target in catalog.MATRIX_UNITS:
-            return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
-        wide = {} if mode.stochastic is False else {"random_bits": 8 if random_bits is None else random_bits}
-        return as_quantizer(Quantizer(parse_format(target), mode, rule, **wide), dtype=dtype, limit=limit)
-    found = named.found(target)
-    if not _is_function(found):
-        from numerics.properties.verify import as_subject
-
-        return as_subject(found)
+    if ":" not in target and target in catalog.MATRIX_UNITS:
+        _check_unused(f"{target} is a matrix unit", of_functions | of_roundings)
+        return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
+    made: Any = found_or_made(target) if ":" in target else parse_format(target)
+    if is_format(made):
+        _check_unused(f"{target} is a format", of_functions)
+        bits = 8 if mode.stochastic and random_bits is None else random_bits
+        return as_quantizer(Quantizer(made, mode, rule, bits), dtype=dtype, limit=limit)
+    if not _is_function(made):
+        subject = as_subject(made)
+        _check_unused(f"{target} says all that is claimed", of_functions | of_roundings)
+        return subject
     if fmt is None:
         raise ValueError(f"{target} is a function: say what it rounds to, --format e4m3fn for example")
     return as_quantizer(
-        found,
-        fmt=parse_format(fmt),
+        made,
+        fmt=format_named(fmt),
         rounding=mode,
         overflow=rule,
         sampler=sampler,
@@ -70,6 +81,12 @@ def subject_of(
         limit=limit,
         random_bits=random_bits,
     )
+
+
+def _check_unused(why: str, options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given:
+        raise ValueError(f"{', '.join(given)} with a target that has no use for it: {why}; leave it out")
 
 
 def _is_function(found: Any) -> bool:
@@ -90,9 +107,9 @@ def _member(kind: Any, label: str, name: str) -> Any:
 
 
 def _element(name: str) -> Any:
-    from numerics import BlockFormat, parse_format
+    from numerics import BlockFormat
 
-    fmt = parse_format(name)
+    fmt = format_named(name)
     if isinstance(fmt, BlockFormat):
         raise ValueError(f"source {name} is a block format: codes come in one by one")
     return fmt

@@ -130,14 +130,18 @@ _HOW = {"train": "trained from scratch", "fine-tune": "fine-tuned", "evaluate": 
 _PHASES: dict[str, Phase] = {"scratch": "train", "trained": "fine-tune", "evaluate": "evaluate"}
 
 
-def _own(target: str) -> Recipe | Schedule:
-    """What module:name is, or returns, with that for a name where it has none."""
+def own(target: str) -> Recipe | Schedule:
+    """What module:name is, or returns, with that for a name where it has none.
+
+    Errors: ValueError for a name that the module does not have, ImportError for a module that cannot be imported,
+    TypeError for what is no Recipe and no Schedule.
+    """
     made = found(target)
     if callable(made):
         made = made()
     if not isinstance(made, Recipe | Schedule):
         raise TypeError(
-            f"the row {target!r} is {named(made)}: give module:name of an emul.Recipe, of an emul.schedule.Schedule, or of a"
+            f"{target!r} is {named(made)}: give module:name of an emul.Recipe, of an emul.schedule.Schedule, or of a"
             " function without arguments that returns one"
         )
     return made if made.name else replace(made, name=target)
@@ -154,7 +158,7 @@ def _rows_of(item: str | Row | Recipe | Schedule) -> list[Row]:
         if item in (row.key, row.name):
             return [row]
     if isinstance(item, str) and ":" in item:
-        return _rows_of(_own(item))
+        return _rows_of(own(item))
     try:
         entry = recipes.entry(item)
     except ValueError:

@@ -70,6 +70,35 @@ def test_caught_by_the_suite_under_the_ci_profile(mutant: Mutant, emul_ci: None)
         getattr(suite(), f"test_{mutant.caught_by}")(lambda name, value: None)
 
 
+#: Of the mutants that draw for themselves: those whose lanes, calls or blocks depend, and those that draw nothing.
+DEPENDENT = {
+    "lanes_in_pairs": "elements of one call do not draw independently",
+    "lanes_in_quads": "elements of one call do not draw independently",
+    "lanes_of_a_warp": "elements of one call do not draw independently",
+    "antithetic_lanes": "elements of one call do not draw independently",
+    "lanes_stick": "elements of one call do not draw independently",
+    "words_by_position": "elements of one call do not draw independently",
+    "low_bits_of_an_lcg": "elements of one call do not draw independently",
+    "same_words_in_every_call": "calls do not draw independently",
+    "words_used_twice": "calls do not draw independently",
+    "never_up": "it draws nothing",
+    "words_by_value": "it draws nothing",
+    "noise_then_nearest": "a result is neither neighbour",
+    "one_start_for_all": "blocks do not draw independently",
+    "blocks_share_in_pairs": "blocks do not draw independently",
+}
+
+
+@pytest.mark.parametrize(
+    "mutant", [m for m in MUTANTS if m.caught_by in ("draws", "mask_draws")], ids=lambda mutant: mutant.name
+)
+def test_the_fault_of_a_sampler_is_told_by_its_name(mutant: Mutant):
+    biased = "it is biased" if mutant.caught_by == "draws" else "is not kept as often as claimed"
+    for seed in range(3):
+        with pytest.raises(ClaimError, match=DEPENDENT.get(mutant.name, biased)):
+            getattr(checks, mutant.caught_by)(mutant.make(seed))
+
+
 @pytest.mark.parametrize("right", RIGHT, ids=lambda right: right.name)
 def test_no_claim_about_a_right_function_is_broken(right: Right):
     report = verify(right.make(0))

@@ -28,7 +28,7 @@ def spelled(record: Any) -> str:
             in_order = False
             continue
         in_order = in_order and not one.kw_only
-        value = _value(kept[one.name])
+        value = expression(kept[one.name])
         parts.append(value if in_order else f"{one.name}={value}")
     return f"{type(record).__name__}({', '.join(parts)})"
 
@@ -41,11 +41,12 @@ def _makes(arguments: dict[str, Any], record: Any) -> bool:
         return False
 
 
-def _value(value: Any) -> str:
+def expression(value: Any) -> str:
+    """What is inside of a record as Python: members of enums, tuples, records, by their name where they have one."""
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, tuple):
-        return f"({', '.join(map(_value, value))}{',' * (len(value) == 1)})"
+        return f"({', '.join(map(expression, value))}{',' * (len(value) == 1)})"
     if not is_dataclass(value):
         return repr(value)
     return _named(value) or repr(value)

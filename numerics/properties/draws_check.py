@@ -9,6 +9,7 @@ What is looked at, at each of a few looks, on all draws so far:
   with probability p**2 + (1 - p)**2 if they are independent;
 - calls: the same for one element of two calls in a row, and of two calls with one between.
 These six, and the looks, are put together by Bonferroni, which needs no independence. Sources: papers cited in `tails`.
+Which fault it is that was found, `draws_cause` tells.
 That the rate of false alarms is kept, and that bugs are found, is measured: `make mutants`.
 """
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from .. import reference
 from .counter_examples import broken
+from .draws_cause import Pairs, cause_of
 from .evidence import STATISTICAL, ClaimError, Evidence, shown
 from .law import Law, law_of, overflows
 from .points import steps
@@ -39,6 +41,8 @@ DISTANCES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 100, 128, 192, 
 MANY_LANES = 1 << 13
 # The last two are just under 2**-5 and 2**-8: what has up to that many random bits, or was rounded before, never goes up.
 PARTS = (*(Fraction(n, 16) for n in (8, 4, 12, 1, 15, 5, 11)), Fraction(31, 1 << 10), Fraction(63, 1 << 14))
+# Up to so many random bits, points that go up for one word alone, and for all but one, are among those that are tried.
+ONE_WORD = 12
 COMPONENTS = 6
 CALLS = ("in a row", "with one between")
 
@@ -55,7 +59,7 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True)
 class Component:
-    """One p-value that a verdict is made of, and the count that is furthest from what it should be."""
+    """One p-value that a verdict is made of, and the count that is furthest from what it should be, of means."""
 
     name: str
     p_value: float
@@ -73,13 +77,21 @@ def _tried(q: QuantizerUnderTest) -> Tried:
     middle = min(int(np.searchsorted(low, 1.0)), last)
     chosen = sorted({0, min(1, last), min(2, last), max(0, middle - 1), middle, last // 3, max(0, last - 1), last})
     found = []
-    for part in PARTS:
+    for part in (*PARTS, *_one_word(q)):
         for below, above in zip(low[chosen].tolist(), high[chosen].tolist(), strict=True):
             x = Fraction(below) + part * (Fraction(above) - Fraction(below))
             found += [float(x), -float(x)] if q.element.signed else [float(x)]
     with np.errstate(over="ignore", under="ignore"):
         xs = np.unique(np.array(found).astype(q.dtype))
     return tried_points(q, xs)
+
+
+def _one_word(q: QuantizerUnderTest) -> tuple[Fraction, ...]:
+    """Half of a word's share above the least probability but 0, and below the largest but 1."""
+    if not 1 <= (q.random_bits or 32) <= ONE_WORD:
+        return ()
+    share = Fraction(1, 1 << int(q.random_bits or 0))
+    return share * 3 / 2, 1 - share / 2
 
 
 def tried_points(q: QuantizerUnderTest, x: NDArray[Any]) -> Tried:
@@ -117,7 +129,7 @@ class Look(NamedTuple):
     draws: int
     number: int
     p_value: float
-    components: list[Component]
+    counts: "Counts"
 
 
 def looked(q: QuantizerUnderTest, x: Any = None, budget: int = 1 << 18) -> Iterator[Look]:
@@ -128,13 +140,11 @@ def looked(q: QuantizerUnderTest, x: Any = None, budget: int = 1 << 18) -> Itera
     if not len(points.x):
         raise ValueError("no x lies between two values of the format: there is nothing to draw")
     ends = looks(budget)
-    state = _State(q, points)
+    counts = Counts(q, points)
     for number, end in enumerate(ends, 1):
-        state.draw(end)
-        components = state.components()
-        yield Look(
-            state.total, number, min(1.0, len(ends) * COMPONENTS * min(c.p_value for c in components)), components
-        )
+        counts.draw(end)
+        least = min(component.p_value for component in counts.components())
+        yield Look(counts.total, number, min(1.0, len(ends) * COMPONENTS * least), counts)
 
 
 def p_value_of_draws(q: QuantizerUnderTest, x: Any = None, *, budget: int = 1 << 18) -> float:
@@ -160,12 +170,13 @@ def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget:
     for look in looked(q, x, budget):
         total = look.draws
         if look.p_value <= alpha:
-            worst = min(look.components, key=lambda c: c.p_value)
+            cause = cause_of(look.counts)
             raise ClaimError(
                 "draws",
-                f"what is drawn is not what is claimed ({q.fmt}, {q.rounding.name})",
-                found_by=worst.name,
-                seen=worst.worst,
+                f"what is drawn is not what is claimed: {cause.fault} ({q.fmt}, {q.rounding.name})",
+                found_by=cause.found_by,
+                seen=cause.seen,
+                besides=cause.besides,
                 bound=f"p-value {look.p_value:.3g} of all tests, the rate of false alarms is {alpha:g}",
                 formula=f"up with probability {_chance_text(q)}, draws independent",
                 after=f"{look.draws} draws, look {look.number} of {len(looks(budget))}",
@@ -186,8 +197,8 @@ def _chance_text(q: QuantizerUnderTest) -> str:
     return "nu = (|x| - lo)/(hi - lo)" if q.random_bits == math.inf else f"k/2**r, r = {q.random_bits}"
 
 
-class _State:
-    """Counts so far."""
+class Counts:
+    """What was drawn so far: of each point, and of pairs of draws at the x of the lanes."""
 
     def __init__(self, q: QuantizerUnderTest, points: Tried) -> None:
         self.q, self.points, self.total = q, points, 0
@@ -197,12 +208,12 @@ class _State:
         self.lane_chance = min(points.kinds, key=lambda chance: abs(chance - Fraction(1, 2)))
         self.lane = int(points.kinds[self.lane_chance][0])
         self.same = self.lane_chance**2 + (1 - self.lane_chance) ** 2
-        self.agreed = dict.fromkeys([*DISTANCES, *CALLS], 0)
-        self.pairs = dict.fromkeys([*DISTANCES, *CALLS], 0)
-        self.lane_calls = 0
+        self.pairs: dict[int | str, Pairs] = dict.fromkeys([*DISTANCES, *CALLS], Pairs())
+        self.lane_calls = self.lane_draws = self.lane_ups = 0
         self.before: NDArray[np.bool_] = np.zeros(0, bool)
 
     def draw(self, end: int) -> None:
+        """Draws until there are `end` draws or a few more."""
         while self.total < end:
             left = end - self.total
             lanes = MANY_LANES if left >= 8 * MANY_LANES else LANES
@@ -211,6 +222,12 @@ class _State:
             for _ in range(2):
                 if self.total < end:
                     self._lanes(max(2, min(lanes, end - self.total)))
+
+    def pair_of_calls(self, lanes: int) -> None:
+        """Two calls of so many lanes, and one that is not counted, so that the next two are not in a row with them."""
+        for _ in range(2):
+            self._lanes(lanes)
+        self.q(np.full(lanes, self.points.x[self.lane]))
 
     def _points(self, times: int) -> None:
         points = self.points
@@ -239,12 +256,13 @@ class _State:
             both = min(len(up), len(self.before))
             self._compare(CALLS[1 - self.lane_calls % 2], up[:both], self.before[:both])
         self.lane_calls += 1
+        self.lane_draws += up.size
+        self.lane_ups += int(up.sum())
         self.before = up
         self.total += lanes
 
-    def _compare(self, name: Any, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
-        self.agreed[name] += int((some == others).sum())
-        self.pairs[name] += some.size
+    def _compare(self, name: int | str, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
+        self.pairs[name] = self.pairs[name].with_(some, others)
 
     def _up(self, result: NDArray[np.float64], low: Any, high: Any, x: Any) -> NDArray[np.bool_]:
         up: NDArray[np.bool_] = result == high
@@ -265,14 +283,13 @@ class _State:
         return up
 
     def components(self) -> list[Component]:
+        """The p-values that the verdict is made of, COMPONENTS at most."""
         found = [*self._each_point(), self._pooled((None,), "any x"), self._pooled((False, True), "x of one sign")]
-        pairs = {name: float(two_sided(n, self.same)[self.agreed[name]]) for name, n in self.pairs.items() if n}
         for kind, names in (("lanes", DISTANCES), ("calls", CALLS)):
-            values = {name: pairs[name] for name in names if name in pairs}
+            tried = [pairs for pairs in (self.pairs[name] for name in names) if pairs.number]
+            values = [float(two_sided(pairs.number, self.same)[pairs.agreed]) for pairs in tried]
             if values:
-                worst = min(values, key=lambda name: values[name])
-                told = f"elements at distance {worst}" if kind == "lanes" else f"an element in two calls {worst}"
-                found.append(Component(kind, bonferroni(list(values.values())), self._agreement(worst, told)))
+                found.append(Component(kind, bonferroni(values)))
         return found
 
     def _each_point(self) -> list[Component]:
@@ -301,7 +318,3 @@ class _State:
             f"of {n} draws at {told} with probability {float(chance):g}, {k} went up, expected {float(chance) * n:.6g}"
         )
         return Component("pooled", simes([value for value, *_ in found]), seen)
-
-    def _agreement(self, name: Any, what: str) -> str:
-        n = self.pairs[name]
-        return f"{what} agreed in {self.agreed[name]} of {n} pairs, expected {float(self.same) * n:.6g}"

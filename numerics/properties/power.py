@@ -14,7 +14,7 @@ def smallest_shift(draws_in_all: int, *, alpha: float = ALPHA, power: float = 0.
 
     By the exact binomial tail of the pooled count alone, at its share of alpha: the other tests help a little, and other
     probabilities are easier. Half of the draws go to the points, of which the default plan has 16 in 144 at 1/2, 8 of
-    either sign. The power is measured: `make mutants`.
+    either sign; of up to 12 random bits there are 32 points more. The power is measured: `make mutants`.
     """
     n = max(1, int(Fraction(points, 144) * draws_in_all / 2))
     level = alpha / (len(looks(draws_in_all)) * COMPONENTS)  # and Simes over the probabilities at its most strict

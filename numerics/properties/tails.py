@@ -25,14 +25,20 @@ def binomial_pmf(n: int, p: Fraction) -> NDArray[np.float64]:
         return pmf
     k = np.arange(1, n + 1)
     steps = np.log(n + 1.0 - k) - np.log(k) + (math.log(p.numerator) - math.log(p.denominator - p.numerator))
-    mode = min(n, int((n + 1) * p))
-    # From the mode outwards, so that errors add up where the terms are small; normalised by their own sum.
-    logs = np.empty(n + 1)
+    return _from_mode(steps, min(n, int((n + 1) * p)))
+
+
+def _from_mode(steps: NDArray[np.float64], mode: int) -> NDArray[np.float64]:
+    """Probabilities whose logarithms rise by `steps`, normalised by their own sum.
+
+    Added up from the mode outwards, so that errors add up where the terms are small.
+    """
+    logs = np.empty(len(steps) + 1)
     logs[mode] = 0.0
     logs[mode + 1 :] = np.cumsum(steps[mode:])
     logs[:mode] = -np.cumsum(steps[:mode][::-1])[::-1]
     terms = np.exp(logs)
-    pmf = terms / math.fsum(terms[terms > 1e-30])
+    pmf: NDArray[np.float64] = terms / math.fsum(terms[terms > 1e-30])
     return pmf
 
 
@@ -47,6 +53,24 @@ def two_sided(n: int, p: Fraction) -> NDArray[np.float64]:
     values: NDArray[np.float64] = np.minimum(1.0, 2 * SAFETY * np.minimum(lower, upper))
     values.flags.writeable = False
     return values
+
+
+def association(pairs: int, first: int, second: int, both: int) -> float:
+    """The two-sided p-value of independence of two events of any probabilities, unknown ones: Fisher's exact test.
+
+    Of so many pairs the first event came in `first`, the second in `second`, both in `both`. Given these two counts the
+    third is hypergeometric, whatever the probabilities are, if the events are independent. 1 where one of them came
+    never or always. Source: Fisher, J. Royal Statistical Society 98(1), 1935.
+    """
+    lowest, highest = max(0, first + second - pairs), min(first, second)
+    if not lowest <= both <= highest:
+        raise ValueError(f"both = {both} of {first} and {second} in {pairs} pairs: it is from {lowest} to {highest}")
+    k = np.arange(lowest + 1, highest + 1, dtype=np.float64)
+    steps = np.log(first + 1 - k) + np.log(second + 1 - k) - np.log(k) - np.log(pairs - first - second + k)
+    mode = (first + 1) * (second + 1) // (pairs + 2)
+    pmf = _from_mode(steps, min(max(mode, lowest), highest) - lowest)
+    at = both - lowest
+    return float(min(1.0, 2 * SAFETY * min(pmf[: at + 1].sum(), pmf[at:].sum())))
 
 
 def simes(values: Sequence[float] | NDArray[np.float64]) -> float:

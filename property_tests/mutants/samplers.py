@@ -91,6 +91,22 @@ def _short(rng: Rng, shape: tuple[int, ...]) -> Array:
     return rng.integers(0, 15, shape) / 16.0
 
 
+def _even(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return (rng.integers(0, 256, shape) & ~1) / 256.0
+
+
+def _odd(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return (rng.integers(0, 256, shape) | 1) / 256.0
+
+
+def _no_last(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return rng.integers(0, 255, shape) / 256.0
+
+
+def _clipped(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return np.minimum(rng.random(shape) + 0.1, np.nextafter(1.0, 0.0))
+
+
 def _signed(rng: Rng, shape: tuple[int, ...]) -> Array:
     return np.abs(rng.integers(-(1 << 15), 1 << 15, shape)) / 2.0**16
 
@@ -132,6 +148,17 @@ _add(
     sampler(_signed),
     "of a kind: abs() of a signed word: half of the range, magnitudes go up too rarely",
 )
+_add(
+    "last_bit_always_zero", sampler(_even, bits=BITS), "of a kind: random & ~1: one bit of the word is lost", twin=EIGHT
+)
+_add("last_bit_always_one", sampler(_odd, bits=BITS), "of a kind: random | 1, as seeds are made odd", twin=EIGHT)
+_add(
+    "last_word_never",
+    sampler(_no_last, bits=BITS),
+    "of a kind: numpy randint(0, 2**8 - 1) where 8 bits are claimed: the largest word never comes",
+    twin=EIGHT,
+)
+_add("lanes_share_a_bias", sampler(_clipped), "of a kind: a constant that is added to all words, the sum is clipped")
 _add(
     "never_up", sampler(lambda rng, shape: np.zeros(shape)), "CPFloat 3583976 with OpenMP without PCG: 0 of 2**22 go up"
 )

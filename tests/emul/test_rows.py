@@ -111,7 +111,7 @@ def test_a_row_of_ones_own_by_module_and_name(tmp_path, monkeypatch: pytest.Monk
         (
             "my_rows:nothing",
             TypeError,
-            r"the row 'my_rows:nothing' is None: give module:name of an emul\.Recipe, of an",
+            r"'my_rows:nothing' is None: give module:name of an emul\.Recipe, of an",
         ),
         ("my_rows:missing", ValueError, "my_rows has no 'missing'; give module:name"),
         ("no_such_rows:x", ImportError, "no_such_rows cannot be imported from"),

@@ -107,7 +107,7 @@ def test_next_tokens_of_a_user_and_a_model_that_returns_logits(mine: str) -> Non
         ),
         ("no_such_module:f", None, ImportError, "no_such_module cannot be imported from .*No module named"),
         (None, "no_such_module:f", ImportError, "no_such_module cannot be imported"),
-        ("{}:nothing", None, ValueError, "my_task has no 'nothing'; give module:name of a function"),
+        ("{}:nothing", None, ValueError, "my_task has no 'nothing'; give module:name of what it has"),
         ("{}:number", None, TypeError, "my_task:number is a int; name a function that builds it"),
         (None, "{}:number", TypeError, "my_task:number is a int"),
         (None, "{}:tensor", TypeError, "my_task:tensor returned a Tensor; return an emul.datasets.Dataset"),

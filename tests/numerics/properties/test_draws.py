@@ -1,12 +1,13 @@
 """The verdict on what draws for itself: what it refuses, what it says, what it finds and when it stops."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from numerics import FixedFormat, FloatFormat, NanEncoding, Quantizer, Rounding, words
-from numerics.properties import ClaimError, as_mask, as_quantizer, checks
+from numerics import FixedFormat, FloatFormat, NanEncoding, Quantizer, Rounding, catalog, words
+from numerics.properties import ClaimError, as_mask, as_quantizer, checks, draws_check
 from numerics.properties.draws_check import FIRST_LOOK, looks
 
 SMALL = FloatFormat(3, 2, infinities=False, nan=NanEncoding.NONE)
@@ -66,7 +67,7 @@ def test_a_bias_is_told_with_counts_the_bound_and_the_draws_it_took():
     with pytest.raises(ClaimError) as told:
         checks.draws(biased)
     text, details = str(told.value), told.value.details
-    assert text.startswith("draws: what is drawn is not what is claimed")
+    assert text.startswith("draws: what is drawn is not what is claimed: it is biased (")
     assert "expected" in details["seen"]
     assert "the rate of false alarms is 1e-09" in details["bound"]
     assert details["formula"] == "up with probability k/2**r, r = 8, draws independent"
@@ -75,22 +76,109 @@ def test_a_bias_is_told_with_counts_the_bound_and_the_draws_it_took():
     assert biased.fn.drawn < 10_000
 
 
-@pytest.mark.parametrize(
-    ("of", "found_by"),
-    [
-        (lambda drawn: np.repeat(drawn.ravel()[::2], 2)[: drawn.size].reshape(drawn.shape), "lanes"),
-        (lambda drawn: np.resize(drawn.ravel()[:64], drawn.shape), "lanes"),
-        (lambda drawn: np.resize(words.random_words(512, 8, seed=1), drawn.shape), "calls"),
-    ],
-    ids=["pairs", "every 64", "the same in every call"],
-)
-def test_words_that_are_shared_are_found_by_name(of, found_by):
-    with pytest.raises(ClaimError) as told:
-        checks.draws(subject(of))
-    assert found_by in told.value.details["found_by"] or told.value.details["found_by"].startswith("points")
-    assert {"lanes": "distance", "calls": "two calls"}[found_by] in told.value.details["seen"] or "expected" in str(
-        told.value
-    )
+def own_generator(of, bits=8, claimed=8, fmt=SMALL):
+    """SR by words of numpy's generator, changed by `of`, which may draw more."""
+    rng, quantizer = np.random.default_rng(11), Quantizer(fmt, Rounding.SR, random_bits=bits)
+
+    def drawn(x):
+        words_of_it = of(rng.integers(0, 1 << bits, x.shape), rng)
+        return quantizer.quantize(x, words=np.asarray(words_of_it, np.uint32))
+
+    return as_quantizer(drawn, fmt=fmt, rounding=Rounding.SR, random_bits=claimed, sampler=True, name="s")
+
+
+def pairs(w):
+    return np.repeat(w.ravel()[::2], 2)[: w.size].reshape(w.shape)
+
+
+BIASED = {
+    "random & ~1": lambda w, _: w & ~1,
+    "random | 1": lambda w, _: w | 1,
+    "the largest word never": lambda w, _: np.minimum(w, 254),
+    "random & 0xf0": lambda w, _: w & 0xF0,
+    "the top bit set": lambda w, _: w | 0x80,
+    "the top bit lost": lambda w, _: w & 0x7F,
+    "a little added": lambda w, _: np.minimum(w + 16, 255),
+    "much added": lambda w, _: np.minimum(w + 120, 255),
+    "the larger of two": lambda w, rng: np.maximum(w, rng.integers(0, 256, w.shape)),
+    "the smaller of two": lambda w, rng: np.minimum(w, rng.integers(0, 256, w.shape)),
+    "the mean of two": lambda w, rng: (w + rng.integers(0, 256, w.shape)) // 2,
+}
+DEPENDENT = {
+    "pairs": ("elements of one call", lambda w, _: pairs(w)),
+    "every 64": ("elements of one call", lambda w, _: np.resize(w.ravel()[:64], w.shape)),
+    "one word for each call": ("elements of one call", lambda w, rng: np.full(w.shape, rng.integers(256))),
+    "pairs that are biased": ("elements of one call", lambda w, _: pairs(np.minimum(w + 40, 255))),
+    "the same in every call": ("calls", lambda w, _: np.resize(words.random_words(512, 8, seed=1), w.shape)),
+}
+CONSTANT = {
+    "all zeros": lambda w, _: 0 * w,
+    "all ones": lambda w, _: 0 * w + 255,
+    "the middle": lambda w, _: 0 * w + 128,
+}
+
+
+@pytest.mark.parametrize("of", BIASED.values(), ids=BIASED)
+@pytest.mark.parametrize("fmt", [SMALL, catalog.E4M3], ids=str)
+def test_what_is_only_biased_is_told_as_biased(of, fmt):
+    with pytest.raises(ClaimError, match="not what is claimed: it is biased") as told:
+        checks.draws(own_generator(of, fmt=fmt))
+    details = told.value.details
+    assert details["found_by"] in ("points, Simes", "points, Fisher", "pooled", "one x")
+    assert "elements and calls " in details["besides"]
+    assert "agreed" not in str(told.value)
+
+
+@pytest.mark.parametrize(("whose", "of"), DEPENDENT.values(), ids=DEPENDENT)
+def test_words_that_are_shared_are_found_by_name(whose, of):
+    with pytest.raises(ClaimError, match=f"not what is claimed: {whose} do not draw independently") as told:
+        checks.draws(own_generator(of))
+    details = told.value.details
+    assert details["found_by"] == ("calls" if whose == "calls" else "lanes")
+    assert ("two calls" if whose == "calls" else "distance") in details["seen"]
+    assert details["besides"] == "means are not judged: the counts of draws that depend scatter more"
+
+
+@pytest.mark.parametrize("of", CONSTANT.values(), ids=CONSTANT)
+def test_what_draws_nothing_is_told_so(of):
+    with pytest.raises(ClaimError, match="not what is claimed: it draws nothing") as told:
+        checks.draws(own_generator(of))
+    assert re.fullmatch(r"none of \d+ x went both ways", told.value.details["besides"])
+
+
+def test_to_nearest_is_told_to_draw_nothing():
+    nearest = Quantizer(SMALL)
+    with pytest.raises(ClaimError, match="it draws nothing"):
+        checks.draws(as_quantizer(nearest.quantize, fmt=SMALL, rounding=Rounding.SR))
+
+
+@pytest.mark.parametrize("of", ["the top bit lost", "random & ~1"])
+def test_one_x_alone_does_not_tell_that_nothing_is_drawn(of):
+    x = 1 + 0.25 * (0.5 if "top" in of else 1.5 / 256)
+    with pytest.raises(ClaimError, match="it is biased") as told:
+        checks.draws(own_generator(BIASED[of]), x=[x])
+    assert told.value.details["besides"].endswith("cannot be told: all draws at one x went one way")
+
+
+def test_a_lost_bit_is_beyond_what_many_random_bits_show():
+    assert checks.draws(own_generator(lambda w, _: w & ~1, bits=16, claimed=16), budget=1 << 14).cases
+
+
+def test_points_of_one_word_are_tried_of_few_random_bits():
+    chances = draws_check._telling(subject(claimed=8)).chance
+    assert {Fraction(1, 256), Fraction(255, 256)} <= set(chances)
+    assert Fraction(1, 1 << 16) not in draws_check._telling(subject(claimed=16)).chance
+
+
+def test_a_mask_that_always_keeps_the_same_is_told_by_its_element():
+    def top_two(x):
+        blocks = x.reshape(-1, 4)
+        kept = np.argsort(np.argsort(-np.abs(blocks), axis=1, kind="stable"), axis=1) < 2
+        return np.where(kept, blocks, 0).reshape(x.shape)
+
+    largest = as_mask(top_two, kind="mvue")
+    with pytest.raises(ClaimError, match=r"element \d is not kept as often as claimed"):
+        checks.mask_draws(largest)
 
 
 def test_pairs_that_begin_at_an_odd_lane_are_found():

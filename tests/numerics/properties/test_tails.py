@@ -7,7 +7,16 @@ from itertools import product
 import numpy as np
 import pytest
 
-from numerics.properties.tails import SAFETY, binomial_pmf, bonferroni, fisher, most_alarms, simes, two_sided
+from numerics.properties.tails import (
+    SAFETY,
+    association,
+    binomial_pmf,
+    bonferroni,
+    fisher,
+    most_alarms,
+    simes,
+    two_sided,
+)
 
 CHANCES = [
     Fraction(1, 2),
@@ -46,6 +55,41 @@ def test_a_two_sided_p_value_is_at_most_alpha_with_probability_at_most_alpha(p):
         pmf, values = exact_pmf(n, p), two_sided(n, p)
         for alpha in {float(value) for value in values} | {0.01, 0.05, 0.5}:
             assert sum((q for q, v in zip(pmf, values, strict=True) if v <= alpha), Fraction(0)) <= Fraction(alpha)
+
+
+def exact_association(n: int, first: int, second: int, both: int) -> Fraction:
+    ways = [math.comb(first, k) * math.comb(n - first, second - k) for k in range(min(first, second) + 1)]
+    return min(Fraction(1), Fraction(2 * min(sum(ways[: both + 1]), sum(ways[both:])), sum(ways)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 12])
+def test_association_is_never_too_small_and_hardly_too_large(n):
+    for first, second in product(range(n + 1), repeat=2):
+        for both in range(max(0, first + second - n), min(first, second) + 1):
+            exact, seen = exact_association(n, first, second, both), Fraction(association(n, first, second, both))
+            assert exact <= seen <= min(Fraction(1), exact * Fraction(SAFETY) ** 2)
+
+
+def test_association_says_nothing_of_means_and_all_of_dependence():
+    assert association(448, 448, 448, 448) == association(448, 0, 200, 0) == 1.0
+    assert association(448, 400, 400, 357) == 1.0
+    assert association(448, 224, 224, 224) < 1e-130
+    assert association(1 << 22, 1 << 21, 1 << 21, 1 << 21) == 0.0
+
+
+@pytest.mark.parametrize("both", [-1, 3, 11])
+def test_association_refuses_counts_that_cannot_be(both):
+    with pytest.raises(ValueError, match=f"both = {both} of 10 and 13 in 19 pairs: it is from 4 to 10"):
+        association(19, 10, 13, both)
+
+
+@pytest.mark.parametrize("n", [100, 10**4, 10**6])
+def test_association_against_scipy(n):
+    hypergeom = pytest.importorskip("scipy.stats").hypergeom
+    first, second = n // 2, n // 10
+    for both in np.unique(np.linspace(0.8, 1.2, 9) * n / 20).astype(int).tolist():
+        tails = hypergeom.cdf(both, n, first, second), hypergeom.sf(both - 1, n, first, second)
+        assert association(n, first, second, both) == pytest.approx(min(1, 2 * min(tails)), rel=1e-5, abs=1e-280)
 
 
 @pytest.mark.parametrize("n", [1000, 10**5, 10**6])
