@@ -44,7 +44,8 @@ def loop(function: F) -> F:
     """Compile an entry point: releases the GIL and keeps its machine code on disk.
 
     Numba's cache notices a change of the file that holds the entry point, not of a callee in another file, and would
-    run stale bits. So the stamp of its index holds the digest of all kernel sources.
+    run stale bits. So the stamp of its index holds the digest of all kernel sources. And each set of constants has an
+    index of its own: one for hundreds of loops would be read and written whole for each of them.
     """
     compiled = numba.njit(error_model="numpy", nogil=True, cache=True, pipeline_class=Called)(function)
     cache: FunctionCache | None = getattr(compiled, "_cache", None)
@@ -52,11 +53,18 @@ def loop(function: F) -> F:
         locator = cache._impl.locator
         cache._cache_file = IndexDataCacheFile(
             cache_path=cache._cache_path,
-            filename_base=cache._impl.filename_base,
+            filename_base=f"{cache._impl.filename_base}{_constants_of(function)}",
             source_stamp=(locator.get_source_stamp(), SOURCE_DIGEST),
         )
     typed: F = compiled
     return typed
+
+
+def _constants_of(function: Callable[..., Any]) -> str:
+    """A name for the numbers that the function was made for; numba itself tells all that it was made for apart."""
+    values = [cell.cell_contents for cell in function.__closure__ or ()]
+    numbers = [value for value in values if isinstance(value, int)]
+    return "-" + hashlib.sha256(repr(numbers).encode()).hexdigest()[:12] if numbers else ""
 
 
 def by_literals(choose: Callable[..., Any]) -> Callable[..., Any]:

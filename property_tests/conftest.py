@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from numerics.properties import profiles
-from tests.sampling import leave_to_the_night
+from tests.sampling import collect_seldom, leave_to_the_night
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    collect_seldom()
     profiles.register()
     if not (config.getoption("hypothesis_profile", None) or config.getoption("emul_profile", None)):
         profiles.load("emul-ci")

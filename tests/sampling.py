@@ -6,8 +6,9 @@ parameter; one marked `nightly`, not at all. Both run in full under `--emul-prof
 where a test is named by itself. What was left out is counted as deselected.
 """
 
+import gc
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,18 @@ def one_in(few: int, cases: Iterable[Any]) -> list[Any]:
     """The cases for `parametrize`; all but every `few`-th are for the nightly run alone."""
     every = list(cases)
     return [case if i % few == 0 else pytest.param(case, marks=pytest.mark.nightly) for i, case in enumerate(every)]
+
+
+def half(test: Callable[..., None]) -> Callable[..., None]:
+    """Draws half of the profile's examples, for a test of hypothesis each of whose examples is compiled for itself."""
+    from hypothesis import settings
+
+    return settings(max_examples=(settings().max_examples + 1) // 2)(test)
+
+
+def collect_seldom() -> None:
+    """Looks for unreachable cycles a hundred times less often: a compiler makes much that is no garbage for long."""
+    gc.set_threshold(70_000, 10, 10)
 
 
 def values_of(item: pytest.Item) -> dict[str, tuple[int, ...]]:

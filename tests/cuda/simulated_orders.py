@@ -10,6 +10,7 @@ from numerics.kernels.cuda._jit import SIMULATED
 from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
 from tests.cuda.products import members, problem_of, stepping_plans
+from tests.sampling import but_at_night
 
 assert SIMULATED
 NO_WORDS = np.zeros((0, 0), np.uint32)
@@ -49,6 +50,7 @@ def check(accumulator, shape, *, batches=(1, 1), addend=False, **options):
     assert total.tobytes() == wanted.tobytes(), (plan.reason, total, wanted)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("depth", [1, 2, 3, 7, 8, 13])
 @pytest.mark.parametrize("block", [None, 3])
 def test_trees_of_any_size(depth, block):
@@ -79,7 +81,7 @@ STOCHASTIC = {
 }
 
 
-@pytest.mark.parametrize("name", STOCHASTIC)
+@pytest.mark.parametrize("name", but_at_night(STOCHASTIC, ["leaves"]))
 def test_random_words(name):
     accumulator, shape = STOCHASTIC[name], (2, 7, 3)
     check(accumulator, shape, batches=(2, 1), addend=True, **SEEDED)

@@ -1,6 +1,6 @@
 """A tiny Llama of transformers, randomly initialised: swapped, trained and compared. Nothing is downloaded.
 
-Skipped where transformers is not installed; no extra of emul brings it.
+The extra `test` brings transformers; where it is missing these tests are skipped.
 """
 
 import math

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from numerics.kernels import elementwise, gemm, modes
 from numerics.kernels._jit import source_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,3 +122,14 @@ def test_first_calls_of_cached_kernels_are_quick():
     _, *later = runs[0]
     best = {name: min(run[name] for run in runs[1:]) for name in later}
     assert max(best.values()) < 0.05, best
+
+
+def test_each_set_of_constants_has_an_index_of_its_own():
+    """One index of all would be read whole at the first call of each loop, and written whole after each compilation."""
+
+    def indices(make, constants):
+        return {make(*chosen)._cache._cache_file._index_name for chosen in constants}
+
+    constants = [(modes.RNE, 0, 0, 0), (modes.RTZ, 0, 0, 0), (modes.RNE, 1, 0, 0), (modes.RNE, 0, 1, 0)]
+    assert len(indices(elementwise.make_quantize, constants)) == 4
+    assert len(indices(gemm.make_chain, [(modes.RNE, -1, -1, 0), (modes.RNE, -1, modes.RNE, 0)])) == 2

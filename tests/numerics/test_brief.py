@@ -90,6 +90,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", BLOCKS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_values_and_codes_in_blocks(name, dtype, monkeypatch):
@@ -173,6 +174,7 @@ def test_products(name, dtype, monkeypatch):
     assert taken > 20
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_with_random_words(name, dtype, monkeypatch):

@@ -19,6 +19,7 @@ from numerics import (
     unit_products,
 )
 from tests.numerics import units
+from tests.sampling import one_in
 
 UNITS = catalog.MATRIX_UNITS
 F16, BF16, F32 = catalog.BINARY16, catalog.BFLOAT16, catalog.BINARY32
@@ -42,7 +43,7 @@ def vectors_only(monkeypatch):
     monkeypatch.setattr(unit_products, "plan_fast", planned)
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", one_in(2, UNITS))
 def test_every_preset(name):
     unit, rng = UNITS[name], np.random.default_rng(len(name))
     for kind in units.KINDS:

@@ -8,6 +8,7 @@ import pytest
 from numerics import Accumulator, FloatFormat, MatrixUnit, Overflow, Rounding, catalog, dot, matmul, plan, plans
 from numerics.unit_products import compute, plan_of, prepare, ways
 from tests.numerics import units
+from tests.sampling import one_in
 
 UNITS = catalog.MATRIX_UNITS
 F16, BF16, F32 = catalog.BINARY16, catalog.BFLOAT16, catalog.BINARY32
@@ -79,7 +80,7 @@ def near(rng, unit, m, k, n):
     return a, b, options
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*FORMS, *one_in(2, OWN)])
 def test_all_loops_that_are_planned_give_the_same_bits(name):
     unit, form = CASES[name]
     rng, seen = np.random.default_rng(11), set()
