@@ -113,7 +113,11 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
     if type(elements) is not np.ndarray or type(scales) is not np.ndarray or not 0 < elements.size <= brief.ELEMENTS:
         return None
     plain = (
-        elements.dtype.kind == "u" == scales.dtype.kind and elements.flags.c_contiguous and scales.flags.c_contiguous
+        elements.dtype.kind == "u" == scales.dtype.kind
+        and elements.dtype.isnative
+        and scales.dtype.isnative
+        and elements.flags.c_contiguous
+        and scales.flags.c_contiguous
     )
     if not plain or not elements.ndim or quantizer.axis not in (-1, elements.ndim - 1):
         return None

@@ -97,7 +97,9 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
     if dtype in (np.float32, np.float64) and dtype.isnative:
         return
     remedy = "a conversion could round before us"
-    if dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8", "float6", "float4")):
+    if dtype in (np.dtype(np.float32).newbyteorder(), np.dtype(np.float64).newbyteorder()):
+        remedy = "its bytes are in foreign order: x.astype(x.dtype.newbyteorder('=')) is exact"
+    elif dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
         remedy = "astype(np.float32) is exact"
     elif dtype.kind in "iub":
         remedy = "integers up to 2**53 are exact in float64"

@@ -309,3 +309,11 @@ def test_words_in_the_memory_of_the_result(shift):
     wanted = quantizer.quantize(x, words=words.copy())
     out = memory[4100 + shift : 24_100 + shift].view(np.float32)
     assert (quantizer.quantize(x, words=words, out=out) == wanted).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bytes_in_foreign_order_are_refused_with_a_conversion_that_keeps_all_bits(dtype):
+    x = np.array([1.3, 2.0], np.dtype(dtype).newbyteorder())
+    with pytest.raises(TypeError, match=r"foreign order: x\.astype\(x\.dtype\.newbyteorder\('='\)\)"):
+        Quantizer(catalog.E5M2).quantize(x)
+    np.testing.assert_array_equal(Quantizer(catalog.E5M2).quantize(x.astype(x.dtype.newbyteorder("="))), [1.25, 2.0])
