@@ -37,7 +37,9 @@ def format_of(dtype: Any) -> ElementFormat:
     wanted = np.dtype(dtype)
     name = wanted.name
     if not wanted.isnative:
-        raise TypeError(f"dtype {wanted} has its bytes in foreign order: x.astype(x.dtype.newbyteorder('=')) puts them right")
+        raise TypeError(
+            f"dtype {wanted} has its bytes in foreign order: x.astype(x.dtype.newbyteorder('=')) puts them right"
+        )
     if name not in FORMAT_OF_DTYPE:
         raise TypeError(f"dtype {name} is no format known here: known are {', '.join(FORMAT_OF_DTYPE)}")
     fmt = parse_format(FORMAT_OF_DTYPE[name])

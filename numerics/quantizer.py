@@ -161,7 +161,7 @@ class Quantizer:
             result = array_out(out, values, wanted)
             result[...] = values
             return result
-        array = np.asarray(codes)
+        array = _unmasked(codes, "codes")
         result = array_out(out, array, wanted)
         decode_into(self.fmt, array, result)
         return result
@@ -172,9 +172,7 @@ class Quantizer:
             raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: {remedy}")
 
     def _input(self, x: Any, *, codes: bool = False) -> NDArray[Any]:
-        if isinstance(x, np.ma.MaskedArray):
-            raise TypeError("a masked array: its mask would be lost; give x.filled(value)")
-        array = np.asarray(x)
+        array = _unmasked(x, "x")
         check_dtype(array.dtype)
         carrier = carrier_of(array.dtype)
         if not (codes and carrier is FLOAT64):
@@ -271,6 +269,12 @@ def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -
     if not (same and out.dtype == x.dtype) and np.shares_memory(out, x):
         raise ValueError("out overlaps the input without being it: give the input itself or a disjoint array")
     return out
+
+
+def _unmasked(x: Any, label: str) -> NDArray[Any]:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"a masked array: its mask would be lost; give {label}.filled(value)")
+    return np.asarray(x)
 
 
 @lru_cache(maxsize=256)

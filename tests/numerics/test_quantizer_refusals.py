@@ -292,6 +292,8 @@ def test_a_seed_beside_words_and_a_seed_that_is_none_for_any_mode():
 def test_masked_arrays_and_conversions_that_are_exact():
     with pytest.raises(TypeError, match=r"its mask would be lost; give x\.filled\(value\)"):
         Quantizer(catalog.E5M2).quantize(np.ma.masked_array([1.0, 2.0], mask=[1, 0]))
+    with pytest.raises(TypeError, match=r"its mask would be lost; give codes\.filled\(value\)"):
+        Quantizer(catalog.E5M2).decode(np.ma.masked_array(np.ones(2, np.uint8), mask=[1, 0]))
     with pytest.raises(TypeError, match=r"float16: give float32 or float64 \(astype\(np\.float32\) is exact\)"):
         Quantizer(catalog.E5M2).quantize(np.ones(2, np.float16))
     with pytest.raises(TypeError, match=r"int64: .* exact in float64"):
