@@ -222,8 +222,12 @@ def fixed_row(
 
 
 def _saturates_in(fmt: FixedFormat, overflow: Overflow, carrier: Carrier) -> bool:
-    """Whether limits and codes can be had from values: the carrier's vectors convert to 32-bit integers only."""
-    inside = fmt.precision < min(carrier.precision, 31) and -carrier.emax < fmt.fraction_bits <= carrier.emax
+    """Whether limits and codes can be had from values: the carrier's vectors convert to 32-bit integers only.
+
+    The power of two whose ulp is the grid step (kernels.modes.MAGIC adds it) must be a number of the carrier too.
+    """
+    coarsest = carrier.emax - carrier.precision + 1
+    inside = fmt.precision < min(carrier.precision, 31) and -coarsest <= fmt.fraction_bits <= carrier.emax
     return inside and overflow is not Overflow.WRAP
 
 
