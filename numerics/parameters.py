@@ -224,10 +224,12 @@ def fixed_row(
 def _saturates_in(fmt: FixedFormat, overflow: Overflow, carrier: Carrier) -> bool:
     """Whether limits and codes can be had from values: the carrier's vectors convert to 32-bit integers only.
 
-    The power of two whose ulp is the grid step (kernels.modes.MAGIC adds it) must be a number of the carrier too.
+    The power of two whose ulp is the grid step (kernels.modes.MAGIC adds it) must be a number of the carrier too. Beyond
+    it two steps become one: what is next to a lowest value there would pass for it, which only Overflow.ERROR minds.
     """
     coarsest = carrier.emax - carrier.precision + 1
-    inside = fmt.precision < min(carrier.precision, 31) and -coarsest <= fmt.fraction_bits <= carrier.emax
+    most = min(carrier.precision - int(overflow is Overflow.ERROR), 31)
+    inside = fmt.precision < most and -coarsest <= fmt.fraction_bits <= carrier.emax
     return inside and overflow is not Overflow.WRAP
 
 

@@ -399,6 +399,20 @@ def test_grids_at_the_top_of_float32(bits):
             assert_same_bits(quantizer.decode(quantizer.encode(x), dtype=np.float32), found, x)
 
 
+@pytest.mark.parametrize("bits", [23, 24, 25, 32])
+@pytest.mark.parametrize("mode", [R.RNE, R.RTP], ids=name_of)
+def test_the_first_number_beyond_the_lowest_value_is_an_error(bits, mode):
+    quantizer = Quantizer(FixedFormat(bits), mode, Overflow.ERROR)
+    for dtype in (np.float32, np.float64):
+        lowest = np.array([-(2.0 ** (bits - 1))], dtype)
+        beyond = np.minimum(np.nextafter(lowest, dtype(-np.inf)), lowest - dtype(1))
+        if bits <= 25 or dtype is np.float64:
+            assert quantizer.quantize(lowest)[0] == lowest[0]
+            for call in (quantizer.quantize, quantizer.encode):
+                with pytest.raises(OverflowError, match="at element 0 is beyond"):
+                    call(beyond)
+
+
 def test_64_bit_codes_by_hand():
     last, end = (1 << 64) - 1, 1 << 63
     x = np.array([1, -1, 2.0**62, 2.0**63 - 1024, 2.0**63, -(2.0**63), -(2.0**63) - 2048, 2.0**64, 1e300, -1e300])
