@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .formats.integers import whole
 from .kernels import philox
+from .operands import as_array
 
 
 def counter(label: str, value: Any) -> int:
@@ -55,7 +56,7 @@ def given_words(
 
     out: where results go meanwhile; words that lie in the same memory are copied first.
     """
-    array = np.asarray(words)
+    array = as_array(words, "words", f"integers of shape {shape}")
     if array.size == 0 and array.shape == shape:
         return np.zeros(shape, np.uint32)
     if array.dtype.kind not in "iu":
