@@ -58,13 +58,15 @@ def view_codes(tensor: Tensor) -> tuple[Tensor, ElementFormat]:
 def view_as(codes: Tensor, dtype: torch.dtype) -> Tensor:
     """Codes [...] as a tensor [...] of the torch type, in the same memory; a copy for float4_e2m1fn_x2 [..., n/2].
 
-    Errors: TypeError for codes of another width; ValueError for an odd last dimension of packed codes.
+    Errors: TypeError for codes of another width; ValueError for an odd last dimension of packed codes, or one above 15.
     """
     fmt = format_of(dtype)
     assert isinstance(fmt, FloatFormat)
     if dtype == _PACKED:
         if codes.dtype != torch.uint8 or codes.dim() == 0 or codes.shape[-1] % 2:
             raise ValueError(f"codes {codes.dtype} {list(codes.shape)}: {dtype} packs pairs of torch.uint8 codes")
+        if codes.numel() and int(codes.max()) > 15:
+            raise ValueError(f"code {int(codes.max())} does not fit 4 bits: give 0 to 15")
         return (codes[..., ::2] | (codes[..., 1::2] << 4)).view(dtype)
     wanted = _UNSIGNED[max(8, fmt.bits)]
     if codes.dtype != wanted:

@@ -17,6 +17,7 @@ from .formats import FloatFormat
 from .formats.naming import made_from, named
 from .kernels import modes, threads
 from .kernels.arithmetic import ADD, DIV, FMA, MUL, SQRT, SUB, make_arithmetic, narrow, widen
+from .operands import as_array
 from .parameters import FLOAT64, carrier_of, check_dtype, parameter_row
 from .quantizer import FloatArray, Quantizer, array_out
 from .rounding import Overflow
@@ -152,7 +153,7 @@ def _float_format(quantizer: Quantizer) -> FloatFormat:
 
 def _common(operands: tuple[Any, ...]) -> tuple[list[NDArray[Any]], tuple[int, ...], np.dtype[Any]]:
     """The operands as arrays of the result's shape, and that shape and dtype."""
-    arrays = [np.asarray(operand) for operand in operands]
+    arrays = [as_array(x, f"operand {i}", "a float32 or float64 array") for i, x in enumerate(operands, 1)]
     for array in arrays:
         check_dtype(array.dtype)
     shapes = [array.shape for array in arrays]

@@ -91,7 +91,8 @@ def _power_rule(fmt: BlockFormat, grid: FloatFormat, rounding: Rounding, carrier
     # Of a subnormal maximum the exponent field does not say its exponent, and with a carry it reads as emin.
     seen = carrier.emin + int(rule[block_elements.ADDED] != 0) - fmt.element_emax
     rule[block_elements.FAST_LOWEST] = max(low, carrier.emin - lowest, seen)
-    rule[block_elements.FAST_HIGHEST] = min(high, carrier.emax - fmt.element_emax - (drop if magic else 0))
+    top = max(fmt.element_emax, grid.emin) + drop if magic else fmt.element_emax  # MAGIC: of the power that it adds
+    rule[block_elements.FAST_HIGHEST] = min(high, carrier.emax - top)
     if lowest < carrier.emin or rule[block_elements.FAST_HIGHEST] < rule[block_elements.FAST_LOWEST]:
         rule[block_elements.FAST_LOWEST] = rule[block_elements.FAST_HIGHEST] = _NEVER
     return modes.MAGIC if magic else 0

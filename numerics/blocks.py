@@ -183,13 +183,13 @@ def _errors(job: Blockwise) -> int:
 def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Values of codes: elements [...], scales with the blocks along `axis` -> float64 [...], exact, or float32.
 
-    Errors: TypeError for anything but BlockCodes of integers; ValueError for shapes that do not fit together and for
-    codes out of range.
+    Errors: TypeError for anything but BlockCodes of integers; ValueError for shapes that do not fit together, for codes
+    out of range and for a tensor scale that is not finite, is negative, or is not 1 in a format without.
     """
     if not isinstance(codes, BlockCodes):
         raise TypeError(f"codes are {type(codes).__name__}: {fmt} is decoded from BlockCodes, as encode gives them")
     elements, scales = np.asarray(codes.elements), np.asarray(codes.scales)
-    plan = layout(fmt, elements.shape, axis)
+    plan, tensor = layout(fmt, elements.shape, axis), _checked_tensor_scale(fmt, codes.tensor_scale)
     if scales.shape != plan.scales_shape():
         raise ValueError(
             f"scales of shape {scales.shape} for elements {elements.shape}: blocks of {fmt.block} along axis {axis} have"
@@ -198,7 +198,7 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
     factors = np.abs(np.asarray(fmt.scale.decode(scales)))
     if fmt.tensor_scale:
         with np.errstate(over="ignore", under="ignore"):
-            factors = (factors.astype(np.float32) * np.float32(codes.tensor_scale)).astype(np.float64)
+            factors = (factors.astype(np.float32) * tensor).astype(np.float64)
     exact = np.float32 if dtype == np.float32 and FLOAT32.holds(fmt.element) else np.float64
     decoded, result = np.empty(elements.shape, exact), np.empty(elements.shape, dtype)
     decode_into(fmt.element, elements, decoded)
@@ -210,6 +210,20 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
             first = int(np.argmax(np.moveaxis(lost, -1, plan.axis).ravel()))
             raise ValueError(f"the value of element {first} is beyond float32: decode to float64")
     return result
+
+
+def _checked_tensor_scale(fmt: BlockFormat, value: Any) -> np.float32:
+    """The tensor scale of codes in float32, or a sentence."""
+    try:
+        with np.errstate(over="ignore"):
+            number = np.float32(math.nan if value is None else value)
+    except (TypeError, ValueError):
+        raise TypeError(f"tensor_scale = {value!r}: give a number") from None
+    if not 0 <= number < math.inf:
+        raise ValueError(f"tensor_scale = {value!r}: give a number of float32 that is finite and at least 0")
+    if not fmt.tensor_scale and number != 1:
+        raise ValueError(f"tensor_scale = {value!r}: {fmt} has none, and would ignore it; give 1")
+    return number
 
 
 def _scale_blocks(

@@ -21,6 +21,7 @@ from .words import unit_bytes
 if TYPE_CHECKING:
     from .quantizer import Quantizer
 
+_LARGEST = float(np.finfo(np.float32).max)
 _ZERO, _ONE = np.uint64(0), np.float32(1)
 _KEYS = (_ZERO, _ZERO, _ZERO)
 _NO_SCALES: NDArray[np.float32] = np.empty(0, np.float32)
@@ -113,7 +114,11 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
     if type(elements) is not np.ndarray or type(scales) is not np.ndarray or not 0 < elements.size <= brief.ELEMENTS:
         return None
     plain = (
-        elements.dtype.kind == "u" == scales.dtype.kind and elements.flags.c_contiguous and scales.flags.c_contiguous
+        elements.dtype.kind == "u" == scales.dtype.kind
+        and elements.dtype.isnative
+        and scales.dtype.isnative
+        and elements.flags.c_contiguous
+        and scales.flags.c_contiguous
     )
     if not plain or not elements.ndim or quantizer.axis not in (-1, elements.ndim - 1):
         return None
@@ -127,6 +132,9 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
         return None
     if int(elements.max()) >> fmt.element.bits or int(scales.max()) >> fmt.scale.bits:
         return None
+    tensor = codes.tensor_scale
+    if type(tensor) is not float or not (0 <= tensor <= _LARGEST if fmt.tensor_scale else tensor == 1):
+        return None
     threads.check_subnormals()
     values, factors, result = np.empty(elements.size, exact), np.empty(scales.size), np.empty(elements.shape, dtype)
     decode(elements.reshape(-1), values, 0, values.size)
@@ -134,7 +142,7 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
     np.abs(factors, out=factors)
     if fmt.tensor_scale:
         with np.errstate(over="ignore", under="ignore"):
-            factors = (factors.astype(np.float32) * np.float32(codes.tensor_scale)).astype(np.float64)
+            factors = (factors.astype(np.float32) * np.float32(tensor)).astype(np.float64)
     length = min(fmt.block, columns)
     block.scale_blocks(values, factors, result.reshape(-1), fmt.infinities, columns, length, 0, factors.size)
     return None if dtype == np.float32 and np.isinf(result).any() else result

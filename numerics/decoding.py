@@ -22,7 +22,8 @@ def decode_into(fmt: ElementFormat, codes: NDArray[Any], out: NDArray[Any]) -> N
 
     Errors: TypeError for codes that are not integers, ValueError for a code out of range.
     """
-    decoder = decoder_of(fmt, out.dtype.name) if codes.dtype.kind == "u" else None
+    native = codes.dtype.kind == "u" and codes.dtype.isnative  # as the loops want them
+    decoder = decoder_of(fmt, out.dtype.name) if native else None
     if decoder is None:
         out[...] = fmt.decode(codes)
         return

@@ -34,7 +34,12 @@ FORMAT_OF_DTYPE = {
 
 def format_of(dtype: Any) -> ElementFormat:
     """The format of a numpy or ml_dtypes type. Errors: TypeError for a type that is not the same layout as a format."""
-    name = np.dtype(dtype).name
+    wanted = np.dtype(dtype)
+    name = wanted.name
+    if not wanted.isnative:
+        raise TypeError(
+            f"dtype {wanted} has its bytes in foreign order: x.astype(x.dtype.newbyteorder('=')) puts them right"
+        )
     if name not in FORMAT_OF_DTYPE:
         raise TypeError(f"dtype {name} is no format known here: known are {', '.join(FORMAT_OF_DTYPE)}")
     fmt = parse_format(FORMAT_OF_DTYPE[name])
@@ -45,9 +50,9 @@ def format_of(dtype: Any) -> ElementFormat:
 def view_codes(array: NDArray[Any]) -> tuple[NDArray[Any], ElementFormat]:
     """(codes, format) of an array [...] of a narrow type: unsigned integers [...] in the same memory.
 
-    Errors: TypeError for a type that is not the same layout as a format.
+    Errors: TypeError for a type that is not the same layout as a format, and for what is no array.
     """
-    fmt = format_of(array.dtype)
+    fmt = format_of(_array(array, "array").dtype)
     return array.view(code_dtype(fmt.bits)), fmt
 
 
@@ -58,7 +63,7 @@ def view_as(codes: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """
     fmt = format_of(dtype)
     wanted = code_dtype(fmt.bits)
-    if codes.dtype != wanted:
+    if _array(codes, "codes").dtype != wanted:
         raise TypeError(f"codes of dtype {codes.dtype}: {np.dtype(dtype).name} has codes of {wanted}")
     return codes.view(dtype)
 
@@ -66,12 +71,15 @@ def view_as(codes: NDArray[Any], dtype: Any) -> NDArray[Any]:
 def pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """4-bit codes [..., n] -> bytes [..., n/2], element 0 in the low half (torch.float4_e2m1fn_x2). Copies.
 
-    Errors: ValueError for an odd last dimension or a code above 15.
+    Errors: TypeError for what is no array of integers; ValueError for an odd last dimension or a code outside 0 to 15.
     """
+    if _array(codes, "codes").dtype.kind not in "iu":
+        raise TypeError(f"codes of dtype {codes.dtype}: give unsigned integers (use .view() on raw bytes)")
     if codes.ndim == 0 or codes.shape[-1] % 2:
         raise ValueError(f"codes of shape {codes.shape}: two to a byte need an even last dimension; pad it")
-    if codes.size and int(codes.max()) > 15:
-        raise ValueError(f"code {int(codes.max())} does not fit 4 bits")
+    if codes.size and (int(codes.max()) > 15 or int(codes.min()) < 0):
+        worst = int(codes.max()) if int(codes.max()) > 15 else int(codes.min())
+        raise ValueError(f"code {worst} does not fit 4 bits: give 0 to 15")
     low, high = codes[..., ::2].astype(np.uint8), codes[..., 1::2].astype(np.uint8)
     packed: NDArray[np.uint8] = low | (high << np.uint8(4))
     return packed
@@ -79,7 +87,14 @@ def pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def unpack_nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bytes [..., n] -> 4-bit codes [..., 2n], the low half first. Copies."""
-    if packed.dtype != np.uint8:
+    if _array(packed, "packed").dtype != np.uint8:
         raise TypeError(f"bytes of dtype {packed.dtype}: give uint8")
     halves = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1)
     return halves.reshape(*packed.shape[:-1], -1)
+
+
+def _array(value: Any, label: str) -> NDArray[Any]:
+    """value itself, or a sentence where it is no array: views of a converted list would share no memory with it."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{label} is {type(value).__name__}: give a numpy array")
+    return value

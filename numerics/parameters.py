@@ -97,7 +97,9 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
     if dtype in (np.float32, np.float64) and dtype.isnative:
         return
     remedy = "a conversion could round before us"
-    if dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8", "float6", "float4")):
+    if dtype in (np.dtype(np.float32).newbyteorder(), np.dtype(np.float64).newbyteorder()):
+        remedy = "its bytes are in foreign order: x.astype(x.dtype.newbyteorder('=')) is exact"
+    elif dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
         remedy = "astype(np.float32) is exact"
     elif dtype.kind in "iub":
         remedy = "integers up to 2**53 are exact in float64"
@@ -220,8 +222,14 @@ def fixed_row(
 
 
 def _saturates_in(fmt: FixedFormat, overflow: Overflow, carrier: Carrier) -> bool:
-    """Whether limits and codes can be had from values: the carrier's vectors convert to 32-bit integers only."""
-    inside = fmt.precision < min(carrier.precision, 31) and -carrier.emax < fmt.fraction_bits <= carrier.emax
+    """Whether limits and codes can be had from values: the carrier's vectors convert to 32-bit integers only.
+
+    The power of two whose ulp is the grid step (kernels.modes.MAGIC adds it) must be a number of the carrier too. Beyond
+    it two steps become one: what is next to a lowest value there would pass for it, which only Overflow.ERROR minds.
+    """
+    coarsest = carrier.emax - carrier.precision + 1
+    most = min(carrier.precision - int(overflow is Overflow.ERROR), 31)
+    inside = fmt.precision < most and -coarsest <= fmt.fraction_bits <= carrier.emax
     return inside and overflow is not Overflow.WRAP
 
 
@@ -259,7 +267,10 @@ def fast_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier, overflow
     if fmt.emin == carrier.emin:
         return modes.UNIFORM  # the carrier's subnormals lie on the same grid
     drop = carrier.precision - fmt.precision
-    inside = fmt.emin - fmt.mantissa_bits >= carrier.emin and drop >= 1 and fmt.emax + drop <= carrier.emax
+    top = (
+        max(fmt.emax, fmt.emin) + drop
+    )  # of the power that is added; where all values are subnormals emin is above emax
+    inside = fmt.emin - fmt.mantissa_bits >= carrier.emin and drop >= 1 and top <= carrier.emax
     return modes.MAGIC if inside and not rounding.stochastic else 0
 
 

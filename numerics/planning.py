@@ -240,7 +240,8 @@ def _centred(carrier: Carrier, fmt: FloatFormat, top: int) -> bool:
     """Whether sums to nearest even may be rounded by a shifter in the middle of its binade."""
     drop = carrier.precision - fmt.precision
     inside = fmt.emin - fmt.mantissa_bits >= carrier.emin and fmt.mantissa_bits > 0 and fmt.has_negative_zero
-    return inside and drop >= 2 and fmt.subnormals is Subnormals.GRADUAL and top + drop <= carrier.emax
+    highest = max(top, fmt.emin) + drop  # of the shifter
+    return inside and drop >= 2 and fmt.subnormals is Subnormals.GRADUAL and highest <= carrier.emax
 
 
 def is_native(carrier: Carrier, accumulator: Accumulator) -> bool:

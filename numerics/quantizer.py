@@ -16,6 +16,7 @@ from .formats.naming import format_in, named
 from .formats.spelling import spelled
 from .kernels import elementwise, modes, threads
 from .loops import elementwise_loop
+from .operands import as_array
 from .parameters import (
     FLOAT64,
     Carrier,
@@ -161,7 +162,7 @@ class Quantizer:
             result = array_out(out, values, wanted)
             result[...] = values
             return result
-        array = np.asarray(codes)
+        array = as_array(codes, "codes", "an array of unsigned integers")
         result = array_out(out, array, wanted)
         decode_into(self.fmt, array, result)
         return result
@@ -172,9 +173,7 @@ class Quantizer:
             raise ValueError(f"{self.fmt} has values that {carrier.name} does not hold: {remedy}")
 
     def _input(self, x: Any, *, codes: bool = False) -> NDArray[Any]:
-        if isinstance(x, np.ma.MaskedArray):
-            raise TypeError("a masked array: its mask would be lost; give x.filled(value)")
-        array = np.asarray(x)
+        array = as_array(x, "x", "a float32 or float64 array")
         check_dtype(array.dtype)
         carrier = carrier_of(array.dtype)
         if not (codes and carrier is FLOAT64):
@@ -265,6 +264,10 @@ def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -
     if not isinstance(out, np.ndarray) or out.shape != x.shape or out.dtype != dtype:
         found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"out is {found}: give a numpy array of {dtype} {x.shape}")
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError("out is a masked array, whose mask a result does not have: give out.data")
+    if any(step == 0 and length > 1 for step, length in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"out of shape {out.shape} has elements in the same place, strides {out.strides}: give a copy")
     if not out.flags.writeable:
         raise ValueError("out is read-only: give a writeable array")
     same = out.__array_interface__["data"] == x.__array_interface__["data"] and out.strides == x.strides

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .formats.integers import whole
 from .kernels import philox
+from .operands import as_array
 
 
 def counter(label: str, value: Any) -> int:
@@ -33,10 +34,9 @@ def random_words(
 
     The map is frozen: see numerics.kernels.philox. A quantizer given these words gives the bits it gives for the seed.
     """
-    if not 1 <= random_bits <= 32:
-        raise ValueError(f"random_bits = {random_bits}: give 1 to 32")
-    if count < 0:
-        raise ValueError(f"count = {count}: give how many words, at least 0")
+    check_random_bits(True, random_bits, "SR")
+    if (whole(count) or 0) < 0 or whole(count) is None:
+        raise ValueError(f"count = {count!r}: give how many words, an integer of at least 0")
     seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
     size = unit_bytes(random_bits)
     units = 16 // size
@@ -56,7 +56,7 @@ def given_words(
 
     out: where results go meanwhile; words that lie in the same memory are copied first.
     """
-    array = np.asarray(words)
+    array = as_array(words, "words", f"integers of shape {shape}")
     if array.size == 0 and array.shape == shape:
         return np.zeros(shape, np.uint32)
     if array.dtype.kind not in "iu":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import keep_whole
+from .integers import keep_whole, whole
 from .spelling import spelled
 
 
@@ -142,9 +142,10 @@ class FloatFormat:
         """
         if self.exponent_bits == 0:
             raise ValueError(f"{self} has subnormals only, all of them above its underflow: give it exponent bits")
-        if exponent_bits is not None and not self.exponent_bits <= exponent_bits <= 11:
-            raise ValueError(f"exponent_bits = {exponent_bits}: give {self.exponent_bits} to 11")
-        for bits in range(11, self.exponent_bits - 1, -1) if exponent_bits is None else (exponent_bits,):
+        wanted = whole(exponent_bits)
+        if exponent_bits is not None and (wanted is None or not self.exponent_bits <= wanted <= 11):
+            raise ValueError(f"exponent_bits = {exponent_bits!r}: give {self.exponent_bits} to 11")
+        for bits in range(11, self.exponent_bits - 1, -1) if wanted is None else (wanted,):
             try:
                 wider = replace(
                     self, exponent_bits=bits, bias=(self.bias or 0) + (1 << bits) - (1 << self.exponent_bits)

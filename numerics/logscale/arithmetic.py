@@ -14,7 +14,7 @@ from ..kernels.modes import SAW_OVERFLOW
 from ..log_rows import decisions
 from ..operands import as_array
 from ..parameters import check_policy
-from ..rounding import Overflow, Rounding, Underflow
+from ..rounding import Overflow, Rounding, Underflow, check_members
 from .sums import Entries, SumTable, exact_entries
 
 Codes = NDArray[Any]
@@ -117,6 +117,7 @@ def check_format(fmt: Any, overflow: Any, underflow: Any) -> Overflow:
         raise TypeError(f"format {named(fmt)}: arithmetic on codes of logarithms takes a LogFormat")
     if not isinstance(underflow, Underflow):
         raise TypeError(f"underflow = {underflow!r}: give Underflow.ZERO or Underflow.SMALLEST")
+    check_members(Rounding.RNE, overflow)
     rule = Overflow(overflow)
     check_policy(fmt, rule)
     return rule
@@ -124,6 +125,7 @@ def check_format(fmt: Any, overflow: Any, underflow: Any) -> Overflow:
 
 def checked_mode(fmt: LogFormat, rounding: Any, table: SumTable | None) -> Rounding:
     """The mode of sums in a format, or a sentence about what does not fit."""
+    check_members(rounding, Overflow.SATURATE)
     mode = Rounding(rounding)
     if mode.stochastic:
         raise ValueError(f"{mode.name}: sums of codes are rounded in a deterministic mode, as RNL or RNE")

@@ -34,6 +34,8 @@ def test_packed_fp4_comes_apart_low_half_first():
     assert torch.equal(view_as(codes, torch.float4_e2m1fn_x2).view(torch.uint8), packed.view(torch.uint8))
     with pytest.raises(ValueError, match=r"\[3\].*pairs"):
         view_as(torch.zeros(3, dtype=torch.uint8), torch.float4_e2m1fn_x2)
+    with pytest.raises(ValueError, match="code 16 does not fit 4 bits"):
+        view_as(torch.tensor([16, 0], dtype=torch.uint8), torch.float4_e2m1fn_x2)
 
 
 def test_unknown_types_and_widths_are_refused():

@@ -158,3 +158,10 @@ def test_all_bits_of_the_words_are_used():
 def test_refusals(arguments, error, sentence):
     with pytest.raises(error, match=sentence):
         random_words(4, **arguments)
+
+
+def test_half_a_word_is_refused():
+    with pytest.raises(ValueError, match=r"count = 2\.5: give how many words"):
+        random_words(2.5, seed=0)
+    with pytest.raises(ValueError, match=r"random_bits = 2\.5: give an integer from 1 to 32"):
+        random_words(2, 2.5, seed=0)

@@ -58,6 +58,7 @@ AT_THE_ENDS = {
     "no_mantissa_flush_below": FloatFormat(5, 0, 140, subnormals=FLUSH, infinities=False, nan=NONE),
     "top": FloatFormat(6, 3, -65),
     "top_finite": FloatFormat(6, 3, -64, infinities=False, nan=NONE),
+    "subnormals_at_the_top": FloatFormat(0, 5, -109, infinities=False, nan=NONE),
 }
 # The same for float64.
 AT_THE_ENDS_64 = {
@@ -69,6 +70,7 @@ AT_THE_ENDS_64 = {
     "flush_below_the_bottom": FloatFormat(5, 3, 1041, subnormals=FLUSH),
     "full_binade_below_the_bottom": FloatFormat(5, 2, 1040, subnormals=FULL_BINADE, infinities=False, nan=NONE),
     "top": FloatFormat(6, 3, -961),
+    "subnormals_at_the_top": FloatFormat(0, 5, -976, infinities=False, nan=NONE),
 }
 
 

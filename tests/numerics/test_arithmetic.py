@@ -393,6 +393,7 @@ def test_refusals():
         (lambda: arithmetic.add(x.astype(np.float16), x, quantizer), TypeError, "dtype float16"),
         (lambda: arithmetic.add(x, x.astype(">f8"), quantizer), TypeError, "dtype >f8"),
         (lambda: arithmetic.add(x, [1, 2, 3], quantizer), TypeError, "dtype int64"),
+        (lambda: arithmetic.add(x, np.ma.array(x), quantizer), TypeError, "operand 2 is a masked array"),
         (lambda: arithmetic.add(x, np.ones(2), quantizer), ValueError, r"shapes \(3,\) and \(2,\) do not broadcast"),
         (lambda: arithmetic.sqrt(x, catalog.E4M3), TypeError, "in place of a quantizer"),
         (lambda: arithmetic.sqrt(x, Quantizer(FixedFormat(8))), TypeError, "not a float format"),

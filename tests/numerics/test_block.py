@@ -17,6 +17,7 @@ from numerics import (
     ScaleRule,
     Subnormals,
     catalog,
+    parse_format,
     random_words,
     reference,
 )
@@ -184,6 +185,15 @@ def test_words_belong_to_elements_in_c_order(name, random_bits, shape):
     ]
     whole = Quantizer(replace(CATALOG["mxfp4_e2m1"], block=16), Rounding.SR, random_bits=random_bits)
     assert_same_bits(whole.quantize(x, seed=7, stream=3, offset=11), np.stack(parts))
+
+
+@pytest.mark.parametrize("name", ["mxint8", "bfp4_16", "bfp12_16", "mxfp8_e4m3", "mxfp4_e2m1"])
+def test_elements_at_both_ends_of_the_carrier(name):
+    """Where the quick way of rounding stops, and the general one takes over: the power that it adds ends before the scales."""
+    fmt = replace(parse_format(name), block=5)
+    parts = np.array([1.9, 1.3, 1.01, -0.77, 0.0101])
+    for dtype, exponents in ((np.float32, [*range(-135, -90), *range(100, 128)]), (np.float64, range(110, 135))):
+        check(fmt, np.ldexp(parts, np.array(exponents)[:, None]).astype(dtype), codes=True)
 
 
 # The exponent of a scale for every exponent of a maximum, at every fraction where one of the rules changes.

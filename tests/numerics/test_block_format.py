@@ -173,6 +173,24 @@ def test_codes_that_do_not_fit_together_are_refused():
         quantizer.decode(codes, dtype=np.float16)
 
 
+def test_a_tensor_scale_that_codes_cannot_have_is_refused():
+    two, plain = Quantizer(catalog.NVFP4), Quantizer(catalog.MXFP4_E2M1)
+    codes, others = two.encode(X), plain.encode(X)
+    for quantizer, given, scale, error, sentence in (
+        (two, codes, None, ValueError, "tensor_scale = None: give a number of float32"),
+        (two, codes, np.nan, ValueError, "tensor_scale = nan: give a number of float32"),
+        (two, codes, -1.0, ValueError, "tensor_scale = -1.0: give a number of float32"),
+        (two, codes, 1e300, ValueError, "tensor_scale = 1e+300: give a number of float32"),
+        (two, codes, "one", TypeError, "tensor_scale = 'one': give a number"),
+        (plain, others, 2.0, ValueError, "tensor_scale = 2.0: mxfp4_e2m1 in blocks of 32 has none"),
+    ):
+        with pytest.raises(error, match=re.escape(sentence)):
+            quantizer.decode(replace(given, tensor_scale=scale))
+    np.testing.assert_array_equal(plain.decode(replace(others, tensor_scale=np.float32(1))), plain.quantize(X))
+    same = replace(codes, tensor_scale=np.float32(codes.tensor_scale))
+    np.testing.assert_array_equal(two.decode(same, dtype=X.dtype), two.quantize(X))
+
+
 def test_codes_are_written_into_the_arrays_of_out():
     quantizer = Quantizer(replace(catalog.NVFP4, block=4))
     codes = quantizer.encode(X)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, NanEncoding, Quantizer, Subnormals, catalog, parse_format
+from numerics import BlockCodes, FloatFormat, NanEncoding, Quantizer, Subnormals, catalog, parse_format
 from numerics.decoding import decode_into, decoder_of, float_row
 from numerics.formats import FixedFormat, code_dtype
 from numerics.parameters import carrier_of
@@ -83,3 +83,15 @@ def test_strided_codes_and_results():
     out = np.zeros((16, 32), np.float32)
     Quantizer(fmt).decode(codes.T, dtype=np.float32, out=out[:, ::2])
     assert out[:, ::2].tobytes() == fmt.decode(codes.T).astype(np.float32).tobytes() and not out[:, 1::2].any()
+
+
+def test_codes_with_their_bytes_in_foreign_order():
+    for fmt in (catalog.BINARY16, FixedFormat(12), FloatFormat(8, 7, signed=False), catalog.BINARY32):
+        codes = np.arange(0, 1 << 12, 7, dtype=np.uint32 if fmt.bits > 16 else np.uint16)
+        swapped = codes.astype(codes.dtype.newbyteorder())
+        np.testing.assert_array_equal(Quantizer(fmt).decode(swapped), Quantizer(fmt).decode(codes))
+    blocks = Quantizer(catalog.bfp(12, 16))
+    codes = blocks.encode(np.linspace(-3, 5, 32))
+    swapped = BlockCodes(codes.elements.astype(codes.elements.dtype.newbyteorder()), codes.scales)
+    assert codes.elements.dtype == np.uint16
+    np.testing.assert_array_equal(blocks.decode(swapped), blocks.decode(codes))

@@ -381,6 +381,38 @@ def test_codes_of_up_to_64_bits_are_those_of_integers(fmt):
             assert_same_bits(quantizer.quantize(x)[::5], reference.quantize(x[::5], quantizer), x[::5])
 
 
+@pytest.mark.parametrize("bits", [3, 8, 22])
+def test_grids_at_the_top_of_float32(bits):
+    """On steps above 2**104 no float32 number has the step for its ulp, which the quick way of rounding adds."""
+    for fraction_bits in (-125, -120, -106, -105, -104, -103, -60):
+        if bits - 1 - fraction_bits > 127:
+            continue
+        fmt, step = FixedFormat(bits, fraction_bits), np.float32(2.0**-fraction_bits)
+        parts = np.array([1e-30, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 3.75], np.float32)
+        with np.errstate(over="ignore"):
+            x = np.append(parts * step, np.array([1e-45, 1e-38, 3e38, 3.4028235e38], np.float32))
+        x = np.concatenate([x[np.isfinite(x)], -x[np.isfinite(x)]])
+        for mode in (R.RNE, R.RTP):
+            quantizer = Quantizer(fmt, mode)
+            found = quantizer.quantize(x)
+            assert_same_bits(found, reference.quantize(x, quantizer).astype(np.float32), x)
+            assert_same_bits(quantizer.decode(quantizer.encode(x), dtype=np.float32), found, x)
+
+
+@pytest.mark.parametrize("bits", [23, 24, 25, 32])
+@pytest.mark.parametrize("mode", [R.RNE, R.RTP], ids=name_of)
+def test_the_first_number_beyond_the_lowest_value_is_an_error(bits, mode):
+    quantizer = Quantizer(FixedFormat(bits), mode, Overflow.ERROR)
+    for dtype in (np.float32, np.float64):
+        lowest = np.array([-(2.0 ** (bits - 1))], dtype)
+        beyond = np.minimum(np.nextafter(lowest, dtype(-np.inf)), lowest - dtype(1))
+        if bits <= 25 or dtype is np.float64:
+            assert quantizer.quantize(lowest)[0] == lowest[0]
+            for call in (quantizer.quantize, quantizer.encode):
+                with pytest.raises(OverflowError, match="at element 0 is beyond"):
+                    call(beyond)
+
+
 def test_64_bit_codes_by_hand():
     last, end = (1 << 64) - 1, 1 << 63
     x = np.array([1, -1, 2.0**62, 2.0**63 - 1024, 2.0**63, -(2.0**63), -(2.0**63) - 2048, 2.0**64, 1e300, -1e300])

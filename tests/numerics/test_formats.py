@@ -235,7 +235,13 @@ def test_without_underflow_refusals():
     fmt = parse_format("lba_m7e4_b10")
     assert FLOAT32.holds(fmt.without_underflow(7))
     assert not FLOAT32.holds(fmt.without_underflow(8))
-    for bits, sentence in ((3, "give 4 to 11"), (12, "give 4 to 11"), (11, "do not all fit float64")):
+    assert fmt.without_underflow(np.int64(7)) == fmt.without_underflow(7)
+    for bits, sentence in (
+        (3, "give 4 to 11"),
+        (12, "give 4 to 11"),
+        ("7", "'7': give 4 to 11"),
+        (11, "do not all fit float64"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             fmt.without_underflow(bits)
     with pytest.raises(ValueError, match="subnormals only"):

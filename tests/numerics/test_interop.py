@@ -58,10 +58,32 @@ def test_nibbles_pack_low_half_first_and_come_back():
 
 @pytest.mark.parametrize(
     ("codes", "sentence"),
-    [(np.zeros(3, np.uint8), r"\(3,\).*even"), (np.full(2, 16, np.uint8), "16 does not fit 4 bits")],
+    [
+        (np.zeros(3, np.uint8), r"\(3,\).*even"),
+        (np.full(2, 16, np.uint8), "16 does not fit 4 bits"),
+        (np.array([3, -1], np.int8), "-1 does not fit 4 bits"),
+    ],
 )
 def test_what_cannot_be_packed_is_refused(codes, sentence):
     with pytest.raises(ValueError, match=sentence):
         pack_nibbles(codes)
     with pytest.raises(TypeError, match="uint16"):
         unpack_nibbles(np.zeros(2, np.uint16))
+
+
+def test_bytes_in_foreign_order_have_no_codes_to_look_at():
+    foreign = np.dtype(np.float16).newbyteorder()
+    with pytest.raises(TypeError, match=r"foreign order.*newbyteorder"):
+        view_codes(np.ones(2, foreign))
+    with pytest.raises(TypeError, match=r"foreign order"):
+        view_as(np.ones(2, np.uint16), foreign)
+    with pytest.raises(TypeError, match=r"has codes of uint16"):
+        view_as(np.ones(2, np.dtype(np.uint16).newbyteorder()), np.float16)
+
+
+def test_what_is_no_array_of_codes_is_refused():
+    for take in (view_codes, pack_nibbles, unpack_nibbles, lambda x: view_as(x, np.float16)):
+        with pytest.raises(TypeError, match=r"is list: give a numpy array"):
+            take([1, 2])
+    with pytest.raises(TypeError, match=r"codes of dtype float64: give unsigned integers"):
+        pack_nibbles(np.array([1.5, 2.0]))

@@ -309,6 +309,17 @@ def test_mean_of_ten_thousand_sums_is_near_the_exact_ones():
         (lambda f: logscale.add(1, 2, f, rounding=Rounding.SR), ValueError, "SR: sums of codes"),
         (lambda f: logscale.add(1, 2, f, overflow=Overflow.IEEE), ValueError, "neither infinity nor NaN"),
         (lambda f: logscale.add(1, 2, f, overflow=Overflow.WRAP), ValueError, "is a log format"),
+        (
+            lambda f: logscale.add(1, 2, f, rounding=Overflow.SATURATE),
+            TypeError,
+            "rounding = <Overflow.SATURATE.*give one",
+        ),
+        (
+            lambda f: logscale.multiply(1, 2, f, overflow=Rounding.RNA),
+            TypeError,
+            "overflow = <Rounding.RNA.*give one of",
+        ),
+        (lambda f: logscale.LogAccumulator(f, "RNE"), TypeError, "rounding = 'RNE': give one of Rounding.RNE"),
         (lambda f: logscale.multiply(1, 2, f, underflow=0), TypeError, "underflow = 0: give Underflow"),
         (lambda f: logscale.add(1, 2, "log4.3b8"), TypeError, "takes a LogFormat"),
         (
@@ -317,7 +328,11 @@ def test_mean_of_ten_thousand_sums_is_near_the_exact_ones():
             "2 fraction bits for log4.3b8: make one with 3",
         ),
         (lambda f: logscale.add(1, 2, f, table=3), TypeError, "table 3: give a SumTable"),
-        (lambda f: logscale.add(1, 2, f, rounding=0, table=SumTable(3)), ValueError, "with RNE: it stands for"),
+        (
+            lambda f: logscale.add(1, 2, f, rounding=Rounding.RNE, table=SumTable(3)),
+            ValueError,
+            "with RNE: it stands for",
+        ),
         (
             lambda f: logscale.subtract(1, 2, FORMATS["unsigned"]),
             ValueError,

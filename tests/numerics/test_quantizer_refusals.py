@@ -289,9 +289,29 @@ def test_a_seed_beside_words_and_a_seed_that_is_none_for_any_mode():
     assert stochastic.quantize(np.zeros(0), words=[]).size == 0
 
 
+def test_what_is_no_array_of_single_places_is_refused():
+    quantizer, stochastic = Quantizer(catalog.E5M2), Quantizer(catalog.E5M2, Rounding.SR, random_bits=8)
+    for call, sentence in (
+        (lambda: quantizer.quantize([[1.0], [1.0, 2.0]]), "x is no array, its rows differ in length"),
+        (lambda: quantizer.decode([[1], [1, 2]]), "codes is no array, its rows differ in length"),
+        (lambda: stochastic.quantize([1.0], words=[[1], [1, 2]]), "words is no array, its rows differ in length"),
+        (lambda: quantizer.quantize(np.ones(3), out=np.ndarray(3, buffer=bytearray(8), strides=(0,))), "same place"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call()
+    for call, sentence in (
+        (lambda: stochastic.quantize([1.0], words=np.ma.array([1])), "words is a masked array"),
+        (lambda: quantizer.quantize(np.ones(3), out=np.ma.array(np.ones(3))), "out is a masked array"),
+    ):
+        with pytest.raises(TypeError, match=sentence):
+            call()
+
+
 def test_masked_arrays_and_conversions_that_are_exact():
     with pytest.raises(TypeError, match=r"its mask would be lost; give x\.filled\(value\)"):
         Quantizer(catalog.E5M2).quantize(np.ma.masked_array([1.0, 2.0], mask=[1, 0]))
+    with pytest.raises(TypeError, match=r"its mask would be lost; give codes\.filled\(value\)"):
+        Quantizer(catalog.E5M2).decode(np.ma.masked_array(np.ones(2, np.uint8), mask=[1, 0]))
     with pytest.raises(TypeError, match=r"float16: give float32 or float64 \(astype\(np\.float32\) is exact\)"):
         Quantizer(catalog.E5M2).quantize(np.ones(2, np.float16))
     with pytest.raises(TypeError, match=r"int64: .* exact in float64"):
@@ -309,3 +329,11 @@ def test_words_in_the_memory_of_the_result(shift):
     wanted = quantizer.quantize(x, words=words.copy())
     out = memory[4100 + shift : 24_100 + shift].view(np.float32)
     assert (quantizer.quantize(x, words=words, out=out) == wanted).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bytes_in_foreign_order_are_refused_with_a_conversion_that_keeps_all_bits(dtype):
+    x = np.array([1.3, 2.0], np.dtype(dtype).newbyteorder())
+    with pytest.raises(TypeError, match=r"foreign order: x\.astype\(x\.dtype\.newbyteorder\('='\)\)"):
+        Quantizer(catalog.E5M2).quantize(x)
+    np.testing.assert_array_equal(Quantizer(catalog.E5M2).quantize(x.astype(x.dtype.newbyteorder("="))), [1.25, 2.0])
