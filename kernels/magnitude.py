@@ -167,8 +167,8 @@ def _make_code(U, TRAILING, EXPONENT, SIGN, LANE, lift):
         kept = shift_right(m, U(shift & COUNT))
         kept = kept if shift <= COUNT else ZERO
         steps = shift_left(U(bottom - facts[CODE_EMIN]), facts[CODE_MANTISSA])
-        offset = facts[CODE_OFFSET] if a != ZERO else ZERO
-        magnitude = U(U(steps + kept) - offset)
+        # Zero is lifted as if it were the carrier's second smallest number: in a format that begins there, to code 1.
+        magnitude = U(U(steps + kept) - facts[CODE_OFFSET]) if a != ZERO else ZERO
         magnitude = magnitude if a != INF else facts[CODE_INFINITY]
         sign = facts[CODE_SIGN] if bits >= TOP else ZERO
         return U(magnitude | sign) if a <= INF else facts[CODE_NAN]

@@ -59,6 +59,7 @@ AT_THE_ENDS = {
     "top": FloatFormat(6, 3, -65),
     "top_finite": FloatFormat(6, 3, -64, infinities=False, nan=NONE),
     "subnormals_at_the_top": FloatFormat(0, 5, -109, infinities=False, nan=NONE),
+    "no_mantissa_from_the_smallest_on": FloatFormat(5, 0, 150, infinities=False, nan=NONE),
 }
 # The same for float64.
 AT_THE_ENDS_64 = {
@@ -71,6 +72,7 @@ AT_THE_ENDS_64 = {
     "full_binade_below_the_bottom": FloatFormat(5, 2, 1040, subnormals=FULL_BINADE, infinities=False, nan=NONE),
     "top": FloatFormat(6, 3, -961),
     "subnormals_at_the_top": FloatFormat(0, 5, -976, infinities=False, nan=NONE),
+    "no_mantissa_from_the_smallest_on": FloatFormat(5, 0, 1075, infinities=False, nan=NONE),
 }
 
 

@@ -1,11 +1,12 @@
 """Quantizer against the oracle, bit for bit, at every edge of formats of every kind."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, Overflow, Quantizer, Rounding, catalog, parse_format, reference
+from numerics import FloatFormat, NanEncoding, Overflow, Quantizer, Rounding, catalog, parse_format, reference
 from numerics.parameters import FLOAT32
 from tests.numerics import grids
 from tests.numerics.grids import DETERMINISTIC, STOCHASTIC, assert_same_bits
@@ -315,3 +316,14 @@ def test_quantizers_are_values():
     assert Quantizer(fmt, Rounding.SR, random_bits=31) != Quantizer(fmt, Rounding.SR)
     assert Quantizer(fmt, Rounding.SR).stochastic
     assert not Quantizer(fmt).stochastic
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTP], ids=lambda mode: mode.name)
+def test_zero_has_code_zero_where_a_format_begins_with_the_smallest_number(dtype, mode):
+    name = "no_mantissa_from_the_smallest_on"
+    ends = grids.AT_THE_ENDS if dtype is np.float32 else grids.AT_THE_ENDS_64
+    for fmt in (ends[name], replace(ends[name], nan=NanEncoding.NEGATIVE_ZERO)):
+        x, quantizer = np.array([0.0, -0.0, fmt.smallest_subnormal, -fmt.max], dtype), Quantizer(fmt, mode)
+        assert quantizer.encode(x[:3]).tolist() == [0, 32 if fmt.nan is NanEncoding.NONE else 0, 1]
+        assert_same_bits(quantizer.decode(quantizer.encode(x), dtype=dtype), quantizer.quantize(x), x)
