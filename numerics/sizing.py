@@ -158,6 +158,8 @@ def size_accumulator(
         "block": block,
         "random_bits": random_bits,
     }
+    if amax_c is not None and c_format is None:
+        raise ValueError(f"amax_c = {amax_c!r} of no c: give c_format= as well")
     Accumulator(FloatFormat(9, 1), **design)  # refuses what is none, whatever is asked of it
     _check_asked(rounding, relative_error, failure_probability)
     a, b = span_of(format_a, amax_a), span_of(format_b, amax_b)
@@ -192,6 +194,8 @@ def size_accumulator(
 def _check_asked(rounding: Rounding, relative_error: float | None, failure_probability: float | None) -> None:
     if relative_error is not None and not 0 < relative_error < math.inf:
         raise ValueError(f"relative_error = {relative_error!r}: give a positive number, or None for sums without error")
+    if failure_probability is not None and not 0 < failure_probability < 1:
+        raise ValueError(f"failure_probability = {failure_probability!r}: give a number between 0 and 1, or None")
     if failure_probability is not None and not rounding.stochastic:
         raise ValueError(
             f"failure_probability = {failure_probability!r} with {rounding.name}: nothing is random; give SR, SR_B or SR_C"

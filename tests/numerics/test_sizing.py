@@ -235,6 +235,13 @@ def test_readers_get_a_table():
         ((INT8, INT8, 2), {"amax_a": 0.5}, ValueError, "amax = 0.5 is below the smallest value of int8"),
         ((INT8, INT8, 2), {"l1_b": -1.0}, ValueError, "l1_b = -1.0: give the largest sum"),
         ((INT8, INT8, 2), {"relative_error": 0.0}, ValueError, "relative_error = 0.0: give a positive number"),
+        (
+            (INT8, INT8, 2),
+            {"rounding": Rounding.SR, "failure_probability": 5},
+            ValueError,
+            "failure_probability = 5: give",
+        ),
+        ((INT8, INT8, 2), {"amax_c": 5.0}, ValueError, "amax_c = 5.0 of no c: give c_format="),
         ((INT8, INT8, 2), {"rounding": "RNE"}, TypeError, "RNE"),
         ((INT8, INT8, 2), {"order": "tree"}, ValueError, "order 'tree' is not known"),
         ((INT8, INT8, 2), {"chunk": 0}, ValueError, "chunk = 0: give a number of products"),
