@@ -125,9 +125,10 @@ def _limiting(known: _Known, accumulator: Accumulator, sizes: Sizes) -> Iterator
             yield Route(
                 carrier.name, f"limits {_text(Fraction(limit))} <= 2**{p} grid steps: larger sums are beyond both"
             )
-    a, b = integer_sizes(sizes)
+    # Either way round: where all products are zero, their bound says nothing of the operands.
+    operands = max(*integer_sizes(sizes), *integer_sizes(sizes.turned))
     for bits in (32, 64):
-        narrow = max(a, b, product, start) < 1 << (bits - 1) and (fmt.signed or fmt.bits < bits)
+        narrow = max(operands, product, start) < 1 << (bits - 1) and (fmt.signed or fmt.bits < bits)
         top = max(Fraction(limit), start + 1) + product
         if narrow and (bits == 64 or top <= 1 << 31):
             bound = (

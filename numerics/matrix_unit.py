@@ -46,7 +46,7 @@ class MatrixUnit:
     are aligned with each other, cut to F bits as group_ar says, and added.
     K > L is a chain of blocks from left to right, the last may be short; k counts from the start of each block.
 
-    prodnorm: the exponent of a product is that of its leading bit. product_limit: a product of at least
+    prodnorm: the exponent of a product, with its scales, is that of its leading bit. product_limit: a product of at least
     2**product_limit is infinite. ftz_in: subnormal operands are zeros, "signed" as they were or "positive"; ftz_out:
     subnormal results are zeros of their sign. tf32_trunc: operands may be any binary32 values, whose low bits the
     unit drops (toward zero) to those of `input`; otherwise operands must be members of `input` (b: of input_b, where

@@ -50,6 +50,8 @@ def _inputs() -> dict[str, FloatFormat]:
         "e5m2fnuz": E5M2FNUZ,
         "mxf8_e4m3": E4M3,
         "mxf8_e5m2": E5M2,
+        "mxf6_e3m2": E3M2,
+        "mxf6_e2m3": E2M3,
         "mxf4": E2M1,
         "nvf4": E2M1,
         "f32": BINARY32,
@@ -201,7 +203,7 @@ def _nvidia() -> dict[str, MatrixUnit]:
 def _scaled() -> dict[str, MatrixUnit]:
     """Blackwell's block-scaled units."""
     units = {}
-    for kind in ("mxf8_e4m3", "mxf8_e5m2"):
+    for kind in ("mxf8_e4m3", "mxf8_e5m2", "mxf6_e3m2", "mxf6_e2m3"):  # of the instructions of kind mxf8f6f4
         said = MMASIM + "the exponents of the ue8m0 scales are added to those of the products"
         units[f"b200.tcgen05.{kind}.f32"] = _fused(
             kind, "f32", 32, 25, scale=E8M0, scale_block=32, source=said, confidence="S"

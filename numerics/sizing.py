@@ -141,7 +141,8 @@ def size_accumulator(
     them (with l1_b: and rows of one sign).
     Formats: FloatFormat, FixedFormat, PositFormat (the width is its quire's without guard bits), LogFormat with
     fraction_bits = 0. Infinities and NaNs left out.
-    Errors: TypeError and ValueError as in `span_of`; ValueError for k < 1 and for bounds that cannot be asked for.
+    Errors: TypeError and ValueError as in `span_of`; ValueError for k < 1 and for bounds that cannot be asked for;
+    as Accumulator, for its options.
     Sources: Kulisch, Computer Arithmetic and Validity, 2013 (exact accumulation); Colbert, Pappalardo and
     Petri-Koenig, A2Q, ICCV 2023, arXiv 2308.13504 (l1_b); error bounds: `theory.error_bound`.
     Tests: test_sizing.py, where one bit less overflows.
@@ -150,13 +151,6 @@ def size_accumulator(
     if depth is None or depth < 1:
         raise ValueError(f"k = {k!r}: give the number of products of a sum, at least 1")
     k = depth
-    _check_asked(rounding, relative_error, failure_probability)
-    a, b = span_of(format_a, amax_a), span_of(format_b, amax_b)
-    product = a.times(b)
-    sums = product.repeated(k) if l1_b is None else _within_l1(a, b, product.repeated(k), l1_b)
-    start = None if c_format is None else span_of(c_format, amax_c)
-    demand = _Sum(k, product, sums, start, sums if start is None else sums.plus(start.repeated(1)))
-    total = demand.total
     design: dict[str, Any] = {
         "rounding": rounding,
         "order": order,
@@ -164,6 +158,16 @@ def size_accumulator(
         "block": block,
         "random_bits": random_bits,
     }
+    if amax_c is not None and c_format is None:
+        raise ValueError(f"amax_c = {amax_c!r} of no c: give c_format= as well")
+    Accumulator(FloatFormat(9, 1), **design)  # refuses what is none, whatever is asked of it
+    _check_asked(rounding, relative_error, failure_probability)
+    a, b = span_of(format_a, amax_a), span_of(format_b, amax_b)
+    product = a.times(b)
+    sums = product.repeated(k) if l1_b is None else _within_l1(a, b, product.repeated(k), l1_b)
+    start = None if c_format is None else span_of(c_format, amax_c)
+    demand = _Sum(k, product, sums, start, sums if start is None else sums.plus(start.repeated(1)))
+    total = demand.total
     precision, bound = _precision(demand, design, relative_error, failure_probability)
     judged = target if isinstance(target, Accumulator) or target is None else Accumulator(target, **design)
     is_exact = None if judged is None else _is_exact(judged, total)
@@ -190,6 +194,8 @@ def size_accumulator(
 def _check_asked(rounding: Rounding, relative_error: float | None, failure_probability: float | None) -> None:
     if relative_error is not None and not 0 < relative_error < math.inf:
         raise ValueError(f"relative_error = {relative_error!r}: give a positive number, or None for sums without error")
+    if failure_probability is not None and not 0 < failure_probability < 1:
+        raise ValueError(f"failure_probability = {failure_probability!r}: give a number between 0 and 1, or None")
     if failure_probability is not None and not rounding.stochastic:
         raise ValueError(
             f"failure_probability = {failure_probability!r} with {rounding.name}: nothing is random; give SR, SR_B or SR_C"

@@ -113,8 +113,10 @@ def take_apart(
     if scale is not None:
         each = stack(scale.astype(np.float64), batch)
         weights, shifts = _weights(each if side == 0 else each.swapaxes(-1, -2), unit)
-        if not finite or not np.isfinite(each).all():
-            values, finite = _specials(values, each, unit, side), False
+        zero_counts = unit.inputs[1 - side].infinities or (unit.scale is not None and unit.scale.infinities)
+        if not finite or not np.isfinite(each).all() or (zero_counts and not each.all()):
+            values = _specials(values, each, unit, side)
+            finite = bool(np.isfinite(values).all())
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
 
 
@@ -131,17 +133,15 @@ def _weights(scales: NDArray[np.float64], unit: MatrixUnit) -> tuple[NDArray[np.
 def _specials(
     values: NDArray[np.float32], scales: NDArray[np.float64], unit: MatrixUnit, side: int
 ) -> NDArray[np.float32]:
-    """Operands times scales that are zero, infinite or NaN, as far as that is no number: infinite or NaN."""
+    """Operands times those scales that are zero, infinite or NaN: zeros, which make NaN of infinities, or no numbers."""
     axis, assert_block = (-1 if side == 0 else -2), unit.scale_block
     assert assert_block is not None
     repeated = np.repeat(scales, assert_block, axis=axis)
     each = repeated[..., : values.shape[-1]] if side == 0 else repeated[..., : values.shape[-2], :]
-    shape = np.broadcast_shapes(values.shape, each.shape)
     factors = np.where(np.isfinite(each) & (each != 0.0), 1.0, each).astype(np.float32)
-    kept: NDArray[np.float32] = np.broadcast_to(values, shape)
     with np.errstate(invalid="ignore"):
-        product = kept * factors
-    return np.ascontiguousarray(np.where(np.isfinite(product), kept, product))
+        product: NDArray[np.float32] = values * factors
+    return np.ascontiguousarray(product)
 
 
 def weighted(x: Operand, unit: MatrixUnit, side: int) -> Operand:

@@ -93,6 +93,7 @@ def scaled_units(draw):
         rounding=draw(st.sampled_from([Rounding.RTZ, Rounding.RNE])),
         ar=draw(st.sampled_from(["rz", "floor"])),
         overflow_to_infinity=draw(st.booleans()),
+        prodnorm=not grouped and draw(st.booleans()),
         scale=scale,
         scale_block=block,
         exact_group=2 if grouped else 1,
@@ -140,7 +141,9 @@ def scales(draw, unit, depth):
         return {}
     count = -(-depth // unit.scale_block)
     exponents = st.integers(max(unit.scale.emin, -100), min(unit.scale.emax, 100))
-    values = draw(st.lists(exponents.map(lambda e: 2.0**e), min_size=4 * count, max_size=4 * count))
+    significands = st.sampled_from([1.0, 1.125, 1.75, 0.0] if unit.scale.mantissa_bits else [1.0])
+    each = st.tuples(exponents, significands).map(lambda pair: pair[1] * 2.0 ** pair[0])
+    values = draw(st.lists(each, min_size=4 * count, max_size=4 * count))
     return {
         "scale_a": np.array(values[: 2 * count]).reshape(2, count),
         "scale_b": np.array(values[2 * count :]).reshape(count, 2),

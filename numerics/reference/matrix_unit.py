@@ -71,7 +71,7 @@ def scaled_terms(
         shift = exponent_of(left, unit.scale) + exponent_of(right, unit.scale)
         value = sum((term.value for term in products), Fraction(0)) * Fraction(left) * Fraction(right)
         exponent = shift if unit.exact_group > 1 else shift + products[0].exponent
-        terms.append(Term(value, exponent))
+        terms.append(Term(value, floor_log2(abs(value)) if unit.prodnorm else exponent))
     return terms
 
 

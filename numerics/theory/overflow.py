@@ -9,7 +9,7 @@ from ..accumulator import Accumulator
 from ..formats import BlockFormat, FixedFormat, FloatFormat, LogFormat, PositFormat, Subnormals
 from .moments import exponent_of
 from .roundoff import growth, lowest_bit, power_of_two, unit_roundoff
-from .stages import stages
+from .stages import check_sum, stages
 from .worst_case import worst_of
 
 
@@ -124,8 +124,12 @@ def never_overflows(
     Sufficient in every order and mode: every rounded partial sum is at most (1 + F)(sum of magnitudes) + underflow,
     with the F of `error_bound`, stage by stage; where no sum is rounded, and toward zero, the sum of magnitudes itself
     is enough, and then it is necessary too, for operands of any sign.
-    Errors: ValueError for negative k or magnitudes. Tests: test_sizing.py.
+    Errors: TypeError for what is no Accumulator; ValueError for a k or magnitudes that are negative or no numbers.
+    Tests: test_sizing.py.
     """
+    check_sum(accumulator, k)
+    if not all(math.isfinite(x) for x in (product, c, total) if isinstance(x, float)):
+        raise ValueError(f"product = {product!r}, c = {c!r}, total = {total!r}: give magnitudes, finite numbers")
     largest, start = Fraction(product), Fraction(c)
     whole = k * largest if total is None else min(k * largest, Fraction(total))
     if min(largest, start, whole) < 0:

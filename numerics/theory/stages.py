@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from ..accumulator import Accumulator
 from ..formats import FixedFormat, FloatFormat, Subnormals
+from ..formats.integers import whole
+from ..formats.naming import made_from, named
 from .roundoff import Step, lowest_bit, step_of
 
 
@@ -25,13 +28,23 @@ class Stage:
     start: bool = False
 
 
+def check_sum(accumulator: Any, k: Any) -> None:
+    """Refuse what is no accumulator or no number of products. Errors: TypeError, ValueError."""
+    if not isinstance(accumulator, Accumulator):
+        raise TypeError(
+            f"accumulator {named(accumulator)}: errors are bounded of {made_from(accumulator, 'Accumulator')}"
+        )
+    number = whole(k)
+    if number is None or number < 0:
+        raise ValueError(f"k = {k!r}: give the number of products, an integer of at least 0")
+
+
 def stages(accumulator: Accumulator, k: int, *, c: bool = False, quantum: Fraction | None = None) -> tuple[Stage, ...]:
     """The stages of c + a sum of k products; c enters in the last one. quantum: all products and c are multiples of it.
 
-    Errors: ValueError for a negative k.
+    Errors: as `check_sum`.
     """
-    if k < 0:
-        raise ValueError(f"k = {k}: give the number of products, at least 0")
+    check_sum(accumulator, k)
     last = accumulator.combining
     if k == 0:
         return (_each(step_of(last.format, last.rounding, last.random_bits), 1),) if c else ()

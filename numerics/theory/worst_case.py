@@ -52,7 +52,8 @@ def error_bound(accumulator: Accumulator, k: int, *, c: bool = False, quantum: F
     - other modes: F = (1 + u)**d - 1, below gamma_d.
     d = k for a fused chain, ceil(log2 k) for a tree. Kahan: see `kahan_factors`. Exact: one rounding.
     Each rounding of a small sum adds `underflow_unit`, magnified by what follows. Holds without overflow only:
-    `never_overflows`. Errors: ValueError for negative k, and for a Kahan chain too long for its bound.
+    `never_overflows`. Errors: TypeError for what is no Accumulator; ValueError for a k that is no number of products, and
+    for a Kahan chain too long for its bound.
     Tests: test_theory_worst_case.py and property_tests/test_error_bounds.py, against exact rationals, with inputs that
     come near.
     """

@@ -8,6 +8,7 @@ from numerics import (
     BlockCodes,
     BlockFormat,
     FixedFormat,
+    FloatFormat,
     Overflow,
     Quantizer,
     Rounding,
@@ -203,6 +204,21 @@ def test_random_words_are_asked_for_also_where_nothing_is_rounded():
                 call()
     mixed = Accumulator(catalog.BINARY16, R.SR, product=Quantizer(catalog.BINARY16), order="pairwise")
     assert brief_products.product(ones, ones.T, mixed, 1) is None  # not all of its roundings draw
+
+
+def test_sums_in_formats_that_float32_lacks_where_float32_products_are_exact():
+    a = np.array([[1.0, 3.0, -2.0]])
+    for bits in ((11, 50), (11, 23), (8, 24), (9, 10)):
+        wide = FloatFormat(*bits)
+        for sums in (
+            Accumulator(wide),
+            Accumulator(wide, R.RTZ, Overflow.IEEE, chunk=2, outer=Accumulator(catalog.BINARY64)),
+            Accumulator(catalog.BINARY16, product=Quantizer(wide)),
+            Accumulator(wide, R.SR, random_bits=2),
+        ):
+            found = brief_products.product(a, a.T, sums, 1)
+            assert found is not None and found.dtype == np.float64
+            assert found.tolist() == matmul(a, a.T, sums, seed=1).tolist() == [[14.0]]
 
 
 def test_every_zero_and_subnormal_operand(monkeypatch):

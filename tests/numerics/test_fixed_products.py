@@ -101,6 +101,14 @@ def test_products_beyond_the_carriers():
             check(fixed(bits, 8, overflow=rule), a, b, np.full((1, 2), 2.0**50))
 
 
+def test_large_operands_times_nothing():
+    # More rows than columns are turned round: what then has to fit are other integers, though every product is zero.
+    for bits, large, route in ((28, 2.0**40, "int32"), (40, 2.0**70, "int64")):
+        a, b, c = np.full((4, 2), large), np.zeros((2, 1)), np.full((4, 1), 2.0 ** (bits + 1))
+        assert route not in check(fixed(bits), a, b, c)
+        assert route in check(fixed(bits), a / large, b, c)
+
+
 @pytest.mark.parametrize("bits", [1, 8, 16, 31, 53, 63, 64])
 def test_unsigned(bits):
     rng = rng_of(bits, 3)

@@ -305,6 +305,29 @@ def test_an_infinite_scale():
     assert found[0, 0] == np.inf and np.isnan(found[1, 0])
 
 
+def test_scaled_products_are_normalised_with_their_scales():
+    scale = UNITS["b200.tcgen05.nvf4.f32"].scale
+    unit = MatrixUnit(catalog.E5M2, F32, 2, 2, scale=scale, scale_block=2, prodnorm=True)
+    a, b, scales = np.array([[1.75, 1.0]]), np.array([[1.75], [0.25]]), {"scale_a": [[1.5]], "scale_b": [[1.5]]}
+    found = matmul(a, b, unit, **scales)
+    units.assert_same(found, units.oracle(a, b, unit, **scales))
+    assert found[0, 0] == 6  # of 6.890625, whose leading bit is 4: cut to ones; and 0.5625
+
+
+def test_what_scales_of_zero_make_of_infinities():
+    scale = FloatFormat(4, 3)  # with a zero, infinities and NaN
+    unit = MatrixUnit(catalog.E5M2, F32, 4, 25, scale=scale, scale_block=2)
+    values, factors = (-np.inf, np.nan, -2.0, 0.0, np.inf), (0.0, 1.0, np.inf, np.nan)
+    each = np.array(np.meshgrid(values, values, factors, factors)).reshape(4, -1)
+    a, b = np.ones((each.shape[1], 1, 4)), np.ones((each.shape[1], 4, 1))
+    scales = {"scale_a": np.ones((len(a), 1, 2)), "scale_b": np.ones((len(a), 2, 1))}
+    a[:, 0, 2], b[:, 2, 0], scales["scale_a"][:, 0, 1], scales["scale_b"][:, 1, 0] = each
+    found = matmul(a, b, unit, **scales)
+    units.assert_same(found, units.oracle(a, b, unit, **scales))
+    units.assert_same(matmul(a, b, unit, events=True, **scales)[0], found)
+    assert np.isnan(found[(each == [[-2.0], [np.inf], [0.0], [1.0]]).all(axis=0)])  # (-2 * 0) * infinity
+
+
 def test_chunks_are_promoted():
     unit = replace(UNITS["h100.wgmma.e4m3.f32"], chunk=128, outer=PROMOTE)
     rng = np.random.default_rng(4)

@@ -21,7 +21,7 @@ PROMISED = [
     *names("ada l40s h100 h200 b200", "e4m3.f32", "e5m2.f32", "e4m3.f16", "e5m2.f16"),
     *names("h100.wgmma h200.wgmma", "f16.f32", "bf16.f32", "tf32.f32", "e4m3.f32", "e5m2.f32", "e4m3.f16"),
     *names("b200.tcgen05", "f16.f32", "bf16.f32", "e4m3.f32", "e5m2.f32", "e3m2.f32", "e2m3.f32", "e2m1.f32"),
-    *names("b200.tcgen05", "mxf8_e4m3.f32", "mxf8_e5m2.f32", "mxf4.f32", "nvf4.f32"),
+    *names("b200.tcgen05", "mxf8_e4m3.f32", "mxf8_e5m2.f32", "mxf6_e3m2.f32", "mxf6_e2m3.f32", "mxf4.f32", "nvf4.f32"),
     *names("mi100 mi100.exact mi210 mi250 mi300", "f16.f32", "bf16.f32"),
     *names("mi210 mi250 mi300", "bf16_1k.f32"),
     *names("mi300", "xf32.f32", "e4m3fnuz.f32", "e5m2fnuz.f32"),

@@ -38,6 +38,21 @@ def test_operands_that_do_not_fit(a, b, error, sentence):
         matmul(a, b, ACC)
 
 
+@pytest.mark.parametrize("error", [TypeError("unsupported ScalarType BFloat16"), RuntimeError("requires grad")])
+def test_arrays_that_numpy_cannot_have(error):
+    class Tensor:
+        """As torch's: numpy lacks bfloat16, and does not take what has a gradient."""
+
+        def __array__(self, *_, **__):
+            raise error
+
+    for call in (lambda: matmul(Tensor(), B, ACC), lambda: matmul(Tensor(), B, catalog.MATRIX_UNITS["h100.f16.f32"])):
+        with pytest.raises(
+            TypeError, match=f"a of type Tensor is no array of numpy .{error}.: give a float32 or float64"
+        ):
+            call()
+
+
 @pytest.mark.parametrize(
     ("c", "error", "sentence"),
     [

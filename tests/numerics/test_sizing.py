@@ -198,6 +198,11 @@ def test_what_never_overflows_does_not(mode):
         assert certain > reached / 3
     assert theory.never_overflows(Accumulator(FixedFormat(8)), 1, 127, quantum=Fraction(1))
     assert not theory.never_overflows(Accumulator(FixedFormat(8)), 1, 128, quantum=Fraction(1))
+    for numbers in ((math.nan, 0), (1, math.inf)):
+        with pytest.raises(ValueError, match="give magnitudes, finite numbers"):
+            theory.never_overflows(Accumulator(INT8), 1, numbers[0], c=numbers[1])
+    with pytest.raises(ValueError, match=r"k = 1\.5: give the number of products"):
+        theory.never_overflows(Accumulator(INT8), 1.5, 1)
     with pytest.raises(ValueError, match="give magnitudes, at least 0"):
         theory.never_overflows(Accumulator(fmt), 3, -1.0)
 
@@ -230,6 +235,18 @@ def test_readers_get_a_table():
         ((INT8, INT8, 2), {"amax_a": 0.5}, ValueError, "amax = 0.5 is below the smallest value of int8"),
         ((INT8, INT8, 2), {"l1_b": -1.0}, ValueError, "l1_b = -1.0: give the largest sum"),
         ((INT8, INT8, 2), {"relative_error": 0.0}, ValueError, "relative_error = 0.0: give a positive number"),
+        (
+            (INT8, INT8, 2),
+            {"rounding": Rounding.SR, "failure_probability": 5},
+            ValueError,
+            "failure_probability = 5: give",
+        ),
+        ((INT8, INT8, 2), {"amax_c": 5.0}, ValueError, "amax_c = 5.0 of no c: give c_format="),
+        ((INT8, INT8, 2), {"rounding": "RNE"}, TypeError, "RNE"),
+        ((INT8, INT8, 2), {"order": "tree"}, ValueError, "order 'tree' is not known"),
+        ((INT8, INT8, 2), {"chunk": 0}, ValueError, "chunk = 0: give a number of products"),
+        ((INT8, INT8, 2), {"block": 2}, ValueError, "block = 2 with order 'sequential'"),
+        ((INT8, INT8, 2), {"random_bits": 4}, ValueError, "random_bits = 4 with RNE"),
         ((INT8, INT8, 2), {"failure_probability": 0.1}, ValueError, "failure_probability = 0.1 with RNE: nothing is"),
     ],
 )

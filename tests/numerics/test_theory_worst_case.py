@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FixedFormat, FloatFormat, Quantizer, Rounding, matmul, theory
+from numerics import Accumulator, FixedFormat, FloatFormat, Quantizer, Rounding, catalog, matmul, theory
 from numerics.reference import fixed, floats
 from numerics.theory.stages import holds
 from tests.numerics import grids
@@ -200,8 +200,13 @@ def test_trivial_sums_have_no_error():
     assert theory.error_bound(Accumulator(P6), 0, c=True).addend > 0
     one = Accumulator(P6, product=Quantizer(P6))
     assert theory.error_bound(one, 1).products == theory.error_bound(Accumulator(P6), 1).products
-    with pytest.raises(ValueError, match="k = -1: give the number of products"):
-        theory.error_bound(one, -1)
+    for k in (-1, 2.5, True, "3"):
+        with pytest.raises(ValueError, match=f"k = {k!r}: give the number of products"):
+            theory.error_bound(one, k)
+    with pytest.raises(TypeError, match="accumulator 'binary16': errors are bounded of Accumulator"):
+        theory.error_bound("binary16", 3)
+    with pytest.raises(TypeError, match="errors are bounded of an Accumulator"):
+        theory.probabilistic_error_bound(catalog.MATRIX_UNITS["h100.f16.f32"], 3, failure_probability=0.1)
 
 
 def test_members_of_another_format_are_known():
