@@ -110,8 +110,13 @@ def _smallest(fmt: ElementFormat) -> float:
 def value_lines(fmt: ElementFormat, start: int = 0, stop: int | None = None) -> list[Line]:
     """The codepoints start ... stop - 1 of a format, in order of code; stop None: to the last.
 
-    Errors: ValueError for a range outside the format, or of more than 2**16 codes.
+    Errors: ValueError for a range outside the format, or of more than 2**16 codes, and for values that float64 lacks.
     """
+    if isinstance(fmt, FixedFormat) and fmt.precision > 53:
+        raise ValueError(
+            f"{fmt} has values of {fmt.precision} bits, of which a table shows 53: tabulate a narrower format, or its"
+            f" integers, times 2**{-fmt.fraction_bits}, by FixedFormat.integers"
+        )
     end = 1 << fmt.bits
     if stop is None and end - start > 1 << WIDEST:
         raise ValueError(f"{fmt} has 2**{fmt.bits} codes: give a range of at most 2**{WIDEST} with --codes START:STOP")

@@ -52,6 +52,7 @@ def _inputs() -> dict[str, FloatFormat]:
         "mxf8_e5m2": E5M2,
         "mxf6_e3m2": E3M2,
         "mxf6_e2m3": E2M3,
+        "mxf4_e2m1": E2M1,
         "mxf4": E2M1,
         "nvf4": E2M1,
         "f32": BINARY32,
@@ -203,7 +204,8 @@ def _nvidia() -> dict[str, MatrixUnit]:
 def _scaled() -> dict[str, MatrixUnit]:
     """Blackwell's block-scaled units."""
     units = {}
-    for kind in ("mxf8_e4m3", "mxf8_e5m2", "mxf6_e3m2", "mxf6_e2m3"):  # of the instructions of kind mxf8f6f4
+    # Of the instructions of kind mxf8f6f4; mxf4 and nvf4 below are others.
+    for kind in ("mxf8_e4m3", "mxf8_e5m2", "mxf6_e3m2", "mxf6_e2m3", "mxf4_e2m1"):
         said = MMASIM + "the exponents of the ue8m0 scales are added to those of the products"
         units[f"b200.tcgen05.{kind}.f32"] = _fused(
             kind, "f32", 32, 25, scale=E8M0, scale_block=32, source=said, confidence="S"

@@ -214,7 +214,7 @@ def test_picture_is_written_whole(tmp_path):
         (("table", "binary32"), "2**32 codes"),
         (("table", "e4m3fn", "--codes", "7"), "'7' is no range of codes"),
         (("table", "e4m3fn", "--codes", "0:999"), "0:999"),
-        (("table", "s64", "--codes", ":2"), "float64 holds 53"),
+        (("table", "s64", "--codes", ":2"), "of which a table shows 53: tabulate a narrower format"),
         (("table", "e4m3fn", "--codes", "3:2"), "codes 3:2 of e4m3fn"),
         (("table", "e4m3fn", "--codes", "1:2:3"), "'1:2:3' is no range of codes"),
         (("table", "binary32", "--codes", "1:"), "2**32 codes"),
