@@ -176,7 +176,6 @@ def test_a_cuda_tensor_without_the_cuda_extra_is_refused_with_what_to_install(tm
         assert remedy in sentence
 
 
-
 def test_a_cpu_only_call_never_loads_the_cuda_side(tmp_path):
     program = (
         "import sys, torch, emul\n"
