@@ -131,9 +131,10 @@ def swap_(
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
     layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or picks names
-    of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose `types` name a type that cannot be emulated, and
-    another `functional` or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a
-    call that is refused, and one whose rule names its function where it cannot be emulated.
+    of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose
+    `types` name a type that cannot be emulated, and another `functional` or `replica`; TypeError for anything but a module
+    and a Recipe. In a forward ValueError for a call that is refused, and one whose rule names its function where it cannot
+    be emulated.
     """
     _check_arguments(model, recipe)
     check_options(functional, replica)
