@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
-from ..checkpoints import number_of, region
+from ..checkpoints import numbers
 from ..distributed import replica_of
 from ..functional.mode import off
 from ..geometry import Geometry
@@ -67,7 +67,8 @@ def run(
         if not changes:
             return computed(state.step, None)
         task = torch._C._current_graph_task_id()
-        done = state.journal.find(what_ran(part, *operands), number_of(region()), task)
+        around, inside = numbers()
+        done = state.journal.find(what_ran(part, *operands), around, task, inside)
         if done is None:
             raise RuntimeError(
                 f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
@@ -80,7 +81,7 @@ def run(
     if training:
         if changes and may_run_again():
             key = what_ran(part, *operands)
-            state.journal.note(Done(key, state.step, dict(call.used), number_of(region())))
+            state.journal.note(Done(key, state.step, dict(call.used), numbers()[1]))
         call.commit()
         state.step += 1
     return output
