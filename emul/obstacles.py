@@ -1,6 +1,7 @@
 """Which rule decides about a module, and why a module cannot be emulated."""
 
 import torch
+from torch.nn.modules.batchnorm import _LazyNormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
@@ -23,6 +24,8 @@ _OTHER_NORMS = {
     torch.nn.GroupNorm: _NORM,
     _InstanceNorm: _NORM,
     torch.nn.LocalResponseNorm: _NORM,
+    torch.nn.CrossMapLRN2d: _NORM,
+    _LazyNormBase: _NORM,  # no BatchNorm before its shape is known
     torch.nn.SyncBatchNorm: "emul.nn has no {}: use a BatchNorm, whose statistics are those of each process",
 }
 

@@ -298,6 +298,8 @@ NATIVE = [
     (lambda: nn.EmbeddingBag(3, 2), "emul.nn has no EmbeddingBag: use a torch.nn.Embedding, and emul.matmul with ones"),
     (lambda: nn.LazyLinear(2), "its shape is not known yet: run one batch through the model first"),
     (lambda: nn.LazyConv1d(2, 1), "its shape is not known yet"),
+    (lambda: nn.LazyBatchNorm2d(), "its shape is not known yet"),
+    (lambda: nn.CrossMapLRN2d(2), "emul.nn has no CrossMapLRN2d: use a torch.nn.LayerNorm or a BatchNorm"),
     (parametrized, "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"),
     (lambda: Mine(2, 2), "it is a subclass of Linear, which may compute something else: use Linear itself"),
     (patched, "its forward is replaced on the instance: remove that first"),
