@@ -48,10 +48,10 @@ _UNSUPPORTED = {
 
 
 def match(recipe: Recipe, module: torch.nn.Module, name: str) -> int | None:
-    """The rule for a module; for a norm of torch.nn, which has no products, the first that names its type."""
+    """The rule for a module; for a norm of torch.nn, which has no products, the first that names its type or keeps it."""
     kind = native_type(module).__name__
     for index, rule in enumerate(recipe.rules):
-        if rule.matches(name, kind) and (rule.types or not is_norm(module)):
+        if rule.matches(name, kind) and (rule.types or rule.keep or not is_norm(module)):
             return index
     return None
 
