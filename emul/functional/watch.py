@@ -61,6 +61,7 @@ class Watch:
     sites: dict[str, Sites] = field(default_factory=dict)
     seen: dict[Seen, int] = field(default_factory=dict)
     forwards: int = 0
+    outside: int = 0
 
     def call(
         self, caller: Running, function: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

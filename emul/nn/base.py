@@ -10,7 +10,7 @@ from torch import Tensor
 from ..autograd import Draw, layer_product
 from ..checkpoints import numbers
 from ..distributed import replica_of
-from ..functional.mode import off
+from ..functional.mode import current, off
 from ..geometry import Geometry
 from ..memory import Call, Done, Journal
 from ..operators.eager import EAGER, check_eager
@@ -63,6 +63,8 @@ def run(
             return compute(Draw(state.recipe.seed, name, step, call, replica))
 
     changes = state.rule.stochastic or state.rule.remembers
+    if state.watch is not None and current(state.watch) is None and not runs_again():
+        state.watch.outside += 1
     if training and runs_again():
         if not changes:
             return computed(state.step, None)
