@@ -52,7 +52,7 @@ _CHAINS: dict[Any, _Known] = {}
 
 
 def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, stream: Any = 0) -> NDArray[Any] | None:
-    """`numerics.matmul` of two small matrices in a float accumulator, or None; seed and stream are checked where used."""
+    """`numerics.matmul` of two small matrices, or None; seed and stream are checked where used."""
     if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
         return None
     rows, depth = a.shape
