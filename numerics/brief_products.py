@@ -144,7 +144,7 @@ def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Cha
         return None
     if any(part.overflow is Overflow.ERROR for part in parts):
         return None
-    depth = problem.depth
+    depth, span = problem.depth, accumulator.roundings(problem.depth)
     source, each = source_of(problem, accumulator), random_bits_of(accumulator, depth)
     if source == gemm.GIVEN and each.min() != each.max():
         return None
@@ -152,12 +152,12 @@ def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Cha
         plan = first_plan(problem, accumulator)
     except ValueError:
         return None  # the operands themselves may be allowed, or the sentence names them
-    kernel: Callable[..., Any] | None = None
+    checks, bits = not accumulator.combining.format.has_nan, int(each.max())
+    if plan.kernel in ("sgemm", "dgemm"):  # nothing is rounded, and a seed is wanted all the same
+        return _Chain(None, plan.carrier.dtype, checks, (), source, bits, span)  # float32 may not hold the formats
     options: tuple[Any, ...] = ()
     modes, normalise = (plan.mode, plan.product_mode), int(plan.normalise)
-    if plan.kernel in ("sgemm", "dgemm"):
-        pass  # nothing is rounded, and a seed is wanted all the same
-    elif accumulator.order == "pairwise":
+    if accumulator.order == "pairwise":
         kernel, options = orders.make_tree(*modes, normalise, source, 0), (accumulator.block or 0, False)
     elif accumulator.order == "kahan":
         kernel = orders.make_kahan(*modes, normalise, source, 0)
@@ -165,8 +165,7 @@ def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Cha
         kernel = gemm.make_chain(*modes, plan.outer_mode, normalise, source, 0)
         options = (min(accumulator.chunk or depth, depth),)
     constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, *options
-    checks = not accumulator.combining.format.has_nan
-    return _Chain(kernel, plan.carrier.dtype, checks, constants, source, int(each.max()), accumulator.roundings(depth))
+    return _Chain(kernel, plan.carrier.dtype, checks, constants, source, bits, span)
 
 
 def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int, stream: int) -> gemm.Words:
