@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from numerics import Accumulator
 
@@ -15,6 +14,7 @@ from .chain import chain_gradients
 from .culprits import told
 from .draws import Draw, Prepared, scaled, stream
 from .geometry import Geometry, Multiply
+from .once import once_differentiable
 from .operands import stages_of
 from .recipe import Product, Rule
 

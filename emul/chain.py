@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from numerics import Accumulator, spec
 from numerics import chain_gradients as numpy_chain_gradients
@@ -15,6 +14,7 @@ from numerics.chains import check_question
 from numerics.words import counter
 
 from . import ops
+from .once import once_differentiable
 
 __all__ = ["chain_gradients", "matmul"]
 

@@ -35,20 +35,22 @@ class LinearGeometry:
 
     def forward(self, activation: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
         """[..., O]."""
-        product = multiply(activation.reshape(-1, weight.shape[1]), weight.mT)
+        product = multiply(_rows(activation), weight.mT)
         return product.reshape(*activation.shape[:-1], weight.shape[0])
 
     def grad_input(self, gradient: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
         """[..., I]."""
-        product = multiply(gradient.reshape(-1, weight.shape[0]), weight)
+        product = multiply(_rows(gradient), weight)
         return product.reshape(*gradient.shape[:-1], weight.shape[1])
 
     def grad_weight(self, gradient: Tensor, activation: Tensor, multiply: Multiply) -> Tensor:
         """[O, I]."""
-        samples = gradient.shape[:-1].numel()
-        return multiply(
-            gradient.reshape(samples, gradient.shape[-1]).mT, activation.reshape(samples, activation.shape[-1])
-        )
+        return multiply(_rows(gradient).mT, _rows(activation))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[..., F] as [samples, F], also where F is 0."""
+    return x.reshape(x.shape[:-1].numel(), x.shape[-1])
 
 
 @dataclass(frozen=True)

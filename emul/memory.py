@@ -7,7 +7,7 @@ backward pass, or a forward that gradient checkpointing runs again, gives the sa
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -57,12 +57,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Done:
-    """A forward that may be run again: its key, its step, the numbers that it used, and its checkpoint's number or 0."""
+    """A forward that may be run again: its key, its step, the numbers that it used, and those of the checkpoints around it."""
 
     key: bytes
     step: int
     used: dict[Slot, float]
-    region: int = 0
+    regions: tuple[int, ...] = ()
 
 
 @dataclass
@@ -84,12 +84,22 @@ class Journal:
         """A forward has run."""
         self.open.append(done)
 
-    def find(self, key: bytes, region: int = 0, task: int = 0) -> Done | None:
-        """The forward that is running again, None if there is none of this key; task: the number of the backward pass."""
+    def find(self, key: bytes, region: int = 0, task: int = 0, inside: tuple[int, ...] = ()) -> Done | None:
+        """The forward that is running again, None if there is none of this key.
+
+        region: the checkpoint that runs again, 0 where it is not known. task: the number of the backward pass. inside:
+        checkpoints that run for the first time in it, and will run again.
+        """
         found = self._in_order(key, region, task) if region else None
         found = found or _newest(self.open, key) or _newest(self.spent, key)
-        if found is not None and found in self.open:
+        if found is None:
+            return None
+        if found in self.open:
             self.open.remove(found)
+            self.spent.append(found)
+        if new := tuple(number for number in inside if number not in found.regions):
+            self.spent.remove(found)
+            found = replace(found, regions=found.regions + new)
             self.spent.append(found)
         return found
 
@@ -104,7 +114,7 @@ class Journal:
             self.again, self.made = (region, task), {}
         place = self.made.get(key, 0)
         self.made[key] = place + 1
-        same = [done for done in (*self.open, *self.spent) if done.region == region and done.key == key]
+        same = [done for done in (*self.open, *self.spent) if region in done.regions and done.key == key]
         same.sort(key=lambda done: done.step)
         return same[place] if place < len(same) else None
 

@@ -1,6 +1,7 @@
 """Which rule decides about a module, and why a module cannot be emulated."""
 
 import torch
+from torch.nn.modules.batchnorm import _LazyNormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
@@ -23,6 +24,8 @@ _OTHER_NORMS = {
     torch.nn.GroupNorm: _NORM,
     _InstanceNorm: _NORM,
     torch.nn.LocalResponseNorm: _NORM,
+    torch.nn.CrossMapLRN2d: _NORM,
+    _LazyNormBase: _NORM,  # no BatchNorm before its shape is known
     torch.nn.SyncBatchNorm: "emul.nn has no {}: use a BatchNorm, whose statistics are those of each process",
 }
 
@@ -45,10 +48,10 @@ _UNSUPPORTED = {
 
 
 def match(recipe: Recipe, module: torch.nn.Module, name: str) -> int | None:
-    """The rule for a module; for a norm of torch.nn, which has no products, the first that names its type."""
+    """The rule for a module; for a norm of torch.nn, which has no products, the first that names its type or keeps it."""
     kind = native_type(module).__name__
     for index, rule in enumerate(recipe.rules):
-        if rule.matches(name, kind) and (rule.types or not is_norm(module)):
+        if rule.matches(name, kind) and (rule.types or rule.keep or not is_norm(module)):
             return index
     return None
 

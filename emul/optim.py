@@ -56,9 +56,9 @@ class FP8Adam(_Stepping):
     """AdamW with moments in E4M3 and E5M2 and weights in FP16, each with a scale: `numerics.scaling.fp8_adam`.
 
     storage: how the three tensors are stored. The parameter is what the stored weights stand for, from the first step
-    on, of which the weights at that time are the start; a later change of it from outside is not seen. lr, betas, eps,
-    weight_decay: those of a parameter group. seed: an integer in [0, 2**64), used where something is stored at random.
-    Errors: as `fp8_adam`; TypeError for gradients of other dtypes and sparse ones.
+    on, of which the weights at that time are the start. lr, betas, eps, weight_decay: those of a parameter group. seed: an
+    integer in [0, 2**64), used where something is stored at random. Errors: as `fp8_adam`; TypeError for gradients of other
+    dtypes and sparse ones; ValueError for a parameter that something else has changed after the first step.
     Source: Fishman, Chmiel, Banner and Soudry, Scaling FP8 training to trillion-token LLMs, arXiv 2409.12517.
     """
 
@@ -84,6 +84,13 @@ class FP8Adam(_Stepping):
         words = {"seed": self.seed, "stream": stream("optimizer", str(index), "fp8_adam")}
         if kept:
             master, first, second = (Scaled(kept[name], kept[f"{name}_scale"]) for name in AdamState._fields[:3])
+            stored = scaling.unscale(master).to(parameter)
+            if not ((parameter == stored) | (parameter.isnan() & stored.isnan())).all():
+                raise ValueError(
+                    f"parameter {index} is not what FP8Adam has stored, and would become that again: something else has"
+                    " changed it since the last step, such as BoundedNorm, RoundedWeights, clamping or load_state_dict;"
+                    " load the optimizer's state too, or make a new FP8Adam"
+                )
             state = AdamState(master, first, second, kept["steps"])
         else:
             state = scaling.adam_start(parameter.detach(), self.storage, **words)

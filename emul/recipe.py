@@ -127,7 +127,7 @@ class Rule:
     gradient and activation. Each is described on its own; a quantizer that is given for one is not used in another.
     The gradient of the activation and of the weight passes the stages of the forward operands as each of them says.
     norm: the form of batch norms, for a rule whose types are such. Norm layers are matched by rules that name their
-    type, and by no other; `emul.nn.normalization` says what the products are to them.
+    type or have keep=True, and by no other; `emul.nn.normalization` says what the products are to them.
 
     Errors: ValueError for a pattern that is no regular expression, a quantizer for an operand that the product does
     not have, a gradient that nothing would use, products together with keep=True, and a rule that changes nothing.

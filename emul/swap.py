@@ -58,7 +58,8 @@ class SwapReport:
 
     unused: indices of the recipe's rules that decided about no module and no call; idle: why, of each. calls: products
     that modules called for by functions so far. forwards: how many forward passes those are, None for a model that is not
-    swapped yet: such calls are seen when they are made, not before. Of all but layers and unused two equal reports may differ.
+    swapped yet: such calls are seen when they are made, not before. outside: how often layers were called in no forward of
+    a module of the model, where functions are not seen. Of all but layers and unused two equal reports may differ.
     """
 
     layers: tuple[LayerReport, ...]
@@ -66,6 +67,7 @@ class SwapReport:
     recipe: Recipe | None = field(default=None, compare=False, repr=False)
     calls: tuple[CallReport, ...] = field(default=(), compare=False)
     forwards: int | None = field(default=None, compare=False)
+    outside: int = field(default=0, compare=False, repr=False)
     idle: tuple[Unused, ...] = field(default=(), compare=False, repr=False)
 
     def __repr__(self) -> str:
@@ -89,6 +91,11 @@ class SwapReport:
         lines += [str(rule) for rule in self.idle]
         if self.forwards == 0:
             lines.append("products of functions: none seen, as the model has not run since it was swapped")
+        if self.outside:
+            lines.append(
+                f"{self.outside} calls of layers in no forward of a module: by another method of the model, or from outside;"
+                " functions called there are not seen, and native"
+            )
         return "\n".join(lines)
 
     def products(self, layer: LayerReport | CallReport) -> dict[str, str]:
@@ -125,15 +132,18 @@ def swap_(
     "emulate": such a call is emulated with its gradients, by random words of its own, or kept native with keep=True. Calls
     that no rule matches or that cannot be emulated are native and in the report, once they were made. "report": all are.
     "refuse": a native call raises unless a rule keeps it. Not seen are products outside of torch's functions (custom
-    kernels, numpy, scripted modules) and those of loss functions outside of the model.
+    kernels, numpy, scripted modules), those of functions called in no module's forward (a loss outside of the model; a
+    method other than forward that is called from outside: call it by forward), and those that a torch.autograd.Function of
+    your own or a hook computes in a backward pass.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
-    layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or whose
-    `types` name what is neither in the model nor in torch, a rule whose `types` name a type that cannot be emulated, and
-    another `functional` or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a
-    call that is refused, and one whose rule names its function where it cannot be emulated.
+    layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or picks names
+    of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose
+    `types` name a type that cannot be emulated, and another `functional` or `replica`; TypeError for anything but a module
+    and a Recipe. In a forward ValueError for a call that is refused, and one whose rule names its function where it cannot
+    be emulated.
     """
     _check_arguments(model, recipe)
     check_options(functional, replica)
@@ -287,9 +297,10 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
 def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
     """The report of a swapped model, or of a part of one, with what its modules called for."""
     names = {before.name for before in map(entry, model.modules()) if before is not None}
-    calls, forwards = [], 0
+    calls, forwards, outside = [], 0, 0
     for watch in watches(model):
         forwards += watch.forwards
+        outside += watch.outside
         for sort, count in watch.seen.items():
             if sort.module in names:
                 calls.append(CallReport(sort.module, sort.function, sort.rule, sort.native, count, sort.keeper))
@@ -298,7 +309,14 @@ def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
     used |= {index for call in calls for index in (call.rule, call.keeper) if index is not None}
     idle = unused(report.recipe, _named(model), used, not forwards)
     left = tuple(rule.rule for rule in idle)
-    return replace(report, unused=left, calls=tuple(calls), forwards=forwards if names else None, idle=idle)
+    return replace(
+        report,
+        unused=left,
+        calls=tuple(calls),
+        forwards=forwards if names else None,
+        outside=outside if names else 0,
+        idle=idle,
+    )
 
 
 def _named(model: torch.nn.Module) -> list[tuple[str, str]]:

@@ -33,7 +33,11 @@ def data_of(given: str | Dataset) -> Dataset:
         raise ValueError(
             f"there is no data called {given!r}; the known ones are {', '.join(DATA)}; your own is module:factory"
         )
-    made = _factory(given, found(given))()
+    factory = _factory(given, found(given))
+    try:
+        made = factory()
+    except TypeError as error:
+        raise TypeError(f"{given}() raised TypeError: {error}; a data factory is called without arguments") from error
     if not isinstance(made, Dataset):
         raise TypeError(f"{given} returned a {type(made).__name__}; return an emul.datasets.Dataset")
     return made
@@ -78,7 +82,12 @@ def checked(name: str, build: Builder, data: Dataset) -> torch.nn.Module:
     Errors: TypeError for anything but a torch.nn.Module, ValueError where it fails on the samples or its scores are not
     [samples, classes], for next tokens [samples, length, classes].
     """
-    model = build()
+    try:
+        model = build()
+    except TypeError as error:
+        raise TypeError(
+            f"the factory of the model {name!r} raised TypeError: {error}; it is called without arguments, or with the Dataset"
+        ) from error
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"the model {name!r} is a {type(model).__name__}; return a torch.nn.Module from its factory")
     inputs, labels = data.train_inputs[:2], data.train_labels[:2]

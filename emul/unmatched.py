@@ -17,8 +17,9 @@ from .recipe import Recipe
 class Unused:
     """A rule that decides about no module and no call so far: its index, and why.
 
-    mistake: it can decide about none, by a pattern that matches no qualified name or a type that is none; another rule
-    may be meant for other models too. waits: it may decide about calls of functions that are still to come.
+    mistake: it can decide about none, by a pattern that matches no qualified name, a type that is none, or a pattern that
+    picks names and types that none of them has; another rule, for all names, may be meant for other models too. waits:
+    it may decide about calls of functions that are still to come.
     """
 
     rule: int
@@ -64,6 +65,9 @@ def _judged(index: int, recipe: Recipe, modules: Sequence[tuple[str, str]], wait
         why = "it matches no layer, and functions are seen when they are called"
     elif rule.types and not set(rule.types) & {kind for _, kind in matched}:
         why = f"nothing that its pattern matches is a {' or a '.join(rule.types)}"
+        if len(matched) < len(modules):
+            name, kind = next(((name, kind) for name, kind in matched if kind not in _CONTAINERS), matched[0])
+            return Unused(index, f"{why}; {name!r} is a {kind}", True)
     else:
         why = "nothing that its pattern matches has products that it could decide about"
     return Unused(index, f"{why}; {within}" if within and not rule.types else why, waits=waits)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .brief import carrier_or_none, keep
-from .formats import FloatFormat
+from .brief_sums import ExactSums, FixedSums, exact_sums, fixed_sums
+from .formats import FixedFormat, FloatFormat
 from .kernels import gemm, orders, threads
 from .kernels.scan import scan
 from .parameters import Carrier
@@ -28,6 +29,8 @@ from .words import random_words
 
 MULTIPLICATIONS = 1 << 18  # beyond which what the general way finds out costs less than it gains, threads included
 _WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
+#: Of operands: significant bits, lowest and highest exponents (the next multiples of a width), any -0.
+Kind = tuple[int, int, int, int]
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _NO_WORDS = gemm.Words(np.empty((0, 0, 0), np.uint32), 0, _ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)
 
@@ -44,11 +47,12 @@ class _Chain(NamedTuple):
     span: int  # words of an output
 
 
-_CHAINS: dict[Any, _Chain | None] = {}
+_Known = _Chain | ExactSums | FixedSums | None
+_CHAINS: dict[Any, _Known] = {}
 
 
 def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, stream: Any = 0) -> NDArray[Any] | None:
-    """`numerics.matmul` of two small matrices in a float accumulator, or None; seed and stream are checked where used."""
+    """`numerics.matmul` of two small matrices, or None; seed and stream are checked where used."""
     if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
         return None
     rows, depth = a.shape
@@ -59,14 +63,22 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     unsigned = carrier.unsigned
     first, second = scan(a.reshape(-1).view(unsigned)), scan(b.reshape(-1).view(unsigned))
-    key = accumulator._text, depth, dtype, _kind(first, carrier), _kind(second, carrier)  # type: ignore[attr-defined]
+    width = _WIDTH if isinstance(accumulator.format, FloatFormat) else 1  # fixed grids look at every place
+    kinds = kind_of(first, carrier, width), kind_of(second, carrier, width)
+    key = accumulator._text, depth, dtype, kinds  # type: ignore[attr-defined]
     try:
         known = _CHAINS[key]
     except KeyError:
-        known = keep(_CHAINS, key, _chain(accumulator, depth, carrier, key[3], key[4]))
+        known = keep(_CHAINS, key, _known(accumulator, depth, carrier, *kinds))
     if known is None:
         return None
     threads.check_subnormals()
+    if not isinstance(known, _Chain):
+        if accumulator.stochastic:
+            if seed is None or type(stream) is not int or not (0 <= seed < 1 << 64 and 0 <= stream < 1 << 64):
+                return None
+            return known.product(a, b, seed, stream)
+        return known.product(a, b, 0, 0)
     run, inner, checks, constants, source, bits, span = known
     words = _NO_WORDS
     if source != gemm.DETERMINISTIC:
@@ -88,8 +100,8 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
     return result if inner == dtype else result.astype(dtype)
 
 
-def _kind(found: tuple[Any, ...], carrier: Carrier) -> tuple[int, int, int, int] | None:
-    """(significant bits, lowest, highest exponents in steps of _WIDTH, any -0) of what `scan` found; None: not finite."""
+def kind_of(found: tuple[Any, ...], carrier: Carrier, width: int = _WIDTH) -> Kind | None:
+    """The kind of what `scan` found; None: not finite."""
     seen, most, last, minus = found
     trailing = carrier.precision - 1
     field = most >> trailing
@@ -100,29 +112,43 @@ def _kind(found: tuple[Any, ...], carrier: Carrier) -> tuple[int, int, int, int]
     significand = seen | 1 << trailing
     bits = trailing + 2 - (significand & -significand).bit_length()
     lowest = last + carrier.emin - 1 - trailing
-    return bits, lowest // _WIDTH, -(-(max(field, 1) + carrier.emin - 1) // _WIDTH), minus
+    highest = max(field, 1) + carrier.emin - 1
+    return bits, lowest // width * width, -(-highest // width) * width, minus
 
 
-def _chain(accumulator: Accumulator, depth: int, carrier: Carrier, first: Any, second: Any) -> _Chain | None:
-    """The kernel for all operands of these kinds; None where there is none, or where a result may have to be refused."""
+def _known(accumulator: Accumulator, depth: int, carrier: Carrier, first: Kind | None, second: Kind | None) -> _Known:
+    """The way of all operands of these kinds; None where there is none, or where a result may have to be refused."""
+    if first is None or second is None:
+        return None
+    facts = facts_of_kind(first, carrier), facts_of_kind(second, carrier), None
+    stand_in = np.zeros((1, 1, depth), carrier.dtype)
+    drawn = Words(0, 0, accumulator.roundings(depth)) if accumulator.stochastic else None
+    problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, drawn)
+    try:
+        check_output(carrier.dtype, accumulator)
+    except ValueError:
+        return None
+    if accumulator.order == "exact":
+        return exact_sums(problem, accumulator)
+    if isinstance(accumulator.format, FixedFormat):
+        return fixed_sums(problem, accumulator)
+    return _chain(problem, accumulator, carrier)
+
+
+def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Chain | None:
     parts = tuple(part for part in (accumulator, accumulator.product, accumulator.combining) if part is not None)
     formats = accumulator.format, accumulator.combining.format
     usual = accumulator.order == "sequential" == accumulator.combining.order
     usual = usual or (accumulator.order in ("pairwise", "kahan") and accumulator.chunk is None)
     if not usual or not all(isinstance(fmt, FloatFormat) for fmt in formats):
         return None
-    if first is None or second is None or any(part.overflow is Overflow.ERROR for part in parts):
+    if any(part.overflow is Overflow.ERROR for part in parts):
         return None
-    facts = _facts(first, carrier), _facts(second, carrier), None
-    stand_in = np.zeros((1, 1, depth), carrier.dtype)
-    span = accumulator.roundings(depth)
-    drawn = Words(0, 0, span) if accumulator.stochastic else None
-    problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, drawn)
+    depth, span = problem.depth, accumulator.roundings(problem.depth)
     source, each = source_of(problem, accumulator), random_bits_of(accumulator, depth)
     if source == gemm.GIVEN and each.min() != each.max():
         return None
     try:
-        check_output(carrier.dtype, accumulator)
         plan = first_plan(problem, accumulator)
     except ValueError:
         return None  # the operands themselves may be allowed, or the sentence names them
@@ -153,8 +179,8 @@ def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int,
     return gemm.Words(laid, 0, *numbers)
 
 
-def _facts(kind: tuple[int, int, int, int], carrier: Carrier) -> Facts:
+def facts_of_kind(kind: Kind, carrier: Carrier) -> Facts:
     """Bounds on the facts of all operands of a kind."""
     bits, low, high, minus = kind
-    lowest, highest = max(low * _WIDTH, carrier.quantum_exponent), min(high * _WIDTH, carrier.emax)
+    lowest, highest = max(low, carrier.quantum_exponent), min(high, carrier.emax)
     return Facts(bits, lowest, highest, math.ldexp(2 - 2.0 ** (1 - carrier.precision), highest), bool(minus))

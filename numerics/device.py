@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import cuda_extra as cuda_extra
 from .blocks import errors_of
 from .device_arrays import flat_of, has_negative, host_of, stack_of, without_negatives
 from .device_blocks import quantize_blocks_on

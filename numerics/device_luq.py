@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import binary, luq
+from . import cuda_extra as cuda_extra
 from .formats.codes import code_dtype
 from .kernels import elementwise
 from .kernels import luq as luq_kernel

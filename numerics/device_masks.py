@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import binary, sparsity
+from . import cuda_extra as cuda_extra
 from .kernels import elementwise, mask_rows
 from .kernels.cuda import launch, masks, xnor
 from .kernels.cuda.elementwise import THREADS

@@ -103,6 +103,11 @@ def _check(problem: Problem, accumulator: Accumulator) -> None:
         )
 
 
+def fixed_by(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[np.int64]:
+    """The integers of `fixed_product` by one of `routes`, where no overflow is an error."""
+    return _run(problem, accumulator, sizes, route, fixed_gemm.NOTHING).integers
+
+
 def _run(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str, watch: int) -> Noted:
     name, _, kind = route.partition(" ")
     if route == "exact":
@@ -120,19 +125,26 @@ def _run(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str, w
 
 def _limited(problem: Problem, accumulator: Accumulator, sizes: Sizes, dtype: np.dtype[Any]) -> NDArray[np.int64]:
     """Limits at every step, nothing is rounded."""
-    fmt = grid_format(accumulator.format)
     if problem.shape[2] < NARROW and problem.shape[1] > problem.shape[2]:
         return np.ascontiguousarray(_limited(turned(problem), accumulator, sizes.turned, dtype).swapaxes(1, 2))
-    by_a, by_b = shifts(sizes, sizes.grid)
-    operands = dtype
-    if dtype == np.int64 and max(integer_sizes(sizes)) < 1 << 31:
-        operands = np.dtype(np.int32)  # there is an instruction for the whole product of two of them
+    operands, by_a, by_b, *limits = whole_numbers(accumulator, sizes, dtype)
     a, b = scaled(problem.a, by_a, operands), scaled(problem.b, by_b, operands)
     total = np.zeros(problem.shape, dtype)
     if problem.c is not None:
         total[...] = scaled(problem.c, -sizes.grid, dtype)
-    _launch(a, b, total, dtype.type(fmt.lowest_integer), dtype.type(fmt.largest_code))
+    _launch(a, b, total, *limits)
     return total.astype(np.int64, copy=False)
+
+
+def whole_numbers(
+    accumulator: Accumulator, sizes: Sizes, dtype: np.dtype[Any]
+) -> tuple[np.dtype[Any], int, int, Any, Any]:
+    """What the loop of whole numbers is given: the operands' type, the exponents that scale a and b, the limits."""
+    fmt, (by_a, by_b) = grid_format(accumulator.format), shifts(sizes, sizes.grid)
+    operands = dtype
+    if dtype == np.int64 and max(integer_sizes(sizes)) < 1 << 31:
+        operands = np.dtype(np.int32)  # there is an instruction for the whole product of two of them
+    return operands, by_a, by_b, dtype.type(fmt.lowest_integer), dtype.type(fmt.largest_code)
 
 
 def _launch(a: NDArray[Any], b: NDArray[Any], total: NDArray[Any], lowest: Any, highest: Any) -> None:

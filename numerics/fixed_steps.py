@@ -186,9 +186,26 @@ def stepped_product(
         total[...] = scaled(problem.c, -sizes.grid, dtype)
     a = one_batch(a, b)
     shared = total.reshape(1, -1, columns) if b.shape[0] == 1 else total
+    kernel, product_row, row, stride, block = step_loop(accumulator, sizes, dtype, odd, watch)
+    notes = _empty_notes((batches * rows, columns), watch, dtype)
+
+    def part(start: int, stop: int) -> None:
+        for i, end, j0, j1 in thresholds.tiles(start, stop):
+            draws = thresholds.of(i, end, j0, j1)
+            kernel(a, b, shared, *draws, product_row, row, notes, stride, block, i, end, j0, j1)
+
+    threads.run(part, batches * rows, max(1, MACS_PER_PIECE // (problem.depth * columns)))
+    return _read(total.astype(np.int64), notes, watch)
+
+
+def step_loop(
+    accumulator: Accumulator, sizes: Sizes, dtype: Any, odd: bool, watch: int
+) -> tuple[Any, NDArray[Any], NDArray[Any], int, int]:
+    """(the kernel of steps in lanes, the rows of products and of sums, words of a step, leaves of a block)."""
     product = accumulator.product
     row = grid_row(accumulator, accumulator.format, 0, dtype)
-    product_row = row if product is None else grid_row(product, product.fmt, point - sizes.grid, dtype)
+    ratio = product_point(accumulator, sizes) - sizes.grid
+    product_row = row if product is None else grid_row(product, product.fmt, ratio, dtype)
     make = fixed_gemm.make_tree if accumulator.order == "pairwise" else fixed_gemm.make_chain
     kernel = make(
         _lane_mode(accumulator, not sizes.on_grid),
@@ -198,17 +215,7 @@ def stepped_product(
         int(odd),
         watch,
     )
-    notes = _empty_notes((batches * rows, columns), watch, dtype)
-    stride = 1 if product is None else 2
-    block = accumulator.block or fixed_gemm.PAIRS
-
-    def part(start: int, stop: int) -> None:
-        for i, end, j0, j1 in thresholds.tiles(start, stop):
-            draws = thresholds.of(i, end, j0, j1)
-            kernel(a, b, shared, *draws, product_row, row, notes, stride, block, i, end, j0, j1)
-
-    threads.run(part, batches * rows, max(1, MACS_PER_PIECE // (problem.depth * columns)))
-    return _read(total.astype(np.int64), notes, watch)
+    return kernel, product_row, row, 1 if product is None else 2, accumulator.block or fixed_gemm.PAIRS
 
 
 def _empty_notes(outputs: tuple[int, int], watch: int, dtype: Any) -> NDArray[Any]:

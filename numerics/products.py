@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .brief_products import product
+from .brief_units import unit_product
 from .events import Events
 from .execution import Outcome, all_plans, run
 from .formats import FixedFormat, code_dtype
@@ -59,6 +60,10 @@ def matmul(
     """
     if isinstance(accumulator, MatrixUnit):
         _check_unit_options(accumulator, seed is not None or words is not None, encode)
+        if c is None and scale_a is None and scale_b is None and not (events or explain):
+            quick = unit_product(a, b, accumulator)
+            if quick is not None:
+                return quick
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events, explain=explain)
     _check_kind(accumulator, scale_a, scale_b)
     if c is None and words is None and not (events or explain or encode) and (seed is None or type(seed) is int):

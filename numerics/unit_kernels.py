@@ -12,7 +12,7 @@ from .kernels import threads, unit_decode, unit_fast, unit_groups, unit_lanes, u
 from .matrix_unit import MatrixUnit
 from .rounding import Rounding
 from .unit_events import no_counts
-from .unit_forms import Fast, Form, Groups, Lanes, Windows
+from .unit_forms import Fast, Form, Groups, Lanes, Late, Windows
 from .unit_operands import Operand, longer, scale_values
 from .unit_plan import facts_of
 
@@ -40,22 +40,29 @@ def _over_ranges(kernel: Any, given: tuple[Any, ...], facts: tuple[Any, ...], dt
 
 def by_form(unit: MatrixUnit, form: Form, a: Operand, b: Operand) -> Run:
     """A fused unit by one of its vector forms; a, b as that was planned for."""
-    kernel: Any
     if isinstance(form, Groups):
         return _groups(unit, form, a, b)
+    kernel, facts, unroll = form_loop(unit, form)
+    missing = -a.values.shape[2] % unroll
+    if isinstance(form, Windows):
+        sides: tuple[NDArray[Any], ...] = longer(a.values, 2, missing), longer(b.values, 1, missing)
+    else:
+        sides = (
+            *(longer(x, 2, missing) for x in (a.values, a.exponents)),
+            *(longer(x, 1, missing) for x in (b.values, b.exponents)),
+        )
+    return _over_ranges(kernel, sides, facts, np.float32, FAST_PIECE)
+
+
+def form_loop(unit: MatrixUnit, form: Fast | Late | Windows) -> tuple[Any, tuple[Any, ...], int]:
+    """(the kernel of a vector form, its facts, the multiple that k is filled up to)."""
     output, nearest = unit.output, unit.rounding is Rounding.RNE
     native = int(output.precision == 24 and (output.emin, output.emax) == (BINARY32.emin, BINARY32.emax))
+    kernel: Any
     if isinstance(form, Windows):
-        missing = -a.values.shape[2] % unit.L
         kernel = unit_windows.make_windows(unit.L, int(nearest), native)
-        facts: tuple[Any, ...] = 1.5 * 2.0 ** (52 + form.split), output.precision, output.emin, output.max
-        sides = longer(a.values, 2, missing), longer(b.values, 1, missing)
-        return _over_ranges(kernel, sides, facts, np.float32, FAST_PIECE)
-    missing = -a.values.shape[2] % form.unroll
-    given = (
-        *(longer(x, 2, missing) for x in (a.values, a.exponents)),
-        *(longer(x, 1, missing) for x in (b.values, b.exponents)),
-    )
+        return kernel, (1.5 * 2.0 ** (52 + form.split), output.precision, output.emin, output.max), unit.L
+    facts: tuple[Any, ...]
     if isinstance(form, Fast):
         apart = unit.c_place == "separate_add"
         kernel = unit_fast.make_fast(form.unroll, form.groups, int(nearest), int(apart), int(form.bounded))
@@ -66,7 +73,7 @@ def by_form(unit: MatrixUnit, form: Form, a: Operand, b: Operand) -> Run:
         reach = min(1 << 16, 1 << 16 if unit.c_reach is None else unit.c_reach)
         ends = reach, _floor(unit), unit.addend.emin, output.precision, output.emin
         facts = (unit.F, unit.F2, unit.Fc, *ends), output.max
-    return _over_ranges(kernel, given, facts, np.float32, FAST_PIECE)
+    return kernel, facts, form.unroll
 
 
 def _floor(unit: MatrixUnit) -> int:

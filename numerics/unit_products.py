@@ -138,7 +138,7 @@ def compute(call: Call, way: Way | None, *, events: bool = False) -> Any:
         return _answer(_rounded(call.addend, unit).astype(dtype), counts if events else None)
     total = call.total
     counted = no_counts(total.shape) if events else None
-    result = _chunks(way.run(counted), unit, total, call.ranges, counted)
+    result = in_chunks(way.run(counted), unit, total, call.ranges, counted)
     return _answer(result.reshape(shape).astype(dtype, copy=False), counted)
 
 
@@ -188,7 +188,7 @@ def _rounded(addend: NDArray[np.float64], unit: MatrixUnit) -> NDArray[np.float6
     return kept
 
 
-def _chunks(
+def in_chunks(
     run: Run,
     unit: MatrixUnit,
     total: NDArray[np.float64],
@@ -226,9 +226,7 @@ def _fused(call: Call, events: bool) -> Iterator[Way]:
 def _steps(call: Call, events: bool) -> Iterator[Way]:
     """Of a unit that rounds at every step."""
     unit = call.unit
-    late = unit_steps.LATE if unit.c_place == "late" else unit_steps.SEQUENTIAL
-    kinds = {"one": late, "even_odd": unit_steps.EVEN_ODD, "bit1": unit_steps.BIT1}
-    kind = unit_steps.PAIRWISE if unit.tree == "pairwise" else kinds[unit.groups]
+    kind = step_kind(unit)
     a, b = (_step_operand(call, side) for side in (0, 1))
     if not events:
         last = None if a.last is None or b.last is None else a.last + b.last
@@ -236,6 +234,14 @@ def _steps(call: Call, events: bool) -> Iterator[Way]:
         if form is not None:
             yield Way(form, lambda _: by_lanes(unit, form, a.values, b.values))
     yield Way(None, lambda counts: by_steps(unit, kind, a.values, b.values, counts))
+
+
+def step_kind(unit: MatrixUnit) -> int:
+    """The number in kernels/unit_steps.py of the order in which a unit rounds at every step."""
+    if unit.tree == "pairwise":
+        return unit_steps.PAIRWISE
+    late = unit_steps.LATE if unit.c_place == "late" else unit_steps.SEQUENTIAL
+    return {"one": late, "even_odd": unit_steps.EVEN_ODD, "bit1": unit_steps.BIT1}[unit.groups]
 
 
 class StepOperand(NamedTuple):

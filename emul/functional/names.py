@@ -35,9 +35,10 @@ EMULATED = (
 )
 
 _ALGEBRA = """tensordot inner vecdot multi_dot chain_matmul matrix_power matrix_exp addbmm cdist pdist bilinear kron cov
-    corrcoef embedding_bag _embedding_bag _embedding_bag_forward_only _trilinear _foreach_mm _euclidean_dist _cdist_forward
+    corrcoef outer ger addr linalg_householder_product orgqr ormqr embedding_bag _embedding_bag
+    _embedding_bag_forward_only _trilinear _foreach_mm _euclidean_dist _cdist_forward
     _pdist_forward linear_cross_entropy affine_grid affine_grid_generator cudnn_affine_grid_generator"""
-_IN_PLACE = "addmm_ addmv_ addbmm_ baddbmm_ __imatmul__"
+_IN_PLACE = "addmm_ addmv_ addr_ addbmm_ baddbmm_ __imatmul__"
 _RECURRENT = """lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell quantized_lstm quantized_gru
     quantized_lstm_cell quantized_gru_cell quantized_rnn_relu_cell quantized_rnn_tanh_cell _thnn_fused_lstm_cell
     _thnn_fused_gru_cell _cudnn_rnn _lstm_mps miopen_rnn mkldnn_rnn_layer"""

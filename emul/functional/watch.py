@@ -61,6 +61,7 @@ class Watch:
     sites: dict[str, Sites] = field(default_factory=dict)
     seen: dict[Seen, int] = field(default_factory=dict)
     forwards: int = 0
+    outside: int = 0
 
     def call(
         self, caller: Running, function: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -91,12 +92,13 @@ class Watch:
     def _follow(self, caller: Running) -> None:
         """Let a checkpoint know that its function was called by this module, whose own forward does not run again.
 
-        The outermost of the modules that call functions in it is the one; what it had called before counts too.
+        The outermost of the modules that call functions in it is the one; what it had called before counts too. A checkpoint
+        that is not known where a backward pass runs is within one that runs again, and new.
         """
-        if runs_again() or (checkpoint := region()) is None:
+        if (checkpoint := region()) is None:
             return
         before = around(checkpoint, id(self))
-        if before is None or caller.depth < before.args[0].depth:
+        if before is None or (caller.depth < before.args[0].depth and not runs_again()):
             around_again(checkpoint, id(self), partial(self._running, caller, dict(caller.calls)))
 
     @contextmanager

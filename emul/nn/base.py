@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw, layer_product
-from ..checkpoints import number_of, region
+from ..checkpoints import numbers
 from ..distributed import replica_of
-from ..functional.mode import off
+from ..functional.mode import current, off
 from ..geometry import Geometry
 from ..memory import Call, Done, Journal
 from ..operators.eager import EAGER, check_eager
@@ -63,11 +63,14 @@ def run(
             return compute(Draw(state.recipe.seed, name, step, call, replica))
 
     changes = state.rule.stochastic or state.rule.remembers
+    if state.watch is not None and current(state.watch) is None and not runs_again():
+        state.watch.outside += 1
     if training and runs_again():
         if not changes:
             return computed(state.step, None)
         task = torch._C._current_graph_task_id()
-        done = state.journal.find(what_ran(part, *operands), number_of(region()), task)
+        around, inside = numbers()
+        done = state.journal.find(what_ran(part, *operands), around, task, inside)
         if done is None:
             raise RuntimeError(
                 f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
@@ -80,7 +83,7 @@ def run(
     if training:
         if changes and may_run_again():
             key = what_ran(part, *operands)
-            state.journal.note(Done(key, state.step, dict(call.used), number_of(region())))
+            state.journal.note(Done(key, state.step, dict(call.used), numbers()[1]))
         call.commit()
         state.step += 1
     return output

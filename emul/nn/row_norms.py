@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from numerics.normalization import L1_CONSTANT, linf_constant, range_constant, top_constant
 
@@ -14,6 +13,7 @@ from .. import binary
 from ..autograd import Draw
 from ..culprits import told
 from ..norm import Norm
+from ..once import once_differentiable
 from ..recipe import Rule
 
 #: The form of layer norm, and of torch's own batch norm.

@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from numerics import Quantizer
 from numerics.formats.naming import made_from, named
 from numerics.scaling import Smoothed
 
 from .. import scaling
+from ..once import once_differentiable
 
 
 class SwiGLU(torch.nn.Module):

@@ -1,5 +1,6 @@
 """Stages that keep n of each m elements."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -77,7 +78,7 @@ class Transposable(Stage):
         self._check_gradient()
 
     def _kept(self, x: NDArray[Any]) -> NDArray[np.bool_]:
-        matrix = x.reshape(len(x), -1) if x.ndim > 1 else x.reshape(1, -1)
+        matrix = x.reshape(len(x), math.prod(x.shape[1:])) if x.ndim > 1 else x.reshape(1, -1)
         return sparsity.transposable_mask(matrix, self.n, self.m, method=self.method).reshape(x.shape)
 
     def _apply(self, x: NDArray[Any], used: float, axis: int, **words: Any) -> Applied:

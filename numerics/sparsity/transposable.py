@@ -38,10 +38,15 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     if array.ndim != 2:
         raise ValueError(f"w of shape {array.shape}: give a matrix")
     refuse_not_finite(array)
-    rows, columns = (-(-length // m) for length in array.shape)
-    sizes = np.zeros((rows * m, columns * m))
-    sizes[: array.shape[0], : array.shape[1]] = abs(array)
-    tiles = np.ascontiguousarray(sizes.reshape(rows, m, columns, m).swapaxes(1, 2)).reshape(-1, m, m)
+    rows, columns = -(-array.shape[0] // m), -(-array.shape[1] // m)
+    sizes = np.abs(array, dtype=np.float64)
+    if array.shape != (rows * m, columns * m):
+        whole = np.zeros((rows * m, columns * m))
+        whole[: array.shape[0], : array.shape[1]] = sizes
+        sizes = whole
+    one = rows == columns == 1
+    tiles = sizes[None] if one else sizes.reshape(rows, m, columns, m).swapaxes(1, 2).reshape(-1, m, m)
+    tiles = np.ascontiguousarray(tiles)
     kept = np.zeros(tiles.shape, np.bool_)
 
     def part(start: int, stop: int) -> None:
@@ -52,7 +57,10 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
             _keep_most(tiles[start:stop], kept[start:stop], n)
 
     threads.run(part, len(tiles), GRAIN)
-    joined = kept.reshape(rows, columns, m, m).swapaxes(1, 2).reshape(sizes.shape)
+    if array.shape == (m, m):
+        only: NDArray[np.bool_] = kept[0]
+        return only
+    joined = kept[0] if one else kept.reshape(rows, columns, m, m).swapaxes(1, 2).reshape(sizes.shape)
     return np.ascontiguousarray(joined[: array.shape[0], : array.shape[1]])
 
 
@@ -60,11 +68,14 @@ def _keep_most(tiles: NDArray[np.float64], kept: NDArray[np.bool_], n: int) -> N
     """In 64-bit integers where they hold the tile or prove the mask; else in Python's."""
     m = tiles.shape[1]
     bits = 60 - (4 * m).bit_length()
-    tops = np.frexp(tiles.max(axis=(1, 2), initial=0.0))[1]
+    tops = np.frexp(np.maximum.reduce(tiles.reshape(len(tiles), m * m), axis=1))[1]
     scaled = np.ldexp(tiles, (bits - tops)[:, None, None])
     weights = scaled.astype(np.int64)  # rounds toward zero
     transposable.keep_most(weights, kept, n)
-    slack = (weights != scaled).any(axis=(1, 2)).astype(np.int64)
+    cut = weights != scaled
+    if not cut.any():
+        return
+    slack = cut.any(axis=(1, 2)).astype(np.int64)
     sure = np.empty(len(tiles), np.bool_)
     transposable.proven(weights, slack, kept, sure)
     for t in np.flatnonzero(~sure):

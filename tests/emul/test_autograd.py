@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import emul
 import emul.autograd
-from emul import Product, Rule
+from emul import Product, Recipe, Rule
 from emul.autograd import Draw, layer_product, stream
 from emul.geometry import LinearGeometry
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
@@ -115,8 +116,21 @@ def test_a_second_derivative_is_refused():
     rule = Rule(".*", forward=Product(accumulator=FLOAT))
     output = layer_product(x, values(5, 6).requires_grad_(), LinearGeometry(), rule, DRAW)
     (gradient,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="no derivative of their own: leave create_graph=True out"):
         gradient.sum().backward()
+
+
+def test_a_second_derivative_is_refused_where_the_first_one_comes_from_a_constant():
+    """torch's own decorator would give gradients that depend on nothing: a penalty on them would be left out silently."""
+    for build in (lambda: torch.nn.Linear(4, 4), lambda: torch.nn.LayerNorm(4)):
+        rule = Rule(".*", types=("Linear", "LayerNorm"), forward=Product(accumulator=FLOAT))
+        layer = emul.swap_(build(), Recipe((rule,)))
+        x = values(3, 4).requires_grad_()
+        (gradient,) = torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+        (plain,) = torch.autograd.grad(layer(x).sum(), x)
+        assert torch.equal(gradient, plain)
+        with pytest.raises(RuntimeError, match=r"no derivative of their own: .* or emul\.restore_ the model"):
+            (layer(x).sum() + gradient.square().sum()).backward()
 
 
 def test_a_gradient_of_any_strides():

@@ -133,15 +133,29 @@ def test_of_equal_inputs_in_several_checkpoints_too_whatever_comes_first(how, or
     assert not torch.equal(found[0], found[1])
 
 
-def test_a_checkpoint_within_another():
+@pytest.mark.parametrize(
+    ("outer", "inner", "passes"),
+    [
+        *((outer, inner, 1) for outer in (False, True) for inner in (None, False, True)),
+        *((False, inner, 2) for inner in (None, False)),  # a reentrant checkpoint frees what a second pass needs
+    ],
+)
+def test_of_equal_inputs_in_checkpoints_within_checkpoints_too(outer, inner, passes):
     found = []
-    for how in (None, False):
+    for kinds in ((None, None), (outer, inner)):
         model = twins()
         x = X.clone().requires_grad_()
-        inner = lambda x, how=how, model=model: again(model.fc, x, how).square()  # noqa: E731
-        again(inner, x, how).sum().backward()
-        found.append(model.fc.weight.grad.clone())
-    assert same(found[:1], found[1:])
+
+        def part(x, how=kinds[1], model=model):
+            return again(model.fc, x, how).square() * again(model.fc, x, how).exp()
+
+        output = again(part, x, kinds[0]) + again(part, x, kinds[0])
+        for number in range(passes):
+            model.zero_grad()
+            output.sum().backward(retain_graph=number + 1 < passes)
+            found.append(model.fc.weight.grad.clone())
+    for x, y in zip(found[:passes], found[passes:], strict=True):  # a sum in another order
+        torch.testing.assert_close(y, x, rtol=1e-5, atol=1e-5 * float(x.abs().max()))
 
 
 def test_numbers_are_of_the_checkpoint_and_of_no_other():
@@ -163,3 +177,40 @@ def test_numbers_are_of_the_checkpoint_and_of_no_other():
     with torch.no_grad():
         assert checkpoints.region() is None
     assert checkpoints.number_of(None) == 0
+
+
+class Nested(nn.Module):
+    """Checkpoints of one kind within one of another, all of closures that call functions."""
+
+    def __init__(self, outer: bool | None, inner: bool | None) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.w, self.v = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.randn(8, 8))
+            self.fc = nn.Linear(8, 8)
+        self.outer, self.inner = outer, inner
+
+    def within(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x @ self.v) @ self.v
+
+    def part(self, x: torch.Tensor) -> torch.Tensor:
+        x = again(self.within, self.fc(x @ self.w), self.inner)
+        return again(self.within, x @ self.w, self.inner) @ self.w
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return again(self.part, again(self.part, x, self.outer), self.outer).square() @ self.w
+
+
+@pytest.mark.parametrize("inner", [None, False, True], ids=["plain in", "new in", "reentrant in"])
+@pytest.mark.parametrize("outer", [False, True], ids=["new", "reentrant"])
+@pytest.mark.parametrize("rule", [PLAIN, DRAWN], ids=["plain", "drawn"])
+def test_closures_in_checkpoints_within_checkpoints_are_emulated_again(rule, outer, inner):
+    through, nested = (
+        emul.swap_(Nested(*kinds), Recipe((rule,), 1), functional="refuse") for kinds in ((None, None), (outer, inner))
+    )
+    expected, found = outcome(through), outcome(nested)
+    assert len(found) == len(expected) > 8
+    for x, y in zip(expected, found, strict=True):  # a weight's gradient is a sum in another order
+        torch.testing.assert_close(y, x, rtol=1e-5, atol=1e-5 * float(x.abs().max()))
+    assert emul.swap_report(nested).calls == emul.swap_report(through).calls
+    assert torch._C._len_torch_function_stack() == 0

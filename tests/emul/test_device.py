@@ -130,6 +130,52 @@ def test_the_raw_operator_refuses_two_devices():
         ops._matmul_cuda(torch.ones(2, 2), torch.ones(2, 2, device="meta"), "", 0, 0)
 
 
+# What is called for a CUDA tensor, with CPU tensors in its place, in an installation without the extra: numba's own numba.cuda,
+# which numba-cuda otherwise replaces, is there.
+WITHOUT = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "numba" not in type(finder).__module__.lower()]
+sys.modules["numba_cuda"] = None
+import torch
+import emul
+from emul import codes, ops
+from emul.operators import masks
+from numerics import Accumulator, Quantizer, catalog, parse_format, spec
+x = torch.ones(4, 4)
+e4m3, mx, sums = (
+    spec.dumps(r) for r in (Quantizer(catalog.E4M3), Quantizer(parse_format("mxfp4_e2m1")), Accumulator(catalog.BINARY16))
+)
+for call in (
+    lambda: ops._quantize_cuda(x, e4m3, 0, 0, 0),
+    lambda: ops._matmul_cuda(x, x, sums, 0, 0),
+    lambda: codes._encode_cuda(x, e4m3, 0, 0, 0),
+    lambda: codes._encode_blocks_cuda(x, mx, 0, 0, 0),
+    lambda: codes._decode_cuda(x.to(torch.uint8), e4m3, torch.float32),
+):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+# Published functions have the host, whose bits are the same.
+assert torch.equal(masks.top_n_there(x, 2, 4, 1), emul.sparsity.top_n(x))
+assert "numba.cuda" not in sys.modules
+"""
+
+
+def test_a_cuda_tensor_without_the_cuda_extra_is_refused_with_what_to_install(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 5
+    remedy = "run pip install 'emul[cuda12]' or 'emul[cuda13]', as your driver is; or move the operands with .cpu()"
+    for sentence in said:
+        assert sentence.startswith("CUDA tensors need numba-cuda, which is not there (no module named 'numba_cuda'")
+        assert remedy in sentence
+
+
 def test_a_cpu_only_call_never_loads_the_cuda_side(tmp_path):
     program = (
         "import sys, torch, emul\n"

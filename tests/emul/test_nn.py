@@ -52,6 +52,21 @@ def assert_same_as_native(native: nn.Module, emulated: nn.Module, x: torch.Tenso
         assert torch.equal(mine.grad, other.grad)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("name", ["lba12", "transposable_2_4", "luq"])
+@pytest.mark.parametrize(("shape", "outputs"), [((2, 3, 4), 0), ((4,), 0), ((2, 0), 3), ((0, 4), 3), ((0, 0), 0)])
+def test_linear_without_inputs_outputs_or_samples(name, shape, outputs):
+    layer, x = nn.Linear(shape[-1], outputs), torch.randn(shape, requires_grad=True)
+    expected = layer(x)
+    emul.swap_(layer, emul.recipes.get(name))
+    found = layer(x)
+    assert found.shape == expected.shape
+    assert shape[-1] or torch.equal(found, expected)  # the bias
+    found.sum().backward()
+    assert not x.grad.any() or outputs
+    assert torch.equal(layer.weight.grad, torch.zeros(outputs, shape[-1]))
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 3, 6), (0, 6)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -374,3 +374,13 @@ LAYER = emul.nn.LayerNorm((2, 3), rule=Rule(".*", **COARSE), name="ln")
 def test_refused(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+def test_a_norm_is_kept_native_by_an_earlier_rule_without_types():
+    named = Rule(".*", types=("LayerNorm", "Linear"), forward=Product(accumulator=Accumulator(catalog.BINARY32)))
+    model = nn.ModuleDict({"head": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "norm": nn.LayerNorm(2)})
+    swap_(model, Recipe((Rule(r"head\..*", keep=True), named)))
+    found = {layer.name: layer for layer in emul.swap_report(model).layers}
+    assert found["head.1"].native == found["head.0"].native == "kept by rule 0"
+    assert type(model["head"][1]) is nn.LayerNorm
+    assert found["norm"].rule == 1

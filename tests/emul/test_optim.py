@@ -244,3 +244,28 @@ def step_with(gradient):
 def test_refused(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+def test_fp8_adam_refuses_weights_that_something_else_has_changed():
+    for around in (optim.BoundedNorm, lambda inner: optim.RoundedWeights(inner, Quantizer(catalog.E4M3))):
+        model = net()
+        optimizer = around(optim.FP8Adam(model.parameters(), 0.01))  # before the first step it may
+        gradients(model, 1)
+        optimizer.step()
+        before = values(model)
+        gradients(model, 2)
+        with pytest.raises(ValueError, match="parameter 0 is not what FP8Adam has stored, and would become that again"):
+            optimizer.step()
+        assert_equal(values(model), before)
+    model = net()
+    optimizer = optim.FP8Adam(model.parameters(), 0.01)
+    gradients(model, 1)
+    optimizer.step()
+    saved = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    gradients(model, 2)
+    optimizer.step()
+    model.load_state_dict(saved[0])
+    with pytest.raises(ValueError, match=r"load_state_dict; load the optimizer's state too, or make a new FP8Adam"):
+        optimizer.step()
+    optimizer.load_state_dict(saved[1])
+    optimizer.step()

@@ -298,6 +298,8 @@ NATIVE = [
     (lambda: nn.EmbeddingBag(3, 2), "emul.nn has no EmbeddingBag: use a torch.nn.Embedding, and emul.matmul with ones"),
     (lambda: nn.LazyLinear(2), "its shape is not known yet: run one batch through the model first"),
     (lambda: nn.LazyConv1d(2, 1), "its shape is not known yet"),
+    (lambda: nn.LazyBatchNorm2d(), "its shape is not known yet"),
+    (lambda: nn.CrossMapLRN2d(2), "emul.nn has no CrossMapLRN2d: use a torch.nn.LayerNorm or a BatchNorm"),
     (parametrized, "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"),
     (lambda: Mine(2, 2), "it is a subclass of Linear, which may compute something else: use Linear itself"),
     (patched, "its forward is replaced on the instance: remove that first"),
@@ -395,7 +397,7 @@ def test_a_recipe_that_matches_nothing_is_refused_with_what_is_there(net):
         swap_(nn.Sequential(nn.ReLU()), recipe())
     with pytest.raises(ValueError, match=r"7 \(Linear\): native, no rule matches; and 12 more; functions"):
         swap_(
-            nn.Sequential(*(nn.Linear(2, 2) for _ in range(20))), recipe(Rule("1", types=("Conv2d",), forward=COARSE))
+            nn.Sequential(*(nn.Linear(2, 2) for _ in range(20))), recipe(Rule(".*", types=("Conv2d",), forward=COARSE))
         )
 
 

@@ -120,6 +120,18 @@ def test_next_tokens_of_a_user_and_a_model_that_returns_logits(mine: str) -> Non
             "my_task:keyword takes the arguments data; a model's factory takes none",
         ),
         (
+            None,
+            "math:sqrt",
+            TypeError,
+            r"math:sqrt\(\) raised TypeError: .*; a data factory is called without arguments",
+        ),
+        (
+            "math:sqrt",
+            "{}:points",
+            TypeError,
+            "the factory of the model 'math:sqrt' raised TypeError: must be real number, not Dataset; it is called without",
+        ),
+        (
             "{}:narrow",
             "{}:points",
             ValueError,

@@ -52,6 +52,14 @@ def lines(*rules: Rule, run: bool = False) -> list[str]:
             Rule(".*", types=("linear", "batchnorm2d"), keep=True),
             "the type 'batchnorm2d' of its types: the nearest are",
         ),
+        (
+            Rule("head", types=("Conv2d",), keep=True),
+            "nothing that its pattern matches is a Conv2d; 'head' is a Linear; or",
+        ),
+        (
+            Rule(r"features.*", types=("Linear", "BatchNorm1d"), forward=HALF),
+            "nothing that its pattern matches is a Linear or a BatchNorm1d; 'features.0' is a Conv2d; or leave it out",
+        ),
         (Rule(".*", types=("Relu",), keep=True), "no module has the type 'Relu' of its types: the nearest is 'ReLU'"),
     ],
 )
@@ -73,8 +81,6 @@ def test_a_rule_for_other_models_too_is_reported():
     assert lines(names, ALL) == [
         "rule 0 decides about nothing: nothing that its pattern matches is a Conv1d or a Conv3d"
     ]
-    layer = Rule("head", types=("Conv2d",), keep=True)
-    assert lines(layer, ALL) == ["rule 0 decides about nothing: nothing that its pattern matches is a Conv2d"]
 
 
 def test_a_rule_behind_one_that_matches_all_is_reported_with_it():
@@ -95,6 +101,7 @@ def test_a_rule_for_calls_waits_for_them():
     assert lines(Rule(".*", types=("matmul",), forward=HALF), ALL) == [waiting]
     for rule in (kept, Rule(".*", types=("matmul",), forward=HALF)):
         assert lines(rule, ALL, run=True) == []  # one that keeps calls native has decided too
+    assert lines(Rule("head", types=("matmul",), forward=HALF), ALL) == [waiting]  # it may call one
     (line,) = lines(Rule(".*", types=("bmm",), forward=HALF), ALL, run=True)
     assert line == "rule 0 decides about nothing: nothing that its pattern matches is a bmm"
     (line,) = lines(Rule("features.2", forward=HALF), ALL, run=True)

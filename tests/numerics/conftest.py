@@ -2,7 +2,7 @@
 
 import pytest
 
-from numerics import brief, brief_products
+from numerics import brief, brief_products, brief_units
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -13,4 +13,5 @@ def the_general_way(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(brief, "ELEMENTS", -1)
         patch.setattr(brief_products, "MULTIPLICATIONS", -1)
+        patch.setattr(brief_units, "MULTIPLICATIONS", -1)
         yield

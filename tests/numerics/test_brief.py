@@ -1,5 +1,7 @@
 """The short way of calls on few elements gives the bits, and the sentences, of the general one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from numerics import (
     brief,
     brief_blocks,
     brief_products,
+    brief_units,
     catalog,
     matmul,
     parse_format,
@@ -42,12 +45,39 @@ SUMS = {
     "pairwise": Accumulator(catalog.BINARY16, order="pairwise"),
     "pairwise, blocks": Accumulator(catalog.BFLOAT16, order="pairwise", block=2, product=Quantizer(catalog.BINARY16)),
     "Kahan": Accumulator(catalog.BFLOAT16, order="kahan"),
+    "exact": Accumulator(catalog.BINARY16, order="exact"),
+    "exact, toward zero": Accumulator(catalog.E5M2, R.RTZ, Overflow.IEEE, order="exact"),
+    "exact, on a grid": Accumulator(FixedFormat(16, 8), R.RTP, order="exact"),
+    "limits at every step": Accumulator(FixedFormat(16, 30)),
+    "limits of few bits": Accumulator(FixedFormat(8, 4)),
+    "rounded steps": Accumulator(FixedFormat(24, 6), R.RTN),
+    "rounded to odd": Accumulator(FixedFormat(20, 2), R.RNA),
+    "wrapping": Accumulator(FixedFormat(12, 40), overflow=Overflow.WRAP),
+    "wrapping, rounded": Accumulator(FixedFormat(12, 4), overflow=Overflow.WRAP),
+    "a tree of integers": Accumulator(FixedFormat(16, 6), order="pairwise", block=2),
+    "rounded products": Accumulator(FixedFormat(16, 8), product=Quantizer(FixedFormat(12, 6))),
 }
 DRAWN = {
     "words in blocks": Accumulator(catalog.BINARY16, R.SR, random_bits=12, chunk=8),
     "words laid out": Accumulator(catalog.BFLOAT16, R.SR_B, random_bits=8),
     "pairwise": Accumulator(catalog.BFLOAT16, R.SR, random_bits=16, order="pairwise"),
     "Kahan": Accumulator(catalog.BFLOAT16, R.SR_C, random_bits=5, order="kahan"),
+    "exact": Accumulator(catalog.E5M2, R.SR, random_bits=12, order="exact"),
+    "fixed": Accumulator(FixedFormat(20, 2), R.SR_B, random_bits=7),
+}
+
+
+UNIT = catalog.MATRIX_UNITS["h100.e4m3.f32"]
+#: The vector forms, groups of k, sums of chunks, and units that round at each step, in float32 and float64.
+UNITS = {
+    "aligned": catalog.MATRIX_UNITS["a100.f16.f32"],
+    "two groups": UNIT,
+    "late": catalog.MATRIX_UNITS["mi300.f16.f32"],
+    "exact": catalog.MATRIX_UNITS["mi210.bf16.f32"],
+    "chunks": replace(UNIT, chunk=8, outer=Accumulator(catalog.BINARY32)),
+    "truncated": catalog.MATRIX_UNITS["a100.tf32.f32"],
+    "pairwise": catalog.MATRIX_UNITS["mi100.f16.f32"],
+    "chain": catalog.MATRIX_UNITS["a100.f64.f64"],
 }
 
 
@@ -59,6 +89,7 @@ def generally(call, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(brief, "ELEMENTS", -1)
         patch.setattr(brief_products, "MULTIPLICATIONS", -1)
+        patch.setattr(brief_units, "MULTIPLICATIONS", -1)
         return call()
 
 
@@ -191,6 +222,51 @@ def test_products_with_random_words(name, dtype, monkeypatch):
         assert depth == 1 or not np.array_equal(found, matmul(a, b.T, sums, seed=1))
 
 
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_on_units(name, dtype, monkeypatch):
+    unit, taken = UNITS[name], 0
+    dtype = np.float64 if name == "chain" else dtype  # what its results want
+    for exponent in (-8, -3, 0, 5):
+        for depth in (1, 4, 9, 40):
+            a, b = (
+                Quantizer(fmt).quantize(array(*shape, dtype=dtype, scale=2.0**exponent, seed=depth))
+                for fmt, shape in zip(unit.inputs, ((3, depth), (depth, 5)), strict=True)
+            )
+            b[0, :2], a[0] = (0, -0.0), a[0] * (depth != 9)
+            taken += brief_units.unit_product(a, b, unit) is not None
+            same(matmul(a, b, unit), generally(lambda a=a, b=b: matmul(a, b, unit), monkeypatch))
+    assert taken > 10
+
+
+@pytest.mark.parametrize("name", ["aligned", "two groups", "late", "exact", "pairwise"])
+def test_what_units_are_given_at_the_ends_of_their_formats(name, monkeypatch):
+    """Subnormals, the largest values, infinities and NaN; also what is flushed, and what is refused."""
+    unit = UNITS[name]
+    fmt = unit.inputs[0]
+    ends = (
+        fmt.max,
+        fmt.smallest_normal,
+        fmt.smallest_subnormal,
+        -0.0,
+        np.inf,
+        np.nan,
+        fmt.max * 2,
+        fmt.smallest_normal / 3,
+    )
+    for end in ends:
+        a, b = np.ones((2, 4), np.float32), np.full((4, 3), 0.5, np.float32)
+        with np.errstate(over="ignore"):
+            a[1, 2] = end
+        outcomes = []
+        for run in (lambda call: call(), lambda call: generally(call, monkeypatch)):
+            try:
+                outcomes.append(run(lambda a=a, b=b: matmul(a, b, unit)).tobytes())
+            except ValueError as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
+
+
 def test_random_words_are_asked_for_also_where_nothing_is_rounded():
     ones = np.ones((2, 4), np.float32)
     for sums in DRAWN.values():
@@ -242,7 +318,9 @@ def test_a_sum_of_negative_zeros_is_zero(monkeypatch):
             a, b = np.full((2, depth), -1.0, np.float32), np.zeros((depth, 3), np.float32)
             assert brief_products.product(a, b, sums) is not None
             same(matmul(a, b, sums), generally(lambda a=a, b=b, sums=sums: matmul(a, b, sums), monkeypatch))
-            assert np.signbit(matmul(a, b, sums)).all() == (sums.order == "pairwise" and sums.block is None)
+            assert np.signbit(matmul(a, b, sums)).all() == (
+                not isinstance(sums.format, FixedFormat) and sums.order == "pairwise" and sums.block is None
+            )
 
 
 def test_a_kind_of_operand_covers_its_elements():
@@ -252,7 +330,7 @@ def test_a_kind_of_operand_covers_its_elements():
             x = array(8, dtype=dtype, scale=scale)
             x[3], x[5] = 0.0, np.round(x[5], 2)
             found = brief_products.scan(x.view(carrier.unsigned))
-            bounds = brief_products._facts(brief_products._kind(found, carrier), carrier)
+            bounds = brief_products.facts_of_kind(brief_products.kind_of(found, carrier), carrier)
             fractions, exponents = np.frexp(x[x != 0].astype(np.float64))
             whole = (fractions * 2**53).astype(np.int64)
             lowest = [int(e) - 54 + int(n & -n).bit_length() for n, e in zip(whole, exponents, strict=True)]
@@ -282,6 +360,38 @@ def test_a_kind_of_operand_covers_its_elements():
             "overflows",
         ),
         (lambda q, x: matmul(x, x, Accumulator(catalog.BINARY64)), ValueError, r"binary64 has values that float32"),
+        (lambda q, x: matmul(x, x, Accumulator(FixedFormat(40))), ValueError, r"has values that float32 does not hold"),
+        (
+            lambda q, x: matmul(x, x, Accumulator(FixedFormat(40), order="exact")),
+            ValueError,
+            r"has values that float32",
+        ),
+        (
+            lambda q, x: matmul(x + 4, x + 4, Accumulator(FixedFormat(4), overflow=Overflow.ERROR)),
+            OverflowError,
+            "is outside of -8 to 7",
+        ),
+        (
+            lambda q, x: matmul(x + 448, x + 448, Accumulator(catalog.E4M3, overflow=Overflow.ERROR, order="exact")),
+            OverflowError,
+            r"output \(0, 0\) overflows",
+        ),
+        (lambda q, x: matmul(x - 1, x + 1, Accumulator(FixedFormat(4, signed=False))), ValueError, "is unsigned"),
+        (lambda q, x: matmul(x + 0.3, x, UNIT), ValueError, r"a\[0, 0\] is 0.3.*, no value of e4m3fn"),
+        (lambda q, x: matmul(x, x + 500, UNIT), ValueError, r"b\[0, 0\] is 500.0, no value of e4m3fn"),
+        (lambda q, x: matmul(x, x + 2.0**-10, UNIT), ValueError, r"b\[0, 0\] is 0.0009765625, no value of e4m3fn"),
+        (lambda q, x: matmul(x, x[:1], UNIT), ValueError, "do not match"),
+        (lambda q, x: matmul(x, x, UNIT, seed=1), ValueError, "a MatrixUnit rounds deterministically"),
+        (
+            lambda q, x: matmul(x, x, catalog.MATRIX_UNITS["a100.f64.f64"]),
+            ValueError,
+            "binary64 has values that float32",
+        ),
+        (
+            lambda q, x: matmul(x, x, catalog.MATRIX_UNITS["b200.tcgen05.mxf8_e4m3.f32"]),
+            ValueError,
+            "give scale_a= and scale_b=",
+        ),
     ],
 )
 def test_refusals_are_those_of_the_general_way(call, error, sentence, monkeypatch):

@@ -1,0 +1,165 @@
+"""Products of few elements on matrix units: the vector form is chosen once for all operands of a kind.
+
+As in `brief_products`: a form is proved for operands with exponents in a range that is a little wider than theirs, and None
+leaves a call to the general way, scales, specials and refusals among them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .brief import carrier_or_none, keep
+from .brief_products import Kind, facts_of_kind, kind_of
+from .formats import FloatFormat, Subnormals
+from .kernels import threads, unit_decode
+from .kernels.scan import scan
+from .matrix_unit import MatrixUnit
+from .parameters import FLOAT32, FLOAT64, Carrier
+from .problem import Facts
+from .unit_forms import Groups, Windows, plan_fast, plan_lanes
+from .unit_kernels import Run, by_lanes, form_loop
+from .unit_operands import Operand
+from .unit_plan import arrangement
+from .unit_products import in_chunks, step_kind
+
+MULTIPLICATIONS = 1 << 17  # beyond which threads are worth their while
+_LARGEST = 0xFFFFFFFF  # a bit pattern that none passes: operands are members
+_NONE = np.zeros((1, 1, 0), np.int32)
+
+
+#: a [M, K], b [K, N] -> [M, N] of any type.
+_Product = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+
+
+class _Unit(NamedTuple):
+    """What is known of a unit, a depth and a kind of operands."""
+
+    product: _Product
+    members: "tuple[_Member, _Member]"
+
+
+_UNITS: dict[Any, _Unit | None] = {}
+
+
+def unit_product(a: Any, b: Any, unit: MatrixUnit) -> NDArray[Any] | None:
+    """`numerics.matmul` of two small matrices on a matrix unit, or None."""
+    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+        return None
+    rows, depth = a.shape
+    columns, dtype = b.shape[1], a.dtype
+    carrier = carrier_or_none(dtype)
+    if b.dtype != dtype or b.shape[0] != depth or carrier is None or not 0 < rows * columns * depth <= MULTIPLICATIONS:
+        return None
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    found = [scan(x.reshape(-1).view(carrier.unsigned)) for x in (a, b)]
+    kinds = kind_of(found[0], carrier), kind_of(found[1], carrier)
+    key = unit._text, depth, dtype, kinds  # type: ignore[attr-defined]
+    try:
+        known = _UNITS[key]
+    except KeyError:
+        known = keep(_UNITS, key, _known(unit, depth, carrier, *kinds))
+    if known is None:
+        return None
+    for member, kind, (_, largest, last, _) in zip(known.members, kinds, found, strict=True):
+        assert kind is not None
+        if largest and (kind[0] > member.bits or largest > member.largest or last < member.last):
+            return None
+    threads.check_subnormals()
+    return known.product(a, b).astype(dtype, copy=False)
+
+
+class _Member(NamedTuple):
+    """What an operand's elements are at most, as `scan` tells it, where a unit takes them as they are."""
+
+    bits: int
+    largest: int  # the carrier's pattern of the largest value
+    last: int  # of the lowest bit
+
+
+def _member(fmt: FloatFormat, unit: MatrixUnit, carrier: Carrier) -> _Member:
+    gradual = fmt.subnormals is Subnormals.GRADUAL and unit.ftz_in == "keep"
+    lowest = fmt.emin - (fmt.mantissa_bits if gradual else 0)
+    return _Member(fmt.precision, int(carrier.bits(fmt.max)), lowest - carrier.quantum_exponent + 1)
+
+
+def _known(unit: MatrixUnit, depth: int, carrier: Carrier, first: Kind | None, second: Kind | None) -> _Unit | None:
+    fused, formats = unit.tree == "fused", unit.inputs
+    if first is None or second is None or unit.scale is not None or not carrier.holds(unit.result):
+        return None
+    dtype = np.dtype(np.float32 if fused or unit.output.mantissa_bits == 23 else np.float64)
+    inner = FLOAT32 if dtype == FLOAT32.dtype else FLOAT64
+    if not all(inner.holds(fmt) and carrier.holds(fmt) and fmt.signed for fmt in formats):
+        return None
+    members = _member(formats[0], unit, carrier), _member(formats[1], unit, carrier)
+    facts = facts_of_kind(first, carrier), facts_of_kind(second, carrier)
+    product = _fused(unit, depth, *facts) if fused else _steps(unit, depth, dtype, facts[0].lowest + facts[1].lowest)
+    return None if product is None else _Unit(product, members)
+
+
+def _fused(unit: MatrixUnit, depth: int, first: Facts, second: Facts) -> _Product | None:
+    ranges, order = arrangement(depth, unit)
+    count = depth if order is None else len(order)
+    sides = (_stand_in(first, (1, 1, count)), _stand_in(second, (1, count, 1)))
+    form = plan_fast(unit, sides[0], sides[1], np.zeros((1, 1, 1)), ranges)
+    if form is None or isinstance(form, Groups):
+        return None
+    kernel, facts, unroll = form_loop(unit, form)
+    width, exponents = count + -count % unroll, not isinstance(form, Windows)
+    places: Any = slice(0, depth) if order is None else np.argsort(order, kind="stable")[:depth]
+    left, right = ((fmt.mantissa_bits, fmt.emin, _LARGEST) for fmt in unit.inputs)
+
+    def product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+        rows, columns = a.shape[0], b.shape[1]
+        end = rows * width
+        values = np.zeros(end + width * columns, np.float32)
+        x, y = values[:end].reshape(1, rows, width), values[end:].reshape(1, width, columns)
+        x[0][:, places], y[0][places] = a, b
+        given: tuple[NDArray[Any], ...] = (x, y)
+        if exponents:
+            found = np.empty(values.size, np.int32)
+            seen = values.view(np.uint32)
+            if left == right:
+                unit_decode.decode(seen, found, *left)
+            else:
+                unit_decode.decode(seen[:end], found[:end], *left)
+                unit_decode.decode(seen[end:], found[end:], *right)
+            given = x, found[:end].reshape(x.shape), y, found[end:].reshape(y.shape)
+
+        total = np.zeros((1, rows, columns), np.float32)
+        if unit.outer is None:
+            kernel(*given, total, *facts, *ranges[0], 0, rows)
+        else:
+            total = in_chunks(_of_chunks(kernel, given, facts, rows), unit, total.astype(np.float64), ranges, None)
+        return total.reshape(rows, columns)
+
+    return product
+
+
+def _of_chunks(kernel: Any, given: tuple[NDArray[Any], ...], facts: tuple[Any, ...], rows: int) -> Run:
+    def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
+        own = total.astype(np.float32)
+        kernel(*given, own, *facts, first, last, 0, rows)
+        return own
+
+    return run
+
+
+def _stand_in(facts: Facts, shape: tuple[int, int, int]) -> Operand:
+    """An operand of these facts, of which forms ask the length and the exponents alone."""
+    values = np.zeros(shape, np.float32)
+    return Operand(values, values.astype(np.int32), True, facts.lowest, facts.highest, _NONE, _NONE)
+
+
+def _steps(unit: MatrixUnit, depth: int, dtype: np.dtype[Any], last: int) -> _Product | None:
+    ranges, form = arrangement(depth, unit)[0], plan_lanes(unit, step_kind(unit), True, last, np.zeros((1, 1, 1)))
+    if form is None:
+        return None
+
+    def product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+        run = by_lanes(unit, form, a.astype(dtype, copy=False)[None], b.astype(dtype, copy=False)[None])
+        total = in_chunks(run, unit, np.zeros((1, a.shape[0], b.shape[1])), ranges, None)
+        return total.reshape(total.shape[1:])
+
+    return product
