@@ -60,6 +60,7 @@ def matmul(
     """
     if isinstance(accumulator, MatrixUnit):
         _check_unit_options(accumulator, seed is not None or words is not None, encode)
+        counter("stream", stream)
         if c is None and scale_a is None and scale_b is None and not (events or explain):
             quick = unit_product(a, b, accumulator)
             if quick is not None:

@@ -8,10 +8,13 @@ def lba_accumulator_bias(product_bias: float, chunk: int) -> float:
 
     A sum of `chunk` products of random signs is about sqrt(chunk) times as large as one, so its exponents begin
     log2(chunk)/2 higher. It does not exclude overflow, which aligned signs bring: `never_overflows`. With chunk 16: 12
-    gives 10. Errors: ValueError for chunk < 1. Source: Blumenfeld, Hubara and Soudry (LBA), arXiv 2401.14110.
+    gives 10. Errors: ValueError for chunk < 1 and a bias that is not finite. Source: Blumenfeld, Hubara and Soudry
+    (LBA), arXiv 2401.14110.
     """
     if chunk < 1:
         raise ValueError(f"chunk = {chunk!r}: give a number of products of at least 1")
+    if not math.isfinite(product_bias):
+        raise ValueError(f"product_bias = {product_bias!r}: give a finite number")
     return product_bias - math.log2(chunk) / 2
 
 

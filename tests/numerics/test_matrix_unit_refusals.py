@@ -194,3 +194,10 @@ def test_what_outer_raises():
     unit = replace(A100, chunk=2, outer=strict)
     with pytest.raises(OverflowError, match="beyond 480"):
         matmul(1000 * A, B, unit)
+
+
+def test_random_words_are_none_of_a_unit_s():
+    with pytest.raises(ValueError, match="seed or words given: a MatrixUnit rounds deterministically"):
+        matmul(A, B, A100, seed=1)
+    with pytest.raises(ValueError, match="stream = -1: give an integer"):
+        matmul(A, B, A100, stream=-1)

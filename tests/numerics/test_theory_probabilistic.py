@@ -149,6 +149,7 @@ def test_rules_of_papers():
     assert steepest == pytest.approx(theory.gradient_noise_threshold(1.0, 100), abs=1e-5)
     for call, sentence in (
         (lambda: theory.lba_accumulator_bias(12, 0), "chunk = 0"),
+        (lambda: theory.lba_accumulator_bias(math.nan, 16), "product_bias = nan"),
         (lambda: theory.gradient_noise_threshold(1.0, 0), "dimension = 0"),
         (lambda: theory.gradient_noise_threshold(-1.0, 2), "gradient_norm = -1.0"),
     ):
