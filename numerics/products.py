@@ -260,7 +260,9 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
         if encode:
             mask = np.uint64((1 << fmt.bits) - 1)
             return (values.astype(np.int64, copy=False).view(np.uint64) & mask).astype(code_dtype(fmt.bits))
-        return np.ldexp(values.astype(np.float64), -fmt.fraction_bits).astype(dtype, copy=False)
+        result = values.astype(dtype)  # which holds every member: its integer and its grid step too
+        result *= dtype.type(2.0**-fmt.fraction_bits)
+        return result
     if encode:
         codes: NDArray[Any] = Quantizer(fmt, overflow=Overflow.PROPAGATE).encode(values.astype(np.float64))
         return codes

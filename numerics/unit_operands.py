@@ -156,13 +156,14 @@ def weighted(x: Operand, unit: MatrixUnit, side: int) -> Operand:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         values = _cropped(blocks[0] * scales, x.values.shape, side)
     exponents = _cropped(blocks[1] + shifts, x.values.shape, side)
-    terms = exponents > unit_decode.ABSENT // 2
-    if not terms.any():
+    highest, least = int(exponents.max(initial=2 * unit_decode.ABSENT)), unit_decode.ABSENT // 2 + 1
+    if highest < least:
         return x._replace(
             values=values, exponents=exponents, lowest=-2 * unit_decode.ABSENT, highest=unit_decode.ABSENT
         )
-    lowest = int(np.min(exponents, initial=-unit_decode.ABSENT, where=terms))
-    return x._replace(values=values, exponents=exponents, lowest=lowest, highest=int(exponents.max()))
+    # As unsigned numbers those of what is no term, far below all others, are above them.
+    lowest = int((exponents - np.int32(least)).view(np.uint32).min()) + least
+    return x._replace(values=values, exponents=exponents, lowest=lowest, highest=highest)
 
 
 def scale_values(x: Operand, unit: MatrixUnit) -> NDArray[np.float64]:
@@ -173,7 +174,7 @@ def scale_values(x: Operand, unit: MatrixUnit) -> NDArray[np.float64]:
 
 def _placed(scales: NDArray[Any], side: int) -> NDArray[Any]:
     """Scales [B, rows or columns, n] beside operands in blocks: [B, M, n, 1] or [B, n, 1, N]."""
-    return scales[..., None] if side == 0 else scales.swapaxes(-1, -2)[:, :, None, :]
+    return scales[..., None] if side == 0 else np.ascontiguousarray(scales.swapaxes(-1, -2))[:, :, None, :]
 
 
 def _in_blocks(x: NDArray[Any], side: int, block: int) -> NDArray[Any]:

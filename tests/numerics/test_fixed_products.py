@@ -12,12 +12,14 @@ from numerics import (
     Quantizer,
     Rounding,
     get_num_threads,
+    matmul,
+    reference,
     set_num_threads,
 )
 from numerics.fixed_products import fixed_product, fixed_route, fixed_routes
 from numerics.problem import Words
 from tests.numerics.fixed_problems import check, drawn_words, fixed, problem, whole
-from tests.numerics.grids import MODES
+from tests.numerics.grids import MODES, assert_same_bits
 from tests.sampling import but_at_night
 
 R, Rule = Rounding, Overflow
@@ -387,3 +389,14 @@ def test_reasons_have_their_inequality():
     ):
         for route in fixed_routes(problem(a, b), acc):
             assert route.name == "exact" or "<" in route.reason, route
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fraction_bits"), [(np.float64, 1000), (np.float64, -900), (np.float32, 126), (np.float32, -122)]
+)
+def test_grids_at_the_ends_of_the_result(dtype, fraction_bits):
+    rng, half = rng_of(31, fraction_bits + 1000), fraction_bits // 2
+    a = np.ldexp(rng.integers(-3, 4, (3, 5)).astype(dtype), -half)
+    b = np.ldexp(rng.integers(-3, 4, (5, 4)).astype(dtype), half - fraction_bits)
+    acc = fixed(5, fraction_bits)
+    assert_same_bits(matmul(a, b, acc), np.array(reference.matmul(a, b, acc), dtype))
