@@ -16,6 +16,8 @@ from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 
+_PYTHON_WRAPPER = "_ZN7cpython"  # how numba's name of one begins
+
 
 class Linked(JITCodeLibrary):
     """A library that knows all of ours below it, each after all that call it.
@@ -62,6 +64,14 @@ class Lowered(Linked):
 
 class Whole(Linked):
     """An entry point and all below it."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        # What takes Python's arguments apart is left as it is: that it is not optimised is not felt, but to optimise it.
+        for function in ll_module.functions:
+            if function.name.startswith(_PYTHON_WRAPPER) and not function.is_declaration:
+                function.add_function_attribute("optnone")
+                function.add_function_attribute("noinline")
+        super()._optimize_functions(ll_module)
 
     def finalize(self) -> None:
         self._link(self._final_module)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numerics import FixedFormat, Overflow, Quantizer, Rounding, ScaleRule, Subnormals, catalog, reference
 from numerics.parameters import FLOAT32, carrier_of
 from numerics.properties.strategies import arrays_of_values, block_formats, words
-from tests.sampling import half
+from tests.sampling import few
 
 POWERS = [rule for rule in ScaleRule if rule is not ScaleRule.RATIO]
 # Each combination of mode and array type is compiled, for either kind of scale.
@@ -35,7 +35,7 @@ def block_arrays(draw, fmt, dtype):
 
 
 @pytest.mark.parametrize(("mode", "dtype"), CASES)
-@half
+@few
 @given(data=st.data())
 def test_equal_to_the_oracle(mode, dtype, data):
     fmt = data.draw(block_formats())
@@ -50,7 +50,7 @@ def test_equal_to_the_oracle(mode, dtype, data):
     assert quantizer.decode(codes, dtype=dtype).tobytes() == found.tobytes()
 
 
-@half
+@few
 @given(data=st.data())
 def test_power_of_two_scales_commute_with_powers_of_two(data):
     fmt = data.draw(block_formats(rules=POWERS, scales=[catalog.E8M0]))

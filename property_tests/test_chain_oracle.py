@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numerics import Accumulator, Overflow, Quantizer, Rounding, chain_gradients, chain_masks, reference
 from numerics.properties.strategies import float_formats as formats
 from property_tests.products import FEW_BITS, WITH_NAN, around, rules
-from tests.sampling import half
+from tests.sampling import few
 
 QUESTIONS = [
     {"rule": rule, "event": event, "tolerance": tolerance}
@@ -39,7 +39,7 @@ def accumulators(draw, kind):
 
 
 @pytest.mark.parametrize("case", MARKED, ids=str)
-@half
+@few
 @given(data=st.data())
 def test_masks_and_gradients(case, data):
     kind, question = case[0], QUESTIONS[case[1]]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numerics import NanEncoding, Overflow, Quantizer, Rounding, Subnormals, reference
 from numerics.properties.strategies import arrays_of_values, randomness
 from numerics.properties.strategies import float_formats as formats
-from tests.sampling import half
+from tests.sampling import few
 
 CODED = (Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NORMAL_BINADE)
 MODES = (Rounding.RNE, Rounding.SR_C)
@@ -20,7 +20,7 @@ def rules(fmt):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@half
+@few
 @given(data=st.data())
 def test_decoding_a_code_gives_the_quantized_value(mode, data):
     fmt = data.draw(formats(subnormals=CODED))

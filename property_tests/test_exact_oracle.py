@@ -10,7 +10,7 @@ from numerics.exact_products import exact_product, exact_routes
 from numerics.problem import Problem, Words, facts
 from numerics.properties.strategies import MODES, members, randomness
 from numerics.properties.strategies import float_formats as formats
-from tests.sampling import half
+from tests.sampling import few
 
 WITH_NAN = (NanEncoding.IEEE, NanEncoding.TOP_CODE, NanEncoding.NEGATIVE_ZERO)
 WIDE = [FloatFormat(11, 52), FloatFormat(8, 23), FloatFormat(11, 49), FloatFormat(5, 50, subnormals=Subnormals.FLUSH)]
@@ -78,7 +78,7 @@ def assert_equals_the_oracle(acc, problem):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
-@half
+@few
 @given(data=st.data())
 def test_exact_sums(mode, data):
     kind = data.draw(st.integers(0, 3))
@@ -88,7 +88,7 @@ def test_exact_sums(mode, data):
     assert_equals_the_oracle(acc, data.draw(problems(fmt, acc)))
 
 
-@half
+@few
 @given(data=st.data())
 def test_exact_sums_of_rounded_products(data):
     mode, product_mode = data.draw(st.sampled_from(MODES)), data.draw(st.sampled_from(MODES))

@@ -18,7 +18,7 @@ from numerics.problem import Problem, Words, facts
 from numerics.properties.strategies import MODES
 from numerics.reference.events import Tally
 from numerics.reference.products import Steps, accumulate_number
-from tests.sampling import half
+from tests.sampling import few
 
 RULES = (Overflow.SATURATE, Overflow.WRAP, Overflow.ERROR)
 
@@ -116,7 +116,7 @@ def check(given_problem, accumulator, events=False):
         assert_equals(given_problem, accumulator, wanted, route, events)
 
 
-@half
+@few
 @given(data=st.data())
 def test_saturating(data):
     acc = Accumulator(data.draw(formats()))

@@ -17,13 +17,13 @@ from property_tests.products import (
     problems,
     rules,
 )
-from tests.sampling import half
+from tests.sampling import few
 
 
 @pytest.mark.sampled
 @pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTN], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("order", ["pairwise", "kahan"])
-@half
+@few
 @given(data=st.data())
 def test_orders(order, mode, data):
     fmt = data.draw(formats(signed=True, nans=WITH_NAN))
@@ -91,7 +91,7 @@ def test_stochastic_products_sums_and_chunks(data):
     assert_equals_the_oracle(acc, a, b, c, words_for(data, acc, a, b))
 
 
-@half
+@few
 @given(data=st.data())
 def test_events_of_a_chain(data):
     fmt = data.draw(formats(signed=True, nans=WITH_NAN))
@@ -109,7 +109,7 @@ TRUNCATED = Accumulator(
 
 
 @pytest.mark.parametrize("acc", [TREE, TRUNCATED], ids=["tree", "truncated products and chunks"])
-@half
+@few
 @given(seed=st.integers(0, 2**32 - 1))
 def test_events_of_one_kernel(acc, seed):
     # These kernels take longest to compile: one form of each, by operands far apart.

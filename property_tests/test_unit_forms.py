@@ -9,7 +9,7 @@ from numerics import FloatFormat, MatrixUnit, Rounding, catalog, reference
 from numerics.unit_products import compute, plan_of, prepare, ways
 from property_tests.matrix_units import INPUTS, OUTPUTS, problems, scales, stepping_units
 from property_tests.test_matrix_unit import same
-from tests.sampling import half
+from tests.sampling import few
 
 F32 = catalog.BINARY32
 NARROW = (catalog.E4M3, catalog.E5M2, catalog.E2M1, FloatFormat(4, 2), catalog.BINARY16)
@@ -76,7 +76,7 @@ KINDS = {"late": late_units, "scaled": scaled_units, "exact": exact_units, "step
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@half
+@few
 @given(data=st.data())
 def test_vector_forms_equal_the_scalar_loops_and_the_oracle(kind, data):
     unit = data.draw(KINDS[kind]())

@@ -46,11 +46,11 @@ def one_in(few: int, cases: Iterable[Any]) -> list[Any]:
     return [case if i % few == 0 else pytest.param(case, marks=pytest.mark.nightly) for i, case in enumerate(every)]
 
 
-def half(test: Callable[..., None]) -> Callable[..., None]:
-    """Draws half of the profile's examples, for a test of hypothesis each of whose examples is compiled for itself."""
+def few(test: Callable[..., None]) -> Callable[..., None]:
+    """Draws a third of the profile's examples, for a test of hypothesis each of whose examples is compiled for itself."""
     from hypothesis import settings
 
-    return settings(max_examples=(settings().max_examples + 1) // 2)(test)
+    return settings(max_examples=-(-settings().max_examples // 3))(test)
 
 
 def collect_seldom() -> None:

@@ -96,7 +96,7 @@ def test_every_family_and_mode(q, encodes):
 
 @pytest.mark.parametrize(
     ("fmt", "codes"),
-    [(catalog.BINARY16, False), pytest.param(FixedFormat(16, 8), True, marks=pytest.mark.nightly)],
+    [NIGHTLY(catalog.BINARY16, False), NIGHTLY(FixedFormat(16, 8), True)],
     ids=str,
 )
 def test_arrays_of_float64(fmt, codes):

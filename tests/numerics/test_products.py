@@ -94,11 +94,11 @@ def test_every_mode_of_every_kind_of_format(fmt, mode):
 @pytest.mark.sampled
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", [E5M2, E4M3, grids.KINDS["p3109_extended"]], ids=["e5m2", "e4m3fn", "p3109"])
-def test_every_overflow_rule(fmt, mode):
-    for rule in (Rule.SATURATE, Rule.PROPAGATE, Rule.IEEE):
-        for a, b in problems(int(mode), k=8, n=3):
-            scale = np.float32(2.0 ** (fmt.emax // 2))
-            check(Accumulator(fmt, mode, rule), a * scale, b)
+@pytest.mark.parametrize("rule", [Rule.SATURATE, Rule.PROPAGATE, Rule.IEEE], ids=lambda rule: rule.name)
+def test_every_overflow_rule(fmt, mode, rule):
+    for a, b in problems(int(mode), k=8, n=3):
+        scale = np.float32(2.0 ** (fmt.emax // 2))
+        check(Accumulator(fmt, mode, rule), a * scale, b)
 
 
 PRODUCTS = [
