@@ -20,7 +20,7 @@ from .words import unit_bytes
 if TYPE_CHECKING:
     from .quantizer import Quantizer
 
-ELEMENTS = 1 << 12  # of an array, beyond which the general way costs little more
+ELEMENTS = 1 << 16  # of an array, beyond which another thread may help and the general way costs little more
 KINDS = 1 << 14  # of calls that are remembered; then all are forgotten
 NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
