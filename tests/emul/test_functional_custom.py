@@ -7,12 +7,14 @@ import threading
 import pytest
 import torch
 from torch import nn
+from torch._functorch.aot_autograd import aot_function
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 import emul
 from emul import Recipe, Rule
 from emul.swap import CallReport
-from tests.emul.callers import ALL, FORWARD, SR, A, B, Caller, Model, product, swapped
+from tests.emul.callers import ALL, FORWARD, SR, SUMS, A, B, Caller, Model, product, swapped
 
 UNSEEN = "what its backward computes is not seen: write it with torch's functions, which can be emulated, or a rule"
 
@@ -58,6 +60,13 @@ def times(w: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return bound(x, w)
 
 
+@pytest.fixture(autouse=True)
+def clean():
+    """No mode is left behind."""
+    yield
+    assert not _get_current_function_mode_stack()
+
+
 @pytest.fixture(scope="module")
 def operator():
     """An operator of another library with a gradient of its own, and one without."""
@@ -89,6 +98,8 @@ def test_a_function_of_the_users_is_reported_by_name_and_its_forward_call_by_cal
     assert f"inner, 2 calls of Times: gradients native, {UNSEEN} with keep=True\n" in str(report)
     with torch.no_grad():
         model(A)
+    model.inner.given.requires_grad_(False)
+    model(A)
     assert told(model) == [("inner", "Times", 2)]  # no backward pass will come
     assert told(copy.deepcopy(model)) == told(model)
     emul.restore_(model)
@@ -167,7 +178,7 @@ def test_a_checkpoint_counts_once(reentrant):
 
 def test_those_of_emul_of_torch_and_outside_of_a_forward_are_not_told():
     def call(x: torch.Tensor) -> torch.Tensor:
-        x = emul.quantize(x, SR, seed=1)
+        x = emul.chain.matmul(emul.quantize(x, SR, seed=1), torch.eye(4), SUMS)
         return checkpoint(torch.sin, x, use_reentrant=True)
 
     model = swapped(call)
@@ -177,6 +188,28 @@ def test_those_of_emul_of_torch_and_outside_of_a_forward_are_not_told():
     model(A)
     assert torch.equal(bound(A, B.clone().requires_grad_()), A @ B)
     assert told(model) == []
+
+
+def test_what_runs_after_an_interrupt_is_outside():
+    def interrupted(x: torch.Tensor) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    model = swapped(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model(A)
+    bound(A, B.clone().requires_grad_())
+    assert told(model) == []
+    model.inner.call = lambda x: x
+    model(A)
+
+
+def test_what_was_compiled_ahead_of_time_is_told():
+    compiled = aot_function(lambda x: (x @ x.T).sin(), fw_compiler=lambda graph, _: graph)
+    x = A.clone().requires_grad_()
+    compiled(x)  # outside, where a layer's steps cannot become constants
+    model = swapped(compiled)
+    model(x)
+    assert told(model) == [("inner", "CompiledFunction", 1)]
 
 
 def test_one_inside_of_another_has_no_gradient_of_its_own():
