@@ -38,6 +38,12 @@ def region() -> Any | None:
     return of_hooks if of_hooks is not None and (again or on_the_stack is None) else on_the_stack
 
 
+def reentrant() -> bool:
+    """Whether a reentrant checkpoint runs for the first time, without the graph that it has when it runs again."""
+    found, again = _on_the_stack()
+    return found is not None and not again
+
+
 def numbers() -> tuple[int, tuple[int, ...]]:
     """The number of the innermost checkpoint that runs again, 0 of none, and those of the ones in it that run first."""
     first: list[int] = []

@@ -14,6 +14,7 @@ from torch.autograd import Function
 from numerics import Accumulator, MatrixUnit, Quantizer, spec
 from numerics import matmul as numpy_matmul
 from numerics.formats.naming import made_from, named
+from numerics.words import counter
 
 from .operators import batching
 from .operators.checks import (
@@ -79,7 +80,7 @@ def matmul(
     devices give the same bits. bfloat16 and float16 operands are taken where their dtype holds every member of the
     output format. The gradient is the identity straight-through estimator: torch's own products of the incoming
     gradient with a and b, of 16-bit operands in float32 and then rounded to their dtype.
-    seed, stream: as in `numerics.matmul`; a stochastic accumulator needs a seed, a matrix unit has no use for one. Under
+    seed, stream: integers in [0, 2**64); a stochastic accumulator needs a seed, a matrix unit has no use for one. Under
     torch.vmap the result is that of a loop, so that all slices of the batch draw the same words.
     Errors: TypeError for other or different dtypes; ValueError for another device, or two of them, shapes that do not
     match, a missing seed, a dtype that lacks members of the output format, and what `numerics.matmul` refuses, units with
@@ -137,6 +138,8 @@ def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: in
 
 def _product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
     if isinstance(accumulator, MatrixUnit):
+        counter("seed", seed)  # refused as of an accumulator, and on the other way here
+        counter("stream", stream)
         values = numpy_matmul(_read(a), _read(b), accumulator)
     else:
         values = numpy_matmul(_read(a), _read(b), accumulator, seed=seed, stream=stream)

@@ -42,6 +42,8 @@ class CallReport:
 
     function: as torch calls it, `a @ b` is "matmul". rule: index of the rule that emulates them, None for native ones, whose
     gradients are native too. native: why, "" for emulated ones. keeper: index of the rule that keeps them native.
+    backward: whether it is a torch.autograd.Function, by its class's name, of which the gradient is native and what its
+    forward calls is told apart.
     """
 
     module: str
@@ -50,6 +52,7 @@ class CallReport:
     native: str
     count: int
     keeper: int | None = field(default=None, compare=False, repr=False)
+    backward: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,12 @@ def swap_(
     name, and whose `types`, if any, name the function ("linear", "matmul", "bmm", ...) or the module's class, decides.
     "emulate": such a call is emulated with its gradients, by random words of its own, or kept native with keep=True. Calls
     that no rule matches or that cannot be emulated are native and in the report, once they were made. "report": all are.
-    "refuse": a native call raises unless a rule keeps it. Not seen are products outside of torch's functions (custom
-    kernels, numpy, scripted modules), those of functions called in no module's forward (a loss outside of the model; a
-    method other than forward that is called from outside: call it by forward), and those that a torch.autograd.Function of
-    your own or a hook computes in a backward pass.
+    "refuse": a native call raises unless a rule keeps it. Of a torch.autograd.Function of your own the forward is seen call by
+    call and the backward is not: where one may follow, the Function is native by the name of its class, which `types` may
+    name to keep it; so is an operator of another library with a gradient of its own, as "library::name", and what it
+    computes. Not seen are products outside of torch's functions (other custom kernels, numpy, scripted modules), those of
+    functions called in no module's forward (a loss outside of the model; a method other than forward that is called from
+    outside: call it by forward), and those that a hook computes in a backward pass.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
@@ -303,7 +308,9 @@ def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
         outside += watch.outside
         for sort, count in watch.seen.items():
             if sort.module in names:
-                calls.append(CallReport(sort.module, sort.function, sort.rule, sort.native, count, sort.keeper))
+                calls.append(
+                    CallReport(sort.module, sort.function, sort.rule, sort.native, count, sort.keeper, sort.backward)
+                )
     assert report.recipe is not None
     used = set(range(len(report.recipe.rules))) - set(report.unused)
     used |= {index for call in calls for index in (call.rule, call.keeper) if index is not None}
@@ -363,7 +370,8 @@ def _seen(model: torch.nn.Module, report: SwapReport) -> str:
 
 def _line_of_call(call: CallReport) -> str:
     times = f"{call.count} call{'s' * (call.count != 1)} of {call.function}"
-    what = f"native with their gradients, {call.native}" if call.rule is None else f"rule {call.rule}"
+    native = "gradients native" if call.backward else "native with their gradients"
+    what = f"{native}, {call.native}" if call.rule is None else f"rule {call.rule}"
     return f"{call.module or '(root)'}, {times}: {what}"
 
 

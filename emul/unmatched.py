@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from . import nn
-from .functional import names
+from .functional import custom, names
 from .functional.products import ADAPTERS
 from .recipe import Recipe
 
@@ -59,7 +59,7 @@ def _judged(index: int, recipe: Recipe, modules: Sequence[tuple[str, str]], wait
     within = _within(matched, modules)
     if within and all(kind in _CONTAINERS for _, kind in matched):
         return Unused(index, within, True)
-    called = set(rule.types) & ({kind for _, kind in matched} | _FUNCTIONS)
+    called = set(rule.types) & {kind for _, kind in matched} or any(map(_is_called, rule.types))
     waits = waits and rule.norm is None and bool(called or not rule.types)
     if waits:
         why = "it matches no layer, and functions are seen when they are called"
@@ -135,6 +135,15 @@ def _types(kinds: list[str]) -> list[str]:
 
 
 def _exists(name: str) -> bool:
-    """Whether it is the name of a function with products, or of a module that torch or emul has."""
+    """Whether it is the name of a function with products, of a module that torch or emul has, or of a user's Function."""
+    return name in _FUNCTIONS or _is_layer(name) or custom.known(name)
+
+
+def _is_layer(name: str) -> bool:
     made = getattr(torch.nn, name, None) or getattr(nn, name, None)
-    return name in _FUNCTIONS or (isinstance(made, type) and issubclass(made, torch.nn.Module))
+    return isinstance(made, type) and issubclass(made, torch.nn.Module)
+
+
+def _is_called(name: str) -> bool:
+    """Whether it is the name of what a module may call; of a layer and a user's Function with one name the layer is meant."""
+    return name in _FUNCTIONS or (not _is_layer(name) and custom.known(name))

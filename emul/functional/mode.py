@@ -5,23 +5,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import overrides
 from torch._dynamo.decorators import skip
 from torch.overrides import TorchFunctionMode
 
+from ..checkpoints import reentrant
 from ..operators.eager import EAGER
-from .names import product_name
+from .custom import OPERATORS, install, operator_name
+from .names import by_singular_values, product_name
 
 _depth = torch._C._len_torch_function_stack
 _modes: Callable[[], list[TorchFunctionMode]] = overrides._get_current_function_mode_stack
 _push: Callable[[TorchFunctionMode], None] = overrides._push_mode
 _pop: Callable[[], TorchFunctionMode] = overrides._pop_mode
 Hook = TypeVar("Hook", bound=Callable[..., None])
-#: (the module that calls, the function's name, the function, its arguments) -> its result.
-Handler = Callable[["Running", str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 @dataclass(eq=False)
@@ -42,16 +42,28 @@ class Running:
         return index
 
 
+class Owner(Protocol):
+    """Who is told what the modules of one model call."""
+
+    def call(
+        self, caller: Running, function: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of a function with products."""
+
+    def applied(self, caller: Running, function: str, whole: bool) -> None:
+        """Something is about to run of which the gradient is not seen; whole: nor what else it computes."""
+
+
 class ProductMode(TorchFunctionMode):
-    """Hands the products that modules call to a handler, of one owner; the innermost of `running` is the caller.
+    """Hands the products that modules call to their owner; the innermost of `running` is the caller.
 
     An interrupt can end a module's forward without its hooks: then the mode, which is still there, knows by the
     outermost forward's frame that it is over, and steps aside.
     """
 
-    def __init__(self, owner: object, handler: Handler) -> None:
+    def __init__(self, owner: Owner) -> None:
         super().__init__()
-        self.owner, self.handler, self.quiet = owner, handler, 0
+        self.owner, self.quiet = owner, 0
         self.running: list[Running] = []
         self.eager = torch.compiler.set_stance("force_eager")  # what is compiled by itself and called in the model
 
@@ -59,10 +71,21 @@ class ProductMode(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = {} if kwargs is None else kwargs
-        if self.quiet or (name := product_name(func)) is None or self.over():
+        name = None if self.quiet else product_name(func)
+        if name == "matrix_norm" and not by_singular_values(func, args, kwargs):
+            name = None
+        if name is None and not self.quiet and isinstance(func, OPERATORS):
+            self.operator(func, args, kwargs)
+        if name is None or self.over():
             return func(*args, **kwargs)
         with off():  # a part that was swapped by itself answers for its own calls
-            return self.handler(self.running[-1], name, func, args, kwargs)
+            return self.owner.call(self.running[-1], name, func, args, kwargs)
+
+    def operator(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Tell the owner of an operator with a gradient that is not torch's."""
+        name = operator_name(func, args)
+        if name is not None and not self.over():
+            self.owner.applied(self.running[-1], name, True)
 
     def over(self) -> bool:
         """Whether the outermost forward has ended without its hook."""
@@ -99,14 +122,26 @@ def current(owner: object) -> ProductMode | None:
     return next((mode for mode in modes if isinstance(mode, ProductMode) and mode.owner is owner), None)
 
 
-def enter(owner: object, handler: Handler, running: Running) -> bool:
+def asked(function: str, followed: bool) -> None:
+    """A torch.autograd.Function is about to be applied in this thread, by the module that is running, if one is."""
+    if not _depth():
+        return
+    for mode in reversed(_modes()):
+        if isinstance(mode, ProductMode) and not mode.quiet and not mode.over():
+            if followed or (not torch.is_grad_enabled() and reentrant()):
+                mode.owner.applied(mode.running[-1], function, False)
+            return
+
+
+def enter(owner: Owner, running: Running) -> bool:
     """A module's forward begins; whether it is the outermost one."""
+    install(asked)
     running.frame = _forward_frame()
     mode = current(owner)
     if mode is not None and mode.over():
         mode.running.clear()  # an interrupt left it
     if mode is None:
-        mode = ProductMode(owner, handler)
+        mode = ProductMode(owner)
         _push(mode)
     running.depth = len(mode.running)
     mode.running.append(running)

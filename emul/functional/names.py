@@ -14,6 +14,16 @@ _SPELLINGS = {
     "_scaled_dot_product_attention": "scaled_dot_product_attention",
 }
 
+#: Those of torch.linalg, by their names there, and their kin: they factor matrices, solve with them or take their spectra.
+_FACTORIZATIONS = """cholesky cholesky_ex cholesky_solve cholesky_inverse cond det eig eigh eigvals eigvalsh geqrf inv inv_ex
+    inverse ldl_factor ldl_factor_ex ldl_solve logdet lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm matrix_rank
+    nuclear_norm pinv pinverse qr slogdet solve solve_ex solve_triangular svd svdvals tensorinv tensorsolve triangular_solve
+    _cholesky_solve_helper _linalg_det _linalg_eigh _linalg_eigvals _linalg_slogdet _linalg_solve_ex _linalg_svd
+    _lu_with_info _spsolve"""
+_SPELLINGS |= {f"linalg_{name}": name for name in _FACTORIZATIONS.split()}
+#: Norms are so where their order is one of singular values, which `by_singular_values` tells.
+_SPELLINGS |= {"norm": "matrix_norm", "linalg_norm": "matrix_norm"}
+
 #: Those that are emulated where a rule says so. A rule's `types` may name them.
 EMULATED = (
     "linear",
@@ -66,6 +76,7 @@ _PACKED = """_int_mm _scaled_mm scaled_mm _scaled_mm_v2 _grouped_mm grouped_mm _
 NATIVE = {
     name: remedy
     for names, remedy in (
+        (_FACTORIZATIONS, "its sums are those of a library: write its steps with @, which can be emulated"),
         (_ALGEBRA, "write it with @ or einsum, which can be emulated"),
         (_IN_PLACE, "write it with @ and +, which can be emulated"),
         (_RECURRENT, "write its step with linear layers, which can be emulated"),
@@ -95,3 +106,21 @@ def product_name(func: Callable[..., Any]) -> str | None:
         return FOREIGN if name in _KNOWN else None
     name = _SPELLINGS.get(name, name)
     return name if name in _KNOWN else None
+
+
+def by_singular_values(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a norm factors a matrix: the nuclear norm, and of matrices, not of all their elements, the orders 2 and -2."""
+    name = func.__name__.partition(".")[0]
+    if name == "nuclear_norm":
+        return True
+    given = dict(zip(("input", "ord", "dim"), args, strict=False)) | kwargs
+    order, dims = given.get("ord", given.get("p")), given.get("dim")
+    if isinstance(order, str) or name == "norm":
+        return bool(order == "nuc")
+    if name == "linalg_matrix_norm":
+        matrix = True
+    elif dims is None:
+        matrix = given["input"].dim() == 2
+    else:
+        matrix = isinstance(dims, list | tuple) and len(dims) == 2
+    return matrix and order in (2, -2)

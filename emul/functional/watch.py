@@ -29,6 +29,9 @@ from .saving import Load, Save, Sites, parts_of
 
 #: What becomes of the products of functions.
 CHOICES = ("emulate", "report", "refuse")
+_FUNCTIONS = {*ADAPTERS, *NATIVE}
+#: How a remedy ends.
+REST = "which can be emulated, or a rule with keep=True"
 _SIGNATURES = {name: signature(adapter) for name, adapter in ADAPTERS.items()}
 
 
@@ -36,7 +39,7 @@ _SIGNATURES = {name: signature(adapter) for name, adapter in ADAPTERS.items()}
 class Seen:
     """A sort of call: the calling module's qualified name, the function, the rule that emulates it or why it is native.
 
-    keeper: the rule by which it is native, if one says so.
+    keeper: the rule by which it is native, if one says so. backward: whether it is the gradient alone that is native.
     """
 
     module: str
@@ -44,6 +47,7 @@ class Seen:
     rule: int | None
     native: str
     keeper: int | None = None
+    backward: bool = False
 
 
 @dataclass
@@ -80,14 +84,28 @@ class Watch:
             else:
                 self._note(caller, known, index, "")
                 return result
+        self._native(caller, known, index, reason)
+        return func(*args, **kwargs)
+
+    def applied(self, caller: Running, function: str, whole: bool) -> None:
+        """Note or refuse what computes its gradient by code that is not seen."""
+        index, reason = self.decide(caller, function)
+        what = "it and its backward compute" if whole else "its backward computes"
+        reason = reason or f"what {what} is not seen: write it with torch's functions, {REST}"
+        self._native(caller, function, index, reason, not whole)
+
+    def _native(self, caller: Running, function: str, index: int | None, reason: str, backward: bool = False) -> None:
+        """Note or refuse a call that stays native."""
         keeper = index if index is not None and self.recipe.rules[index].keep else None
         kept = caller.restored or keeper is not None
-        named = index is not None and known in self.recipe.rules[index].types and not kept
+        named = index is not None and function in self.recipe.rules[index].types and not kept
+        if function not in _FUNCTIONS and hasattr(torch.nn, function):
+            named = False  # a Function with the name of a layer, which is what the rule means
         if not kept and (self.functional == "refuse" or (named and self.functional == "emulate")):
             by = f"rule {index} names it" if named else "functional='refuse'"
-            raise ValueError(f"{_title(caller)} calls {known}, which is native and {by}: {reason}")
-        self._note(caller, known, None, reason, keeper)
-        return func(*args, **kwargs)
+            what = "of which the gradient is" if backward else "which is"
+            raise ValueError(f"{_title(caller)} calls {function}, {what} native and {by}: {reason}")
+        self._note(caller, function, None, reason, keeper, backward)
 
     def _follow(self, caller: Running) -> None:
         """Let a checkpoint know that its function was called by this module, whose own forward does not run again.
@@ -104,7 +122,7 @@ class Watch:
     @contextmanager
     def _running(self, caller: Running, calls: dict[str, int]) -> Iterator[None]:
         """As in the module's forward, from the same calls on."""
-        enter(self, self.call, Running(caller.name, caller.module, caller.restored, dict(calls)))
+        enter(self, Running(caller.name, caller.module, caller.restored, dict(calls)))
         try:
             yield
         finally:
@@ -173,10 +191,18 @@ class Watch:
         with given(f"{known} in {_title(caller)}", tensors):
             return ADAPTERS[function](*bound.args, **bound.kwargs)
 
-    def _note(self, caller: Running, function: str, rule: int | None, native: str, keeper: int | None = None) -> None:
+    def _note(
+        self,
+        caller: Running,
+        function: str,
+        rule: int | None,
+        native: str,
+        keeper: int | None = None,
+        backward: bool = False,
+    ) -> None:
         if runs_again():
             return  # a checkpoint makes again what is counted
-        sort = Seen(caller.name, function, rule, native, keeper)
+        sort = Seen(caller.name, function, rule, native, keeper, backward)
         self.seen[sort] = self.seen.get(sort, 0) + 1
 
 
@@ -194,7 +220,7 @@ class Enter:
         # An export looks compiled to torch, which then forgets the hooks behind a forward that raises.
         if torch.compiler.is_compiling():
             raise NotImplementedError(f"{_titled(self.name, module)} is swapped, and {EXPORT}")
-        if enter(self.watch, self.watch.call, Running(self.name, module, self.restored)) and not runs_again():
+        if enter(self.watch, Running(self.name, module, self.restored)) and not runs_again():
             self.watch.forwards += 1
 
 

@@ -167,7 +167,7 @@ class _BatchNorm(EmulatedNorm):
         if input.shape[1] != self.num_features:
             raise ValueError(f"{title}: give {self.num_features} channels, [N, {self.num_features}, ...]")
         rows = input.transpose(0, 1).reshape(self.num_features, -1)
-        if self._of_the_batch and rows.shape[1] < 2:
+        if self._of_the_batch and rows.shape[1] == 1:
             raise ValueError(f"{title}: one element of a channel has no deviation; give more, or call eval()")
         values: Tensor = self._apart(lambda draw: self._normalized(rows, draw), input, other)
         if self.bias is not None:
@@ -184,7 +184,11 @@ class _BatchNorm(EmulatedNorm):
         """[C, n] -> the same, times the gain."""
         rule = self.emulation.rule
         norm = rule.norm or L2
-        if self._of_the_batch:
+        if not rows.shape[1]:  # as torch: a batch that is counted, and moves no statistic
+            values = rows.clone()
+            if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        elif self._of_the_batch:
             values, mean, variance = normalized(rows, norm, self.eps, rule, draw)
             if self.training:
                 self._track(mean, variance, rows.shape[1], norm)
@@ -222,6 +226,7 @@ class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):  # type: ignore[misc]
     `norm` estimates sigma by; in the form "shift" factor and weight are rounded to powers of two. Sums run over (sample,
     row, column) in C order. running_var has that variance, times n / (n - 1) in the form "l2", so that a native model's
     buffers go on here, and these there; in evaluation nothing is summed. name and seed, types: as for `Linear`.
+    A batch of no elements is counted in num_batches_tracked and moves no statistic, as in torch.
     Errors: ValueError for other shapes, and in training for a single element in each channel.
     """
 

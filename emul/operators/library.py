@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
+from numerics.words import counter
+
 from .checks import check_place
 from .eager import followed, transforms, unwatched
 
@@ -80,9 +82,8 @@ def _refuse_tangents(name: str, arguments: tuple[Any, ...]) -> None:
 
 
 def signed(label: str, value: int) -> int:
-    """An integer in [0, 2**64) as the dispatcher has it. Errors: ValueError outside."""
-    if not 0 <= value < 1 << 64:
-        raise ValueError(f"{label} = {value}: give an integer in [0, 2**64)")
+    """An integer in [0, 2**64) as the dispatcher has it. Errors: ValueError outside, TypeError for no integer."""
+    value = counter(label, value)
     return value - (1 << 64) if value >= 1 << 63 else value
 
 

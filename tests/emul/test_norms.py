@@ -305,6 +305,29 @@ def test_a_constant_channel_and_an_overflowing_sum_become_zeros():
 
 
 ROUNDED = Rule(".*", types=("LayerNorm",), forward=Product(activation=Quantizer(catalog.E4M3)))
+
+
+@pytest.mark.parametrize("norm", [Norm("l2"), Norm("range", chunks=2), Norm("shift")], ids=str)
+@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}])
+@pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 3, 0, 4)])
+def test_a_batch_of_no_elements_is_taken_as_torch_takes_it(norm, options, shape):
+    native = nn.BatchNorm2d(3, **options)
+    layer = emul.nn.BatchNorm2d(3, **options, rule=form(norm, **COARSE))
+    for each in (native, layer):
+        if each.running_mean is not None:
+            each.running_mean.fill_(0.25)
+        x = torch.empty(shape, requires_grad=True)
+        output = each(x)
+        output.sum().backward()
+        assert output.shape == x.grad.shape == shape
+        each.eval()(x).add_(1)  # no view of a leaf
+    for found, wanted in zip(layer.parameters(), native.parameters(), strict=True):
+        assert torch.equal(found.grad, wanted.grad)
+    state = native.state_dict()
+    assert all(torch.equal(layer.state_dict()[name], state[name]) for name in state)
+    assert int(state.get("num_batches_tracked", 1)) == 1
+
+
 LAYER = emul.nn.LayerNorm((2, 3), rule=Rule(".*", **COARSE), name="ln")
 
 

@@ -1,6 +1,10 @@
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from torch.overrides import BaseTorchFunctionMode
 
 import emul
 import emul.ops
@@ -250,6 +254,26 @@ X = torch.ones(2, 2)
 def test_refused(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        partial(emul.quantize, X, E4M3),
+        partial(emul.matmul, X, X, SUMS),
+        partial(emul.matmul, X, X, catalog.MATRIX_UNITS["h100.e4m3.f32"]),
+        partial(emul.matmul, X.clone().requires_grad_(), X, catalog.MATRIX_UNITS["h100.e4m3.f32"]),
+    ],
+)
+@pytest.mark.parametrize("value", [-1, 2**64, 1.5, "7"])
+def test_keys_are_refused_by_one_sentence_past_the_dispatcher_and_through_it(call, value):
+    error = ValueError if isinstance(value, int) else TypeError
+    for keys in ({"seed": value}, {"seed": 0, "stream": value}):
+        sentence = re.escape(f"{list(keys)[-1]} = {value!r}: give an integer in [0, 2**64)")
+        with pytest.raises(error, match=sentence):
+            call(**keys)
+        with BaseTorchFunctionMode(), pytest.raises(error, match=sentence):
+            call(**keys)
 
 
 @pytest.mark.parametrize("name", ["quantize", "matmul"])
