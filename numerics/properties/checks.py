@@ -1,6 +1,7 @@
 """Every check by its name: plain functions of a subject that return Evidence or raise ClaimError; no test runner needed."""
 
 from .block_checks import block_apart, block_decision
+from .code_checks import every_code
 from .draws_check import Component, draws, p_value_of_draws
 from .mask_checks import (
     blocks_apart,
@@ -46,6 +47,7 @@ __all__ = [
     "decision",
     "draws",
     "error_bound",
+    "every_code",
     "faithful",
     "fixed_points",
     "independent",

@@ -8,6 +8,7 @@ from ..matrix_unit import MatrixUnit
 from ..rounding import Overflow
 from . import (
     block_checks,
+    code_checks,
     mask_checks,
     mask_draws_check,
     moment_checks,
@@ -107,6 +108,16 @@ def _specials(q: QuantizerUnderTest) -> str | None:
     return None
 
 
+def _table(q: QuantizerUnderTest) -> str | None:
+    if q.source is None:
+        return "it takes values, no codes"
+    if q.sampler:
+        return "it draws for itself: which neighbour is a matter of chance, see draws"
+    if q.source.bits > code_checks.ENTRIES:
+        return f"{q.source} has 2**{q.source.bits} codes: all are tried of at most {code_checks.ENTRIES} bits"
+    return None
+
+
 QUANTIZER_CLAIMS = (
     Claim(rounding_checks.member, _always),
     Claim(rounding_checks.fixed_points, _always),
@@ -117,6 +128,7 @@ QUANTIZER_CLAIMS = (
     Claim(rounding_checks.decision, _one_rounding),
     Claim(rounding_checks.saturation, _always),
     Claim(rounding_checks.specials, _specials),
+    Claim(code_checks.every_code, _table),
     Claim(moment_checks.unbiased, _enumerated),
     Claim(moment_checks.bias, _enumerated),
     Claim(moment_checks.variance, _enumerated),

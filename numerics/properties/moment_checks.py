@@ -19,9 +19,10 @@ from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
 from .law import Law, law_of, overflows
 from .points import points
 from .quantizers import QuantizerUnderTest
-from .rounding_checks import inputs
+from .rounding_checks import inputs, with_thresholds
 
 ENUMERATED = 16  # random bits up to which all words are tried
+THRESHOLDS = 10  # random bits up to which every word is the first that goes up at one of the points
 AT_ONCE = 1 << 21  # results held at a time
 SAMPLED = 64
 
@@ -47,7 +48,7 @@ def count(q: QuantizerUnderTest, x: Any = None, claim: str = "bias") -> Counted:
     if not q.takes_words:
         raise ValueError(f"{q.name} takes no words: its moments cannot be enumerated; see checks.draws")
     r = int(q.random_bits or 32)
-    xs = inputs(q, x)
+    xs = inputs(q, x) if x is not None else with_thresholds(q, THRESHOLDS)
     xs = xs[~overflows(q, xs)]
     law = law_of(q, xs)
     keep = law.low != law.high
@@ -144,12 +145,11 @@ def _variance(c: Counted, i: int, k: int) -> Fraction:
 
 
 def _evidence(c: Counted) -> Evidence:
-    note = (
-        f"all {c.words} words at {len(c.x)} points"
-        if c.every
-        else f"the words beside the threshold at {len(c.x)} points"
-    )
-    return Evidence(EXHAUSTIVE if c.every else EXACT, c.cases, note)
+    words = f"all {c.words} words" if c.every else "the words beside the threshold"
+    # Two words that a function takes for one are seen where a step goes up with the second and not with the first.
+    first = np.unique(c.wanted[(c.wanted > 0) & (c.wanted < c.words)])
+    apart = ", each told from the next," if len(first) == c.words - 1 else ""
+    return Evidence(EXHAUSTIVE if c.every else EXACT, c.cases, f"{words}{apart} at {len(c.x)} points")
 
 
 def _formula(q: QuantizerUnderTest) -> str:

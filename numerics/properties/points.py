@@ -108,6 +108,32 @@ def points(fmt: ElementFormat, dtype: Any = np.float32, limit: int = 2048) -> ND
     return signed
 
 
+@lru_cache(maxsize=64)
+def thresholds(fmt: ElementFormat, dtype: Any, random_bits: int) -> NDArray[Any]:
+    """Points [2**r] of one step, as far up as j/2**r says: of every random word one at which it is the first that goes up.
+
+    Of the step near 1 whose points the dtype holds; in formats whose values are no short numbers (logarithms), a quarter
+    of a word further, which comes to the same. None where the dtype is too coarse. Read-only.
+    """
+    kind, count = np.dtype(dtype), 1 << random_bits
+    low, high = steps(fmt, kind)
+    near = np.argsort(np.abs(np.log2(np.maximum(low, 1e-300))), kind="stable")
+    found: NDArray[Any]
+    for exact in (True, False):
+        for i in near[low[near] > 0].tolist():
+            part = (high[i] - low[i]) / count
+            wanted = low[i] + part * (np.arange(count) + (0.0 if exact else 0.25))
+            found = wanted.astype(kind)
+            if exact:
+                right = bool((found == wanted).all() and (np.diff(wanted) == part).all())
+            else:
+                right = 8 * float(np.spacing(found[-1])) <= part
+            if right:
+                found.flags.writeable = False
+                return found
+    return np.empty(0, kind)
+
+
 def _beside(values: NDArray[np.float64], kind: np.dtype[Any], steps: int = 1) -> NDArray[np.float64]:
     """The values as floats of a kind, and the floats on either side."""
     with np.errstate(over="ignore", under="ignore"):

@@ -19,10 +19,11 @@ from ..words import random_words
 from .counter_examples import broken, simplest
 from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
 from .law import law_of, overflows
-from .points import members, points
+from .points import members, points, thresholds
 from .quantizers import QuantizerUnderTest
 
 DIRECTED = (Rounding.RTP, Rounding.RTN)
+THRESHOLDS = 12  # random bits up to which a word is tried at its own threshold
 MEMBER_DRAWS = 1 << 17  # a float32 sum of a value and a random number moves the value in some 2**-10 to 2**-14 of draws
 
 
@@ -44,6 +45,16 @@ def inputs(q: QuantizerUnderTest, x: Any) -> NDArray[Any]:
         held = [reference.round_value(float(v), q.source, Rounding.RTZ) == float(v) for v in array.tolist()]
         array = array[held] if any(held) else _of_source(q)
     return array
+
+
+def with_thresholds(q: QuantizerUnderTest, bits: int) -> NDArray[Any]:
+    """The points, and for up to `bits` random bits one at which each word is the first to go up."""
+    own = inputs(q, None)
+    if not q.takes_words or int(q.random_bits or 32) > bits:
+        return own
+    more = thresholds(q.element, q.dtype, int(q.random_bits or 32))
+    more = more[np.isin(more, _of_source(q))] if q.source is not None else more
+    return np.concatenate([own, more])
 
 
 def _of_source(q: QuantizerUnderTest) -> NDArray[Any]:
@@ -264,7 +275,7 @@ def decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
 
     Words left out are, for each x, the two at its threshold, the ends, and one drawn from a fixed stream.
     """
-    x, cases = inputs(q, x), 0
+    x, cases = inputs(q, x) if x is not None else with_thresholds(q, THRESHOLDS), 0
     for drawn in _deciding_words(q, x) if words is None else [np.asarray(words)]:
         result = q(x, drawn if q.takes_words else None)
         wanted = reference.quantize(x, q.ideal, words=drawn if q.takes_words else None)

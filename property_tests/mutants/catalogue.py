@@ -1,11 +1,11 @@
 """All mutants, and the right functions beside them."""
 
-from . import blocks, luq, masks, products, rounding, samplers, units, wiring, words
+from . import blocks, luq, masks, products, rounding, samplers, tables, units, wiring, words
 from .record import Mutant, Right
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     mutant
-    for kind in (rounding, wiring, words, samplers, blocks, products, units, masks, luq)
+    for kind in (rounding, wiring, words, tables, samplers, blocks, products, units, masks, luq)
     for mutant in kind.MUTANTS
 )
 RIGHT: tuple[Right, ...] = tuple({mutant.twin.name: mutant.twin for mutant in MUTANTS}.values())

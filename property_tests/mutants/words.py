@@ -73,6 +73,12 @@ _variant(
     "bias",
 )
 _variant(
+    "one_word_for_another",
+    lambda scaled, words: sr(scaled, np.where(words == 50, 51, words)),
+    "of a kind: a table of words, or a counter, that skips one: of 64 words two are the same",
+    "decision",
+)
+_variant(
     "at_least_for_greater",
     lambda scaled, words: np.floor(scaled) + words + 1 >= TOP,
     "Tenstorrent Wormhole SFPSTOCHRND: a little too large, and exact values can change",
