@@ -280,6 +280,7 @@ def table(
             _refuse(f"{str(plot)!r} cannot be drawn: {error.strerror}; give another --plot")
         except ValueError as error:
             _refuse(f"{str(plot)!r} cannot be drawn: {error}")
+        typer.echo(f"{plot} written", err=True)
         return
     _print_rows(HEADER, [cells(line, fmt.bits) for line in lines], form)
 
@@ -296,7 +297,7 @@ def verify(
         str | None, typer.Option("--format", help="What the function rounds to: a name, or module:name.")
     ] = None,
     rounding: Annotated[
-        str | None, typer.Option(help="RNE (default), RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C.")
+        str | None, typer.Option(help="RNE (default), RNA, RTZ, RTP, RTN, RTO, SR, SR_B, SR_C; RNL of logarithms.")
     ] = None,
     random_bits: Annotated[int | None, typer.Option(help="Of a stochastic mode; of a format by name: 8.")] = None,
     overflow: Annotated[str | None, typer.Option(help="SATURATE (default), PROPAGATE, IEEE, WRAP, ERROR.")] = None,
@@ -351,7 +352,7 @@ def verify(
 @app.command()
 def claims(
     papers: Annotated[list[str] | None, typer.Argument(metavar="[PAPER]...", help="Which; all by default.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="text, markdown or csv.")] = Form.text,
+    form: Annotated[Form, typer.Option("--form", "--format", help="text, csv or markdown.")] = Form.text,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check what the papers prove or print: each theorem and constant, what is expected and what is found.

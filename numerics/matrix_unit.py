@@ -24,7 +24,7 @@ _WORD = 62  # bits of the integer that holds a block's sum, without its sign
 
 @dataclass(frozen=True)
 class MatrixUnit:
-    """How a matrix unit adds blocks of L products to c; the fields are those of research/hardware.md 2.1.
+    """How a matrix unit adds blocks of L products to c.
 
     A product is exact: the integer product of the significands, its exponent the sum of theirs (subnormals have the
     emin of their format); zero terms are dropped. tree says how a block is summed:

@@ -1,7 +1,7 @@
 """Matrix units by name: <gpu>[.<instruction>].<input>.<output>, each with its source and how sure of it we are.
 
 Confidence: "H", every recorded result of the hardware is reproduced (shared conformance sets, or the same model on data
-that hardware.md lists); "S", read in a source that claims to be bit-exact, not checked against hardware by us; "L",
+that its source names); "S", read in a source that claims to be bit-exact, not checked against hardware by us; "L",
 background knowledge. A fact that the sources disagree on is said in the unit's `source`.
 """
 

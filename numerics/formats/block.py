@@ -25,23 +25,25 @@ class ScaleRule(Enum):
     (of two's complement the lowest one), and one exponent range for all: not below the smallest power of two of the
     scale's format, not above its largest, and in an array of float32 (float64) not above 127 (1023) - emax, so that every
     result is a number of the array. A block of zeros has the smallest scale.
+
+    FLOOR: 2**(floor(log2(amax)) - emax): OCP MX v1.0, 6.3. What lies above max in the top binade is an overflow: of
+        E2M1 elements those in (6, 8) scales
+    CEIL: 2**(ceil(log2(amax)) - emax): no overflow, but the top of the element's range goes unused (torchao's CEIL)
+    EVEN: 2**(floor(log2(r)) - emax) with r = amax rounded to nearest, ties up, to the significant bits of an
+        element: of the overflows of FLOOR only those remain that do not round to the next binade (torchao's EVEN)
+    NEVER_CLIP: 2**-floor(log2(max / amax)), the smallest power of two under which nothing overflows
+        (brianchmiel/nanoGPT_MXFP4; torchao's and cuDNN's RCEIL, whose float32 quotient amax / max never hides that
+        amax is above a power of two times max). Stochastic rounding of elements is unbiased only under this rule
+        and CEIL
+    RATIO: amax / max, rounded to nearest in the scale's format: no power of two. A scale rounded down makes the
+        largest elements overflow. The float32 sequence is stated in `BlockFormat`
     """
 
     FLOOR = "floor"
-    """2**(floor(log2(amax)) - emax): OCP MX v1.0, 6.3. What lies above max in the top binade is an overflow: of E2M1
-    elements those in (6, 8) scales"""
     CEIL = "ceil"
-    """2**(ceil(log2(amax)) - emax): no overflow, but the top of the element's range goes unused (torchao's CEIL)"""
     EVEN = "even"
-    """2**(floor(log2(r)) - emax) with r = amax rounded to nearest, ties up, to the significant bits of an element: of
-    the overflows of FLOOR only those remain that do not round to the next binade (torchao's EVEN)"""
     NEVER_CLIP = "never_clip"
-    """2**-floor(log2(max / amax)), the smallest power of two under which nothing overflows (brianchmiel/nanoGPT_MXFP4;
-    torchao's and cuDNN's RCEIL, whose float32 quotient amax / max never hides that amax is above a power of two times
-    max). Stochastic rounding of elements is unbiased only under this rule and CEIL"""
     RATIO = "ratio"
-    """amax / max, rounded to nearest in the scale's format: no power of two. A scale rounded down makes the largest
-    elements overflow. The float32 sequence is stated in `BlockFormat`"""
 
 
 @dataclass(frozen=True)

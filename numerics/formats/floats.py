@@ -15,34 +15,40 @@ from .spelling import spelled
 
 
 class NanEncoding(Enum):
-    """Which codepoints are NaN."""
+    """Which codepoints are NaN.
+
+    IEEE: the top exponent code, except the infinities where there are any
+    TOP_CODE: all ones below the sign (OCP E4M3); an infinity, where there is one, is the code before it
+    NEGATIVE_ZERO: the code of -0, which the format then does not have (FNUZ, signed P3109)
+    NONE: none
+    """
 
     IEEE = "ieee"
-    """the top exponent code, except the infinities where there are any"""
     TOP_CODE = "top_code"
-    """all ones below the sign (OCP E4M3); an infinity, where there is one, is the code before it"""
     NEGATIVE_ZERO = "negative_zero"
-    """the code of -0, which the format then does not have (FNUZ, signed P3109)"""
     NONE = "none"
-    """none"""
 
 
 class Subnormals(Enum):
-    """What the lowest exponent code means."""
+    """What the lowest exponent code means.
+
+    GRADUAL: subnormals, as IEEE 754
+    FLUSH: zero only: a value is rounded as if the exponent were unbounded below, then becomes a zero of its sign if
+        it is smaller than the smallest normal
+    NORMAL_BINADE: one more binade of normals, except that the all-zeros code is zero; smaller magnitudes are
+        flushed as above
+    FULL_BINADE: NORMAL_BINADE with the value 2**emin in the value set although it has no code: the set in which
+        arithmetic is sometimes simulated (LBA, arXiv 2401.14110). `encode` refuses that one value
+    NO_ZERO: one more binade of normals, the all-zeros code its first value: the format has no zero (OCP E8M0).
+        Unsigned only. Zero, and what is smaller than the smallest value after rounding as above, becomes the
+        smallest value
+    """
 
     GRADUAL = "gradual"
-    """subnormals, as IEEE 754"""
     FLUSH = "flush"
-    """zero only: a value is rounded as if the exponent were unbounded below, then becomes a zero of its sign if it is
-    smaller than the smallest normal"""
     NORMAL_BINADE = "normal_binade"
-    """one more binade of normals, except that the all-zeros code is zero; smaller magnitudes are flushed as above"""
     FULL_BINADE = "full_binade"
-    """NORMAL_BINADE with the value 2**emin in the value set although it has no code: the set in which arithmetic is
-    sometimes simulated (LBA, arXiv 2401.14110). `encode` refuses that one value"""
     NO_ZERO = "no_zero"
-    """one more binade of normals, the all-zeros code its first value: the format has no zero (OCP E8M0). Unsigned only.
-    Zero, and what is smaller than the smallest value after rounding as above, becomes the smallest value"""
 
 
 _WHOLE_BINADE = (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE, Subnormals.NO_ZERO)

@@ -49,6 +49,16 @@ class Report:
         """Whether no claim was broken, and one at least held."""
         return all(v.status != BROKEN for v in self.verdicts) and any(v.status == HELD for v in self.verdicts)
 
+    def __str__(self) -> str:
+        """The subject, a line for each claim, and what breaks those that are broken."""
+        width = max((len(v.claim) for v in self.verdicts), default=0)
+        lines = [self.subject]
+        for v in self.verdicts:
+            shown = f"{v.kind}, {v.cases:,} cases" + f" ({v.note})" * bool(v.note) if v.status == HELD else v.note
+            lines.append(f"  {v.claim:<{width}}  {v.status:<7}  {shown.splitlines()[0] if shown else ''}".rstrip())
+        lines += [v.note for v in self.verdicts if v.status == BROKEN and not is_repeated(v)]
+        return "\n".join(lines)
+
     def __getitem__(self, claim: str) -> Verdict:
         """The verdict on a claim by its name."""
         return next(v for v in self.verdicts if v.claim == claim)

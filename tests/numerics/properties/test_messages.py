@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics import Overflow, Quantizer, Rounding, catalog
+from numerics import FixedFormat, Overflow, Quantizer, Rounding, catalog
 from numerics.properties import ClaimError, as_quantizer, checks, verify
 from numerics.properties.verify import is_repeated
 
@@ -69,3 +69,13 @@ def test_a_function_that_writes_to_its_input_is_shown_with_one_element():
     with pytest.raises(ClaimError, match="the input was written to") as broken:
         checks.member(as_quantizer(writes, fmt=E5M2))
     assert broken.value.details["reproduce"].count(",") <= 2
+
+
+def test_a_report_prints_as_a_table_with_what_breaks_it():
+    text = str(verify(as_quantizer(lambda x: np.clip(np.floor(x), -8, 7), fmt=FixedFormat(4), name="mine")))
+    lines = text.splitlines()
+    assert lines[0] == "mine as s4.0, RNE, Overflow.SATURATE"
+    assert "  fixed_points    held     exhaustive, 16 cases" in lines
+    assert "  bias            skipped  RNE draws nothing" in lines
+    assert "  decision        broken   decision: not the neighbour that the mode says (s4.0, RNE, SATURATE)" in lines
+    assert "  reproduce   mine(np.array([1.5], np.float32))" in lines
