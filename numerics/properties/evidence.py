@@ -81,6 +81,23 @@ def literal(values: Sequence[Any] | np.ndarray[Any, Any], dtype: Any) -> str:
     return f"np.array({nested}, np.{kind})"
 
 
+def repeated(array: np.ndarray[Any, Any], dtype: Any) -> str:
+    """The same, by np.resize where a long array repeats itself."""
+    period = _period(array) if array.ndim == 1 and len(array) > 256 else 0
+    return f"np.resize({literal(array[:period], dtype)}, {len(array)})" if period else literal(array, dtype)
+
+
+def _period(array: np.ndarray[Any, Any]) -> int:
+    """After how many elements an array repeats itself to the bit, at most half of it; 0 where it does not."""
+    bits = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    for period in (np.flatnonzero(bits[1 : len(bits) // 2 + 1] == bits[0]) + 1).tolist():
+        if (bits[period : period + 64] == bits[: len(bits[period : period + 64])]).all() and (
+            bits[period:] == bits[:-period]
+        ).all():
+            return int(period)
+    return 0
+
+
 def _payloads(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Which elements are NaNs that np.nan does not stand for."""
     kind = f"u{array.dtype.itemsize}"

@@ -15,7 +15,7 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .evidence import ClaimError, call_function, called, literal
+from .evidence import ClaimError, call_function, called, repeated
 
 Floats = NDArray[Any]
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
@@ -115,14 +115,14 @@ class QuantizerUnderTest:
             reproduce=self.reproduce(array, words) if array.size < 100 else f"{self.name}(x) for x of that shape",
         )
 
-    def reproduce(self, x: Any, words: Any = None) -> str:
-        """One line of Python that makes the call again."""
-        parts = [literal(np.atleast_1d(np.asarray(x, self.dtype)), self.dtype)]
-        if self.source is not None:
-            codes = Quantizer(self.source).encode(np.atleast_1d(np.asarray(x, self.dtype)))
-            parts = [literal(codes, codes.dtype)]
-        if words is not None:
-            parts.append(literal(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32))
+    def reproduce(self, x: Any, words: Any = None, laid: str = "{}") -> str:
+        """One line of Python that makes the call again; laid: what is done to an array before, with {} for it."""
+        given = np.atleast_1d(np.asarray(x, self.dtype))
+        given = given if self.source is None else Quantizer(self.source).encode(given)
+        parts = [laid.format(repeated(given, given.dtype))]
+        if words is not None:  # they are passed as they are, of x's shape
+            drawn = repeated(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32)
+            parts.append(laid.format(drawn) if "reshape" in laid else drawn)
         return called(self.name, self.tensor, parts)
 
 

@@ -21,6 +21,8 @@ from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
 from .law import law_of, overflows
 from .points import members, points
 from .quantizers import QuantizerUnderTest
+from .reproductions import Call
+from .reproductions import same_bits as same_bits
 
 DIRECTED = (Rounding.RTP, Rounding.RTN)
 MEMBER_DRAWS = 1 << 17  # a float32 sum of a value and a random number moves the value in some 2**-10 to 2**-14 of draws
@@ -77,12 +79,6 @@ def _at(words: Any, i: int) -> Any:
     return None if words is None else words[i]
 
 
-def same_bits(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where two arrays agree to the bit, any NaN being a NaN."""
-    equal: NDArray[np.bool_] = (a == b) & (np.signbit(a) == np.signbit(b)) | (np.isnan(a) & np.isnan(b))
-    return equal
-
-
 def member(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
     """Every result is a value of the format."""
     x, cases = inputs(q, x), 0
@@ -100,6 +96,7 @@ def member(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
                 shown(result[i]),
                 "values of the format",
                 "Q(x) in F",
+                Call(x, drawn, result, (i,)),
             )
         known.update(np.unique(result).tolist())
         cases += len(x)
@@ -150,6 +147,7 @@ def fixed_points(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evi
                 shown(result[i]),
                 shown(x[i]),
                 "Q(v) = v for v in F",
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     few = not q.takes_words or int(q.random_bits or 0) <= 4
@@ -174,6 +172,7 @@ def projection(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
                 shown(twice[i]),
                 shown(once[keep][i]),
                 "Q(Q(x)) = Q(x)",
+                Call(once[keep], None if drawn is None else drawn[keep][::-1], twice, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -197,6 +196,7 @@ def monotone(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 f"{shown(result[i])}, then {shown(result[i + 1])}",
                 "the second not below the first",
                 "x <= y gives Q(x) <= Q(y)",
+                Call(x, drawn, result, (i, i + 1)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -224,6 +224,8 @@ def odd(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
                 shown(mirrored[i]),
                 f"{shown(-result[i])}, as Q({float(x[i])!r}) is {shown(result[i])}",
                 "Q(-x) = -Q(x)",
+                Call(-x, drawn, mirrored, (i,)),
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -249,6 +251,7 @@ def faithful(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 shown(result[i]),
                 "one of the neighbours",
                 "Q(x) in {lo, hi}, lo <= |x| < hi",
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -281,6 +284,7 @@ def decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 shown(result[i]),
                 shown(wanted[i]),
                 rule,
+                Call(x, drawn if q.takes_words else None, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -338,6 +342,7 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
                 shown(result[i]),
                 shown(wanted[i]),
                 f"Overflow.{q.overflow.name}, largest value {fmt.max!r}",
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -372,6 +377,7 @@ def _ends(q: QuantizerUnderTest, x: NDArray[Any]) -> Evidence:
             shown(result[i]),
             shown(wanted[i]),
             f"Overflow.{q.overflow.name}, largest value {q.element.max!r}",
+            Call(x, None, result, (i,)),
         )
     return Evidence(EXACT, len(x))
 
@@ -459,6 +465,7 @@ def specials(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                     shown(result[i]),
                     allowed,
                     formula,
+                    Call(tried, drawn, result, (i,)),
                 )
             cases += len(tried)
     return Evidence(EXACT, cases)

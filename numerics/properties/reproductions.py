@@ -1,0 +1,128 @@
+"""The line that makes a fault again, tried before it is shown: of one element where that does, else of the fewest that do."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .evidence import shown
+from .quantizers import QuantizerUnderTest
+
+CALLS, SECONDS = 400, 2.0  # that making a case smaller may take
+PRINTED = 1 << 12  # elements in one line at most, unless they repeat
+SPREAD = "np.repeat({}, 2)[::2]"
+CUBE = "{}.reshape(2, 3, -1)"
+_LAID: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "{}": lambda x: x,
+    SPREAD: lambda x: np.repeat(x, 2)[::2],
+    CUBE: lambda x: x.reshape(2, 3, -1),
+}
+
+
+class Call(NamedTuple):
+    """A call in which a fault was seen: x [n], words [n] or None, results [n], and at which elements.
+
+    laid: how x is passed, as Python with {} for the flat array.
+    """
+
+    x: NDArray[Any]
+    words: Any
+    result: NDArray[Any]
+    at: tuple[int, ...]
+    laid: str = "{}"
+
+
+def same_bits(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where two arrays agree to the bit, any NaN being a NaN."""
+    equal: NDArray[np.bool_] = (a == b) & (np.signbit(a) == np.signbit(b)) | (np.isnan(a) & np.isnan(b))
+    return equal
+
+
+def smallest(size: int, must: Sequence[int], shows: Callable[[NDArray[np.int64]], bool]) -> NDArray[np.int64]:
+    """Of 0 .. size - 1 few that still show a fault, `must` among them: halves left out, then quarters, then single ones.
+
+    shows: whether the elements of these indices show it. It may take CALLS calls and SECONDS seconds: then what is left.
+    """
+    kept, needed = np.arange(size), np.array(must)
+    end, calls, chunk = time.perf_counter() + SECONDS, 0, size // 2
+    while chunk:
+        place = 0
+        while place < len(kept):
+            if calls == CALLS or time.perf_counter() > end:
+                return kept
+            part = kept[place : place + chunk]
+            fewer = np.concatenate([kept[:place], part[np.isin(part, needed)], kept[place + chunk :]])
+            calls += 1
+            if len(fewer) < len(kept) and shows(fewer):
+                kept = fewer
+            else:
+                place += chunk
+        chunk //= 2
+    return kept
+
+
+def details_of(q: QuantizerUnderTest, *calls: Call) -> dict[str, object]:
+    """The details `only_among_others` and `reproduce` of a fault seen in one of these calls.
+
+    The elements alone where they give in every call what they gave alone; else the fewest of a call in which they do not.
+    """
+    for call in calls:
+        alone = _again(q, call, np.array(call.at))
+        if alone is not None and same_bits(alone, call.result[list(call.at)]).all():
+            continue
+        told = "alone it fails" if alone is None else f"alone it gives {', '.join(map(shown, alone))}"
+        found = _among(q, call)
+        if found is not None:
+            return {"only_among_others": told, "reproduce": found}
+        return {
+            "only_among_others": f"{told}, and in the same array of {len(call.x)} again other results: "
+            "it depends on what came before, on threads or on chance",
+            "reproduce": _line(q, call, np.array(call.at)),
+        }
+    first = calls[0]
+    return {"reproduce": q.reproduce(first.x[list(first.at)], _some(first.words, np.array(first.at)))}
+
+
+def _among(q: QuantizerUnderTest, call: Call) -> str | None:
+    """The line of the fewest elements with which the fault is seen again; None where it is not."""
+    seen = call.result[list(call.at)]
+
+    def shows(kept: NDArray[np.int64]) -> bool:
+        found = _again(q, call, kept)
+        return found is not None and bool(same_bits(found, seen).all())
+
+    everything = np.arange(len(call.x))
+    if not shows(everything):
+        return None
+    kept = smallest(len(call.x), call.at, shows)
+    return _line(q, call, kept if len(kept) <= PRINTED else everything)
+
+
+def _again(q: QuantizerUnderTest, call: Call, kept: NDArray[np.int64]) -> NDArray[Any] | None:
+    """What the elements of the fault give among those kept; None where the function fails."""
+    laid = _LAID[call.laid]
+    words = _some(call.words, kept)
+    if call.laid != "{}" and len(kept) == len(call.at):  # alone: however it lies
+        laid = _LAID["{}"]
+    try:
+        result = q(laid(call.x[kept]), None if words is None else words.reshape(laid(call.x[kept]).shape))
+    except Exception:  # of so few, or of such a shape, it can do nothing
+        return None
+    found: NDArray[Any] = result.reshape(-1)[np.searchsorted(kept, call.at)]
+    return found
+
+
+def _some(words: Any, kept: NDArray[np.int64]) -> Any:
+    return None if words is None else np.asarray(words, np.uint32)[kept]
+
+
+def _line(q: QuantizerUnderTest, call: Call, kept: NDArray[np.int64]) -> str:
+    places = np.searchsorted(kept, call.at).tolist()
+    alone = len(kept) == len(places)
+    line = q.reproduce(call.x[kept], _some(call.words, kept), laid="{}" if alone else call.laid)
+    if alone:
+        return line
+    flat = ".reshape(-1)" if call.laid == CUBE else ""
+    return f"{line}{flat}[{places[0] if len(places) == 1 else places}]"
