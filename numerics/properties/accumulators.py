@@ -79,9 +79,10 @@ class AccumulatorUnderTest:
         """The oracle's result, step by step in rationals; read-only, and kept, as several claims ask for the same."""
         return _wanted(self.claim, self.dtype, *map(_frozen, (a, b, c, *extra)))
 
-    def reproduce(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> str:
-        """One line of Python that makes the call again."""
-        parts = [literal(x, self.dtype) for x in (a, b, c if self.takes_c else None) if x is not None]
+    def reproduce(self, a: Any, b: Any, c: Any = None, extra: Extra = (), laid: str = "{}") -> str:
+        """One line of Python that makes the call again; laid: what is done to a and b before, with {} for the array."""
+        parts = [laid.format(literal(x, self.dtype)) for x in (a, b)]
+        parts += [literal(c, self.dtype)] if self.takes_c and c is not None else []
         parts += [literal(x, self.dtype if self.scaled else np.uint32) for x in extra]
         return called(self.name, self.tensor, parts)
 

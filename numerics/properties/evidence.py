@@ -83,7 +83,7 @@ def literal(values: Sequence[Any] | np.ndarray[Any, Any], dtype: Any) -> str:
 
 def repeated(array: np.ndarray[Any, Any], dtype: Any) -> str:
     """The same, by np.resize where a long array repeats itself."""
-    period = _period(array) if array.ndim == 1 and len(array) > 256 else 0
+    period = _period(array) if array.ndim == 1 and len(array) > 8 else 0
     return f"np.resize({literal(array[:period], dtype)}, {len(array)})" if period else literal(array, dtype)
 
 

@@ -45,6 +45,7 @@ def pattern(subject: MaskUnderTest, x: Any = None) -> Evidence:
                     kept[i].tolist(),
                     f"{fullest[i]} nonzeros, finite",
                     "n of m nonzero, or all that were",
+                    (blocks, words, kept, i) if laid.shape == (rows, m) else None,
                 )
             cases += len(blocks)
     empty = subject(given.reshape(-1)[:0], None if not subject.takes_words else np.zeros(0, np.uint32))
@@ -87,6 +88,7 @@ def kept_values(subject: MaskUnderTest, x: Any = None) -> Evidence:
                         shown(result[i, j]),
                         f"{float(exact)!r} within {float(allowed):.3g}",
                         "x_i/p_i" if subject.stochastic else "x_i",
+                        (given, words, result, i),
                     )
                 cases += 1
     return Evidence(EXACT, cases)
@@ -96,7 +98,7 @@ def largest(subject: MaskUnderTest, x: Any = None) -> Evidence:
     """The n largest magnitudes are kept: the mask of least squared error. Ties may go either way."""
     given = given_blocks(subject, x)
     result = subject(given)
-    for block, out in zip(given, result, strict=True):
+    for i, (block, out) in enumerate(zip(given, result, strict=True)):
         if not masks.keeps_the_largest(block.tolist(), (out != 0).tolist(), subject.n):
             raise broken_mask(
                 "largest",
@@ -107,6 +109,7 @@ def largest(subject: MaskUnderTest, x: Any = None) -> Evidence:
                 out.tolist(),
                 f"the {subject.n} largest",
                 "argmax over masks of the kept sum of squares",
+                (given, None, result, i),
             )
     return Evidence(EXACT, len(given))
 
@@ -130,7 +133,8 @@ def _counted(subject: MaskUnderTest, block: NDArray[Any]) -> _Counted:
         word = int(np.argmax(~np.isfinite(result).all(axis=1)))
         seen = result[word].tolist()
         raise broken_mask("pattern", "not finite", subject, block, word, seen, "finite values", "x_i/p_i where p_i > 0")
-    means, squares = [], []
+    means: list[Fraction] = []
+    squares: list[Fraction] = []
     for column in result.T:
         values, often = np.unique(column, return_counts=True)
         exact = [Fraction(v) for v in values.tolist()]
@@ -280,5 +284,6 @@ def blocks_apart(subject: MaskUnderTest, x: Any = None) -> Evidence:
                 found[i].tolist(),
                 wanted[i].tolist(),
                 "a block depends on its elements and its word alone",
+                (given, words, plain, int(index[i])),
             )
     return Evidence(EXACT, sum(len(index) for _, _, index in trials.values()))

@@ -11,7 +11,8 @@ from .evidence import shown
 from .quantizers import QuantizerUnderTest
 
 CALLS, SECONDS = 400, 2.0  # that making a case smaller may take
-PRINTED = 1 << 12  # elements in one line at most, unless they repeat
+PRINTED = 1 << 12  # elements above which all are shown, as they may repeat and be short to say
+LINE = 1 << 18  # characters that are printed at most
 SPREAD = "np.repeat({}, 2)[::2]"
 CUBE = "{}.reshape(2, 3, -1)"
 _LAID: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -41,12 +42,12 @@ def same_bits(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def smallest(size: int, must: Sequence[int], shows: Callable[[NDArray[np.int64]], bool]) -> NDArray[np.int64]:
-    """Of 0 .. size - 1 few that still show a fault, `must` among them: halves left out, then quarters, then single ones.
+    """Of 0 .. size - 1 few that still show a fault, `must` among them: large powers of two left out, then small ones.
 
     shows: whether the elements of these indices show it. It may take CALLS calls and SECONDS seconds: then what is left.
     """
     kept, needed = np.arange(size), np.array(must)
-    end, calls, chunk = time.perf_counter() + SECONDS, 0, size // 2
+    end, calls, chunk = time.perf_counter() + SECONDS, 0, 1 << max(0, size.bit_length() - 1)
     while chunk:
         place = 0
         while place < len(kept):
@@ -74,6 +75,9 @@ def details_of(q: QuantizerUnderTest, *calls: Call) -> dict[str, object]:
             continue
         told = "alone it fails" if alone is None else f"alone it gives {', '.join(map(shown, alone))}"
         found = _among(q, call)
+        if found is not None and len(found) > LINE:
+            told = f"{told}; they are {len(call.x)}, too many to print"
+            return {"only_among_others": told, "reproduce": f"{q.name}(x) for x of so many, as in the check"}
         if found is not None:
             return {"only_among_others": told, "reproduce": found}
         return {
@@ -87,17 +91,21 @@ def details_of(q: QuantizerUnderTest, *calls: Call) -> dict[str, object]:
 
 def _among(q: QuantizerUnderTest, call: Call) -> str | None:
     """The line of the fewest elements with which the fault is seen again; None where it is not."""
-    seen = call.result[list(call.at)]
+    everything, seen = np.arange(len(call.x)), call.result[list(call.at)]
 
-    def shows(kept: NDArray[np.int64]) -> bool:
+    def shows(kept: NDArray[np.int64], call: Call = call) -> bool:
         found = _again(q, call, kept)
         return found is not None and bool(same_bits(found, seen).all())
 
-    everything = np.arange(len(call.x))
     if not shows(everything):
         return None
-    kept = smallest(len(call.x), call.at, shows)
-    return _line(q, call, kept if len(kept) <= PRINTED else everything)
+    first = call.at[0]
+    words = None if call.words is None else np.full_like(call.words, call.words[first])
+    same = call._replace(x=np.full_like(call.x, call.x[first]), words=words)
+    if len(call.at) == 1 and shows(everything, same):  # how many there are, or where, is what matters
+        call = same
+    kept = smallest(len(call.x), call.at, lambda kept: shows(kept, call))
+    return _line(q, call, kept if len(kept) <= PRINTED or call is same else everything)
 
 
 def _again(q: QuantizerUnderTest, call: Call, kept: NDArray[np.int64]) -> NDArray[Any] | None:

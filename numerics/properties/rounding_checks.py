@@ -308,7 +308,10 @@ def _deciding_words(q: QuantizerUnderTest, x: NDArray[Any]) -> list[Any]:
 
 
 def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
-    """Beyond the largest value, and at infinity, the overflow rule decides; under Overflow.ERROR it raises."""
+    """Beyond the largest value, and at infinity, the overflow rule decides; under Overflow.ERROR it raises.
+
+    x more than a step below the largest value are left out.
+    """
     fmt = q.element
     if x is None:
         x = points(fmt, q.dtype, q.limit)
@@ -318,10 +321,11 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
         x = np.atleast_1d(np.asarray(x, q.dtype)).reshape(-1)
     if q.source is not None:
         x = inputs(q, x[np.isfinite(x)])
+    x, words = _kept(x, words, _about_the_end(q, x))
     if q.overflow is Overflow.ERROR:
         return _raises(q, x)
     if q.overflow is Overflow.WRAP:
-        x = x[np.isfinite(x)]
+        x, words = _kept(x, words, np.isfinite(x))
     if q.sampler:
         return _ends(q, x)
     r = int(q.random_bits or 1) if q.takes_words else 1
@@ -346,6 +350,15 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
             )
         cases += len(x)
     return Evidence(EXACT, cases)
+
+
+def _about_the_end(q: QuantizerUnderTest, x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which x are beyond the largest value, or at most one step below it: the rule has no say in the others."""
+    precision, top = (24 if q.dtype == np.float32 else 53), q.dtype.type(q.element.max)
+    under = float(np.nextafter(top, q.dtype.type(0)))
+    edge = reference.round_value(under, q.element, Rounding.RTZ, precision=precision)
+    near: NDArray[np.bool_] = np.abs(x.astype(np.float64)) >= edge
+    return near
 
 
 def _ends(q: QuantizerUnderTest, x: NDArray[Any]) -> Evidence:

@@ -151,3 +151,19 @@ def test_the_mean_of_a_mask_is_compared_with_its_sign():
         checks.mask_unbiased(subject(second_turned), [[1.0, -1.0]])
     assert broken.value.details["seen"] == "1.0, kept by 128 of 256 words"
     assert broken.value.details["allowed"].startswith("-1.0 within")
+
+
+def test_a_mask_that_needs_other_blocks_is_shown_among_the_fewest():
+    def first_word(x, words):
+        return one_of_two(x, np.broadcast_to(words.reshape(-1)[:1], words.shape))
+
+    with pytest.raises(ClaimError) as broken:
+        checks.blocks_apart(as_mask(first_word, 1, 2, random_bits=8))
+    details, given = broken.value.details, {"np": np, "first_word": first_word}
+    line = details["reproduce"]
+    assert details["only_among_others"].startswith("alone it gives [")
+    assert (
+        eval(line, given).tolist()
+        != eval(line.replace("first_word", "one_of_two"), given | {"one_of_two": one_of_two}).tolist()
+    )
+    assert len(eval(line[: line.rindex("[")], given)) == 2

@@ -69,3 +69,24 @@ def test_a_function_that_writes_to_its_input_is_shown_with_one_element():
     with pytest.raises(ClaimError, match="the input was written to") as broken:
         checks.member(as_quantizer(writes, fmt=E5M2))
     assert broken.value.details["reproduce"].count(",") <= 2
+
+
+def test_the_overflow_rule_is_not_blamed_for_what_is_far_from_it():
+    ours = Quantizer(E5M2, Rounding.SR, random_bits=4)
+
+    def off_by_one(x, words):
+        return ours.quantize(x, words=np.minimum(words + 1, 15).astype(np.uint32))
+
+    def off_by_one_below(x, words):
+        near = np.abs(x) > 49152  # one step below the largest value, 57344
+        return np.where(near, ours.quantize(x, words=words), off_by_one(x, words))
+
+    subject = as_quantizer(off_by_one_below, fmt=E5M2, rounding=Rounding.SR, random_bits=4)
+    held = checks.saturation(subject)
+    assert held.cases > 100
+    with pytest.raises(ClaimError):
+        checks.decision(subject)
+    with pytest.raises(ClaimError) as broken:
+        checks.saturation(as_quantizer(off_by_one, fmt=E5M2, rounding=Rounding.SR, random_bits=4))
+    assert abs(float(broken.value.details["x"].split()[0])) >= 49152
+    assert checks.saturation(subject, [32767.998, 1.0]).cases == 0
