@@ -1,16 +1,15 @@
 """The line that makes a fault again, tried before it is shown: of one element where that does, else of the fewest that do."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .evidence import shown
+from .evidence import smallest as smallest
 from .quantizers import QuantizerUnderTest
 
-CALLS, SECONDS = 400, 2.0  # that making a case smaller may take
 PRINTED = 1 << 12  # elements above which all are shown, as they may repeat and be short to say
 LINE = 1 << 18  # characters that are printed at most
 SPREAD = "np.repeat({}, 2)[::2]"
@@ -39,29 +38,6 @@ def same_bits(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
     """Where two arrays agree to the bit, any NaN being a NaN."""
     equal: NDArray[np.bool_] = (a == b) & (np.signbit(a) == np.signbit(b)) | (np.isnan(a) & np.isnan(b))
     return equal
-
-
-def smallest(size: int, must: Sequence[int], shows: Callable[[NDArray[np.int64]], bool]) -> NDArray[np.int64]:
-    """Of 0 .. size - 1 few that still show a fault, `must` among them: large powers of two left out, then small ones.
-
-    shows: whether the elements of these indices show it. It may take CALLS calls and SECONDS seconds: then what is left.
-    """
-    kept, needed = np.arange(size), np.array(must)
-    end, calls, chunk = time.perf_counter() + SECONDS, 0, 1 << max(0, size.bit_length() - 1)
-    while chunk:
-        place = 0
-        while place < len(kept):
-            if calls == CALLS or time.perf_counter() > end:
-                return kept
-            part = kept[place : place + chunk]
-            fewer = np.concatenate([kept[:place], part[np.isin(part, needed)], kept[place + chunk :]])
-            calls += 1
-            if len(fewer) < len(kept) and shows(fewer):
-                kept = fewer
-            else:
-                place += chunk
-        chunk //= 2
-    return kept
 
 
 def details_of(q: QuantizerUnderTest, *calls: Call) -> dict[str, object]:
