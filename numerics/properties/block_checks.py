@@ -101,7 +101,10 @@ def _shown_by(
         told = told or f"alone, the block gives {shown(result)} there" + (
             ", of another tensor's scale" if tensor else ""
         )
-    return {"reproduce": q.reproduce(x[row, part], None if words is None else words[row, part])}
+    line = q.reproduce(x[row, part], None if words is None else words[row, part])
+    if told:  # nor is it in the same call again
+        told = f"{told}, and in the same array again other results: it depends on what came before"
+    return {"only_among_others": told, "reproduce": line} if told else {"reproduce": line}
 
 
 def block_decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
@@ -167,12 +170,12 @@ def block_apart(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         )
         _broken(
             "block_apart",
-            "alone, a block gave another result",
+            "among others, a block gave another result than alone",
             q,
             given,
             words,
-            alone,
             plain,
+            alone,
             "a block depends on its elements and their words",
         )
     return Evidence(EXACT, 3 * given.size)

@@ -47,7 +47,9 @@ def broken_mask(
         "seen": seen,
         "allowed": allowed,
         "formula": formula,
-        "reproduce": subject.reproduce(block, None if word is None else [word]),
+        "reproduce": subject.reproduce(block, None if word is None else [word])
+        if word is not None or not subject.takes_words
+        else subject.reproduce_all(block),
     }
     if call is not None:
         details |= _shown_by(subject, *call)

@@ -102,6 +102,12 @@ class MaskUnderTest:
         ]
         return called(self.name, self.tensor, parts)
 
+    def reproduce_all(self, block: Any) -> str:
+        """One line of Python: a block under every word that there is, a row each."""
+        count = 1 << int(self.random_bits or 0)
+        parts = f"np.tile({literal(block, self.dtype)}, ({count}, 1))", f"np.arange({count}, dtype=np.uint32)[:, None]"
+        return called(self.name, self.tensor, parts)
+
 
 def as_mask(
     fn: Callable[..., Any],

@@ -118,7 +118,7 @@ class QuantizerUnderTest:
         self, array: NDArray[Any], words: NDArray[Any] | None, result: NDArray[Any], strange: NDArray[np.bool_]
     ) -> ClaimError:
         """What says so of the first code that is none, alone where that shows it."""
-        i = int(np.argmax(strange.reshape(-1)[: array.size])) if array.size else 0
+        i = int(np.argmax(strange.reshape(-1)[: array.size])) if min(array.size, result.size) else 0
         x, drawn = array.reshape(-1)[i : i + 1], None if words is None else words.reshape(-1)[i : i + 1]
         integers = result.dtype.kind in "iu"
         seen = f"code {result.reshape(-1)[i]}, of {result.dtype}" if integers and result.size else str(result.dtype)

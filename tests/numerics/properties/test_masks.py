@@ -151,6 +151,8 @@ def test_the_mean_of_a_mask_is_compared_with_its_sign():
         checks.mask_unbiased(subject(second_turned), [[1.0, -1.0]])
     assert broken.value.details["seen"] == "1.0, kept by 128 of 256 words"
     assert broken.value.details["allowed"].startswith("-1.0 within")
+    again = eval(broken.value.details["reproduce"], {"np": np, "second_turned": second_turned})
+    assert again.mean(axis=0).tolist() == [1.0, 1.0]
 
 
 def test_a_mask_that_needs_other_blocks_is_shown_among_the_fewest():

@@ -142,6 +142,22 @@ def test_an_output_that_needs_other_columns():
         assert run(line, fn) != right
 
 
+@pytest.mark.parametrize("check", [checks.block_decision, checks.block_apart])
+def test_a_block_that_needs_other_blocks(check):
+    blocks = Quantizer(catalog.MXFP4_E2M1)
+
+    def strided_blocks(x):  # one block's elements lie a stride apart
+        if x.size <= 32:
+            return blocks.quantize(x)
+        return blocks.quantize(x[..., ::-1])[..., ::-1]
+
+    with pytest.raises(ClaimError) as broken:
+        check(as_quantizer(strided_blocks, fmt=catalog.MXFP4_E2M1))
+    details = broken.value.details
+    assert details["only_among_others"].startswith("alone, the block gives")
+    assert float(run(details["reproduce"], strided_blocks)) == value(details["seen"]) != value(details["allowed"])
+
+
 def test_the_smallest_case_keeps_what_it_must():
     assert smallest(100, [7], lambda kept: 93 in kept).tolist() == [7, 93]
     assert smallest(100, [7], lambda kept: len(kept) >= 10).tolist()[-1] <= 99
