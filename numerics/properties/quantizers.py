@@ -122,7 +122,11 @@ class QuantizerUnderTest:
         x, drawn = array.reshape(-1)[i : i + 1], None if words is None else words.reshape(-1)[i : i + 1]
         integers = result.dtype.kind in "iu"
         seen = f"code {result.reshape(-1)[i]}, of {result.dtype}" if integers and result.size else str(result.dtype)
-        remedy = "; a view as unsigned integers has them" if result.dtype.kind == "i" else ""
+        remedy = (
+            "; a view as unsigned integers has them"
+            if result.dtype.kind == "i" and 8 * result.dtype.itemsize == self.element.bits
+            else ""
+        )
         try:
             alone = self._no_codes(np.asarray(self.call(x.copy(), drawn))) is not None
         except Exception:  # of one element it can do nothing
