@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -67,6 +69,7 @@ def subject_of(
         return subject
     if fmt is None:
         raise ValueError(f"{target} is a function: say what it rounds to, --format e4m3fn for example")
+    _check_arguments(made, target, mode, random_bits, sampler)
     return as_quantizer(
         made,
         fmt=format_named(fmt),
@@ -87,6 +90,46 @@ def _check_unused(why: str, options: dict[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None and value is not False]
     if given:
         raise ValueError(f"{', '.join(given)} with a target that has no use for it: {why}; leave it out")
+
+
+def _check_arguments(fn: Any, target: str, mode: Any, random_bits: int | None, sampler: bool) -> None:
+    """Refuses options under which a function would be called with words that it does not take, or without those it needs."""
+    try:
+        needed, most = _argument_counts(fn)
+    except (ValueError, TypeError):  # compiled code that does not tell
+        return
+    if most == 0 or needed > 2:
+        raise ValueError(f"{target} takes {needed} arguments: it is called as fn(x), or as fn(x, words)")
+    if needed == 2 and not mode.stochastic:
+        raise ValueError(
+            f"{target} takes 2 arguments, and {mode.name} has no words to give: --rounding is missing, SR for example"
+        )
+    if needed == 2 and sampler:
+        raise ValueError(
+            f"{target} takes 2 arguments, and with --sampler it is called with x alone: leave --sampler out, and give "
+            "--random-bits, how many bits its words have"
+        )
+    if needed == 2 and random_bits is None:
+        raise ValueError(
+            f"{target} takes 2 arguments, x and words: --random-bits is missing, how many bits a word has, 8 for example"
+        )
+    if most == 1 and mode.stochastic and random_bits is not None and not sampler:
+        raise ValueError(
+            f"{target} takes 1 argument, so there is no place for words of {random_bits} bits: --sampler is missing, "
+            "which says that it draws for itself"
+        )
+
+
+def _argument_counts(fn: Any) -> tuple[int, float]:
+    """How many arguments by position a function needs, and how many it takes at most. Errors: as inspect.signature."""
+    needed, most = 0, 0.0
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            most = math.inf
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            needed += parameter.default is parameter.empty
+            most += 1
+    return needed, most
 
 
 def _is_function(found: Any) -> bool:

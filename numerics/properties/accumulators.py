@@ -15,7 +15,7 @@ from ..formats.naming import named
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
 from ..products import matmul
-from .evidence import ClaimError, call_function, called, literal
+from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
 
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
 OperandFormat = FloatFormat | FixedFormat
@@ -64,7 +64,11 @@ class AccumulatorUnderTest:
         """
         convert = self.tensor or (lambda array: array)
         given = [x for x in (a, b, c if self.takes_c else None, *extra) if x is not None]
-        result = np.asarray(call_function(self.fn, *map(convert, given)))
+        try:
+            result = np.asarray(call_function(self.fn, *map(convert, given)))
+        except Exception as error:
+            raised_for(error, self, a, b, c, extra)
+            raise
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
         if result.shape != shape or result.dtype != self.dtype:
             raise ClaimError(
@@ -79,9 +83,18 @@ class AccumulatorUnderTest:
         """The oracle's result, step by step in rationals; read-only, and kept, as several claims ask for the same."""
         return _wanted(self.claim, self.dtype, *map(_frozen, (a, b, c, *extra)))
 
-    def reproduce(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> str:
-        """One line of Python that makes the call again."""
-        parts = [literal(x, self.dtype) for x in (a, b, c if self.takes_c else None) if x is not None]
+    def raised_by(self, a: Any, b: Any, c: Any, extra: Extra, kind: type) -> dict[str, object]:
+        """The details of an exception that a product raised."""
+        line = f"{self.name}(a, b) for operands of these shapes"
+        return {
+            "x": f"{self.dtype} of shapes {list(a.shape)} and {list(b.shape)}",
+            "reproduce": self.reproduce(a, b, c, extra) if a.size + b.size <= 10 * FEW else line,
+        }
+
+    def reproduce(self, a: Any, b: Any, c: Any = None, extra: Extra = (), laid: str = "{}") -> str:
+        """One line of Python that makes the call again; laid: what is done to a and b before, with {} for the array."""
+        parts = [laid.format(literal(x, self.dtype)) for x in (a, b)]
+        parts += [literal(c, self.dtype)] if self.takes_c and c is not None else []
         parts += [literal(x, self.dtype if self.scaled else np.uint32) for x in extra]
         return called(self.name, self.tensor, parts)
 

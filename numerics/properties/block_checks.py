@@ -76,8 +76,35 @@ def _broken(
             seen=shown(found[row, column]),
             allowed=shown(wanted[row, column]),
             formula=formula,
-            reproduce=q.reproduce(x[row, part], None if words is None else words[row, part]),
+            **_shown_by(q, x, words, found, (int(row), int(column)), part),
         )
+
+
+def _shown_by(
+    q: QuantizerUnderTest, x: NDArray[Any], words: Any, found: NDArray[Any], at: tuple[int, int], part: slice
+) -> dict[str, object]:
+    """The line of the block, of its row or of all rows, whichever is the first that gives what was found."""
+    row, column = at
+    seen, tensor = found[row, column], isinstance(q.fmt, BlockFormat) and q.fmt.tensor_scale
+    tried = ((row, part, (column - part.start,)), (row, slice(None), (column,)), (slice(None), slice(None), at))
+    told = ""
+    for rows, columns, place in tried if not q.sampler else ():
+        given, own = x[rows, columns], None if words is None else words[rows, columns]
+        try:
+            result = q(given, own)[place]
+        except Exception:  # of so few it can do nothing
+            continue
+        if same_bits(result, seen):
+            index = f"[{', '.join(map(str, place))}]"
+            line = q.reproduce(given, own) + (index if told else "")
+            return {"only_among_others": told, "reproduce": line} if told else {"reproduce": line}
+        told = told or f"alone, the block gives {shown(result)} there" + (
+            ", of another tensor's scale" if tensor else ""
+        )
+    line = q.reproduce(x[row, part], None if words is None else words[row, part])
+    if told:  # nor is it in the same call again
+        told = f"{told}, and in the same array again other results: it depends on what came before"
+    return {"only_among_others": told, "reproduce": line} if told else {"reproduce": line}
 
 
 def block_decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
@@ -143,12 +170,12 @@ def block_apart(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         )
         _broken(
             "block_apart",
-            "alone, a block gave another result",
+            "among others, a block gave another result than alone",
             q,
             given,
             words,
-            alone,
             plain,
+            alone,
             "a block depends on its elements and their words",
         )
     return Evidence(EXACT, 3 * given.size)

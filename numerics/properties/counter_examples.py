@@ -12,12 +12,21 @@ from ..rounding import Overflow
 from .evidence import ClaimError, shown
 from .law import law_of
 from .quantizers import QuantizerUnderTest
+from .reproductions import Call, details_of
 
 
 def broken(
-    claim: str, statement: str, q: QuantizerUnderTest, x: Any, words: Any, seen: Any, allowed: Any, formula: str
+    claim: str,
+    statement: str,
+    q: QuantizerUnderTest,
+    x: Any,
+    words: Any,
+    seen: Any,
+    allowed: Any,
+    formula: str,
+    *calls: Call,
 ) -> ClaimError:
-    """The counter-example at one x, or at two."""
+    """The counter-example at one x, or at two; calls: in which it was seen, to try whether x alone shows it."""
     details: dict[str, object] = {"x": ", ".join(shown(v) for v in np.atleast_1d(x))}
     if words is not None:
         details["word"] = ", ".join(str(int(w)) for w in np.atleast_1d(words))
@@ -31,7 +40,8 @@ def broken(
     rule = _other_overflow(q, float(x), words, seen) if np.ndim(x) == 0 else None
     if rule is not None:
         details["perhaps"] = f"Overflow.{rule.name} is meant: overflow=Overflow.{rule.name}, or --overflow {rule.name}"
-    details["reproduce"] = q.reproduce(x, words)
+    # What draws for itself gives something else each time: there is nothing to try.
+    details |= details_of(q, *calls) if calls and not q.sampler else {"reproduce": q.reproduce(x, words)}
     return ClaimError(claim, f"{statement} ({q.fmt}, {q.rounding.name}, {q.overflow.name})", **details)
 
 

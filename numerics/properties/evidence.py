@@ -1,12 +1,18 @@
 """What a check brings back: evidence for a claim, or the case that breaks it."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 EXHAUSTIVE, EXACT, STATISTICAL = "exhaustive", "exact", "statistical"
+CALLS, SECONDS = 400, 2.0  # that making a case smaller may take
+FEW = 100  # elements that are printed of what cannot be made smaller
+_GIVEN = "_given_to_the_function"
+Indices = np.ndarray[Any, np.dtype[np.int64]]
 _ORDER = (EXHAUSTIVE, EXACT, STATISTICAL)
 
 
@@ -37,9 +43,15 @@ class ClaimError(AssertionError):
 
     def __init__(self, claim: str, statement: str, **details: object) -> None:
         self.claim, self.details = claim, {label: str(value) for label, value in details.items()}
-        width = max(map(len, self.details), default=0)
-        lines = [f"  {label.replace('_', ' '):<{width}}  {value}" for label, value in self.details.items()]
-        super().__init__("\n".join([f"{claim}: {statement}", *lines]))
+        super().__init__(told(f"{claim}: {statement}", self.details))
+
+
+def told(sentence: str, details: Mapping[str, str]) -> str:
+    """A sentence, and below it a line for each detail."""
+    width = max(map(len, details), default=0)
+    return "\n".join(
+        [sentence, *(f"  {label.replace('_', ' '):<{width}}  {value}" for label, value in details.items())]
+    )
 
 
 def call_function(fn: Callable[..., Any], *arguments: Any) -> Any:
@@ -49,6 +61,44 @@ def call_function(fn: Callable[..., Any], *arguments: Any) -> Any:
     """
     with np.errstate(all="ignore"):
         return fn(*arguments)
+
+
+def raised_for(error: Exception, subject: Any, *arguments: Any) -> None:
+    """Keeps with an exception what the function was given, for `raised_details`."""
+    with contextlib.suppress(AttributeError, TypeError):  # a class of slots alone takes nothing
+        error.__dict__.setdefault(_GIVEN, (subject, arguments))
+
+
+def raised_details(error: Exception) -> dict[str, str]:
+    """x and a line that reproduces what the function raised; nothing where that is not known."""
+    given = getattr(error, _GIVEN, None)
+    if given is None:
+        return {}
+    subject, arguments = given
+    return {label: str(text) for label, text in subject.raised_by(*arguments, type(error)).items()}
+
+
+def smallest(size: int, must: Sequence[int], shows: Callable[[Indices], bool]) -> Indices:
+    """Of 0 .. size - 1 few that still show a fault, `must` among them: large powers of two left out, then small ones.
+
+    shows: whether the elements of these indices show it. It may take CALLS calls and SECONDS seconds: then what is left.
+    """
+    kept, needed = np.arange(size), np.array(must)
+    end, calls, chunk = time.perf_counter() + SECONDS, 0, 1 << max(0, size.bit_length() - 1)
+    while chunk:
+        place = 0
+        while place < len(kept):
+            if calls == CALLS or time.perf_counter() > end:
+                return kept
+            part = kept[place : place + chunk]
+            fewer = np.concatenate([kept[:place], part[np.isin(part, needed)], kept[place + chunk :]])
+            calls += 1
+            if len(fewer) < len(kept) and shows(fewer):
+                kept = fewer
+            else:
+                place += chunk
+        chunk //= 2
+    return kept
 
 
 def called(name: str, convert: Callable[[Any], Any] | None, arguments: Sequence[str]) -> str:
@@ -79,6 +129,23 @@ def literal(values: Sequence[Any] | np.ndarray[Any, Any], dtype: Any) -> str:
     else:
         nested = _nested(array, lambda v: str(int(v)))
     return f"np.array({nested}, np.{kind})"
+
+
+def repeated(array: np.ndarray[Any, Any], dtype: Any) -> str:
+    """The same, by np.resize where a long array repeats itself."""
+    period = _period(array) if array.ndim == 1 and len(array) > 8 else 0
+    return f"np.resize({literal(array[:period], dtype)}, {len(array)})" if period else literal(array, dtype)
+
+
+def _period(array: np.ndarray[Any, Any]) -> int:
+    """After how many elements an array repeats itself to the bit, at most half of it; 0 where it does not."""
+    bits = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    for period in (np.flatnonzero(bits[1 : len(bits) // 2 + 1] == bits[0]) + 1).tolist():
+        if (bits[period : period + 64] == bits[: len(bits[period : period + 64])]).all() and (
+            bits[period:] == bits[:-period]
+        ).all():
+            return int(period)
+    return 0
 
 
 def _payloads(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ def pattern(subject: MaskUnderTest, x: Any = None) -> Evidence:
                     kept[i].tolist(),
                     f"{fullest[i]} nonzeros, finite",
                     "n of m nonzero, or all that were",
+                    (blocks, words, kept, i) if laid.shape == (rows, m) else None,
                 )
             cases += len(blocks)
     empty = subject(given.reshape(-1)[:0], None if not subject.takes_words else np.zeros(0, np.uint32))
@@ -87,6 +88,7 @@ def kept_values(subject: MaskUnderTest, x: Any = None) -> Evidence:
                         shown(result[i, j]),
                         f"{float(exact)!r} within {float(allowed):.3g}",
                         "x_i/p_i" if subject.stochastic else "x_i",
+                        (given, words, result, i),
                     )
                 cases += 1
     return Evidence(EXACT, cases)
@@ -96,7 +98,7 @@ def largest(subject: MaskUnderTest, x: Any = None) -> Evidence:
     """The n largest magnitudes are kept: the mask of least squared error. Ties may go either way."""
     given = given_blocks(subject, x)
     result = subject(given)
-    for block, out in zip(given, result, strict=True):
+    for i, (block, out) in enumerate(zip(given, result, strict=True)):
         if not masks.keeps_the_largest(block.tolist(), (out != 0).tolist(), subject.n):
             raise broken_mask(
                 "largest",
@@ -107,12 +109,21 @@ def largest(subject: MaskUnderTest, x: Any = None) -> Evidence:
                 out.tolist(),
                 f"the {subject.n} largest",
                 "argmax over masks of the kept sum of squares",
+                (given, None, result, i),
             )
     return Evidence(EXACT, len(given))
 
 
-def _counted(subject: MaskUnderTest, block: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any], int]:
-    """(how often each element is kept, its value where kept, how many words) over all words."""
+class _Counted(NamedTuple):
+    """Over all words: how often each element is kept, its mean and its mean square, signs included; how many words."""
+
+    counts: NDArray[np.int64]
+    means: list[Fraction]
+    squares: list[Fraction]
+    total: int
+
+
+def _counted(subject: MaskUnderTest, block: NDArray[Any]) -> _Counted:
     r = int(subject.random_bits or 0)
     if not 1 <= r <= ENUMERATED:
         raise ValueError(f"random_bits = {r}: all words are tried for 1 to {ENUMERATED} bits")
@@ -122,8 +133,15 @@ def _counted(subject: MaskUnderTest, block: NDArray[Any]) -> tuple[NDArray[np.in
         word = int(np.argmax(~np.isfinite(result).all(axis=1)))
         seen = result[word].tolist()
         raise broken_mask("pattern", "not finite", subject, block, word, seen, "finite values", "x_i/p_i where p_i > 0")
-    counts = (result != 0).sum(axis=0)
-    return counts, np.where(counts > 0, np.abs(result).max(axis=0) * np.sign(block), 0), len(words)
+    means: list[Fraction] = []
+    squares: list[Fraction] = []
+    for column in result.T:
+        values, often = np.unique(column, return_counts=True)
+        exact = [Fraction(v) for v in values.tolist()]
+        for power, into in ((1, means), (2, squares)):
+            total = sum((v**power * k for v, k in zip(exact, often.tolist(), strict=True)), Fraction(0))
+            into.append(total / len(words))
+    return _Counted((result != 0).sum(axis=0), means, squares, len(words))
 
 
 def _enumerable(subject: MaskUnderTest, x: Any) -> NDArray[Any]:
@@ -140,7 +158,7 @@ def marginals(subject: MaskUnderTest, x: Any = None) -> Evidence:
     given, cases = _enumerable(subject, x), 0
     for block in given:
         p = subject.probabilities(block)
-        counts, _, total = _counted(subject, block)
+        counts, _, _, total = _counted(subject, block)
         slack = subject.slack
         for j in range(subject.m):
             if block[j] and abs(int(counts[j]) - p[j] * total) > slack:
@@ -184,15 +202,14 @@ def mask_pairs(subject: MaskUnderTest, x: Any = None) -> Evidence:
 
 
 def mask_unbiased(subject: MaskUnderTest, x: Any = None) -> Evidence:
-    """The mean over all words is x, within the value kept times 2**-r."""
+    """The mean over all words is x, its sign included, within the value kept times 2**-r."""
     given, cases = _enumerable(subject, x), 0
     for block in given:
         p = subject.probabilities(block)
-        counts, values, total = _counted(subject, block)
+        counts, means, _, total = _counted(subject, block)
         slack = Fraction(subject.slack, total)
-        for j in range(subject.m):
-            exact, value = Fraction(float(block[j])), Fraction(float(values[j]))
-            mean = value * Fraction(int(counts[j]), total)
+        for j, mean in enumerate(means):
+            exact = Fraction(float(block[j]))
             scale = abs(exact) / p[j] if p[j] else Fraction(0)
             if abs(mean - exact) > scale * slack + abs(exact) / 2**20:
                 raise broken_mask(
@@ -201,7 +218,7 @@ def mask_unbiased(subject: MaskUnderTest, x: Any = None) -> Evidence:
                     subject,
                     block,
                     None,
-                    f"{float(mean)!r}: {counts[j]} of {total} words give {float(value)!r}",
+                    f"{float(mean)!r}, kept by {counts[j]} of {total} words",
                     f"{float(exact)!r} within {float(scale * slack):.3g}",
                     "E = x",
                 )
@@ -214,9 +231,8 @@ def mask_variance(subject: MaskUnderTest, x: Any = None) -> Evidence:
     given, cases = _enumerable(subject, x), 0
     for block in given:
         p = subject.probabilities(block)
-        counts, values, total = _counted(subject, block)
-        shares = [Fraction(int(k), total) for k in counts]
-        seen = sum((Fraction(float(v)) ** 2 * s * (1 - s) for v, s in zip(values, shares, strict=True)), Fraction(0))
+        _, means, squares, total = _counted(subject, block)
+        seen = sum((square - mean**2 for square, mean in zip(squares, means, strict=True)), Fraction(0))
         wanted = masks.masked_variance(block.tolist(), p)
         reach = sum(((Fraction(float(b)) / q) ** 2 for b, q in zip(block, p, strict=True) if q), Fraction(0))
         allowed = reach * Fraction(subject.slack, total) + reach / 2**20
@@ -268,5 +284,6 @@ def blocks_apart(subject: MaskUnderTest, x: Any = None) -> Evidence:
                 found[i].tolist(),
                 wanted[i].tolist(),
                 "a block depends on its elements and its word alone",
+                (given, words, plain, int(index[i])),
             )
     return Evidence(EXACT, sum(len(index) for _, _, index in trials.values()))

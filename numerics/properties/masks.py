@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .evidence import ClaimError, call_function, called, literal
+from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
 
 KINDS = ("top_n", "mvue")
 METHODS = ("exact", "approximate", "sequential")
@@ -66,7 +66,11 @@ class MaskUnderTest:
         array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
         convert = self.tensor or (lambda value: value)
         given = (convert(array),) if words is None else (convert(array), convert(np.asarray(words, np.uint32)))
-        result = np.asarray(call_function(self.fn, *given))
+        try:
+            result = np.asarray(call_function(self.fn, *given))
+        except Exception as error:
+            raised_for(error, self, array, words)
+            raise
         if result.shape != array.shape or result.dtype != self.dtype:
             raise ClaimError(
                 "result",
@@ -76,12 +80,32 @@ class MaskUnderTest:
             )
         return result
 
+    def raised_by(self, x: NDArray[Any], words: Any, kind: type) -> dict[str, object]:
+        """The details of an exception that x [..., L] raised."""
+        given = f"{x.dtype} of shape {list(x.shape)}"
+        line = self.reproduce(x, words) if x.size <= FEW else f"{self.name}(x) for x of that shape"
+        if x.ndim == 2 and len(x):
+            for i in range(len(x)):
+                own = None if words is None else np.asarray(words)[i : i + 1]
+                try:
+                    self(x[i : i + 1], own)
+                except Exception as error:
+                    if type(error) is kind:
+                        return {"x": f"{x[i].tolist()}; in {given}", "reproduce": self.reproduce(x[i : i + 1], own)}
+        return {"x": given, "reproduce": line}
+
     def reproduce(self, x: Any, words: Any = None) -> str:
         """One line of Python that makes the call again."""
         parts = [
             literal(np.atleast_1d(x), self.dtype),
             *([] if words is None else [literal(np.atleast_1d(words), np.uint32)]),
         ]
+        return called(self.name, self.tensor, parts)
+
+    def reproduce_all(self, block: Any) -> str:
+        """One line of Python: a block under every word that there is, a row each."""
+        count = 1 << int(self.random_bits or 0)
+        parts = f"np.tile({literal(block, self.dtype)}, ({count}, 1))", f"np.arange({count}, dtype=np.uint32)[:, None]"
         return called(self.name, self.tensor, parts)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import reference
 from ..rounding import Rounding
 from ..words import random_words
 from .counter_examples import broken
@@ -19,6 +20,7 @@ from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
 from .law import Law, law_of, overflows
 from .points import points
 from .quantizers import QuantizerUnderTest
+from .reproductions import Call, same_bits
 from .rounding_checks import inputs, with_thresholds
 
 ENUMERATED = 16  # random bits up to which all words are tried
@@ -130,6 +132,7 @@ def _goes_up(
             shown(result[i, j]),
             "one of the neighbours",
             "Q(x) in {lo, hi}",
+            Call(np.repeat(x, words.shape[1]), words.ravel(), result.ravel(), (int(i) * words.shape[1] + int(j),)),
         )
     return up
 
@@ -244,9 +247,9 @@ def word_order(q: QuantizerUnderTest, x: Any = None) -> Evidence:
     words = np.unique(np.concatenate([np.arange(min(1 << r, 1 << 10)), (1 << r) - 1 - np.arange(min(1 << r, 1 << 10))]))
     if r > 11:
         words = np.unique(np.concatenate([words, random_words(512, r, seed=r)]).astype(np.int64))
-    result = np.abs(q(np.repeat(xs, len(words)), np.tile(words, len(xs)).astype(np.uint32))).reshape(
-        len(xs), len(words)
-    )
+    flat, tiled = np.repeat(xs, len(words)), np.tile(words, len(xs)).astype(np.uint32)
+    signed = q(flat, tiled)
+    result = np.abs(signed).reshape(len(xs), len(words))
     down = result[:, 1:] < result[:, :-1]
     if down.any():
         i, j = np.unravel_index(int(np.argmax(down)), down.shape)
@@ -259,6 +262,7 @@ def word_order(q: QuantizerUnderTest, x: Any = None) -> Evidence:
             f"{shown(result[i, j])}, then {shown(result[i, j + 1])}",
             "the second not below the first",
             "up iff k + R >= 2**r",
+            Call(flat, tiled, signed, (int(i) * len(words) + int(j), int(i) * len(words) + int(j) + 1)),
         )
     return Evidence(EXHAUSTIVE if r <= 11 else EXACT, result.size)
 
@@ -277,7 +281,21 @@ def _moment_broken(
     allowed = f"{float(moment(c, i, wanted))!r}: {wanted} of {c.words} words"
     # One word on which the two disagree shows it; all words count.
     word = c.words - max(k, wanted)
-    return broken(claim, statement, q, c.x[i], min(word, c.words - 1), seen, allowed, formula)
+    word, *calls = _call(q, c.x[i], c.words, min(word, c.words - 1))
+    return broken(claim, statement, q, c.x[i], word, seen, allowed, formula, *calls)
+
+
+def _call(q: QuantizerUnderTest, x: Any, count: int, word: int) -> tuple[Any, ...]:
+    """(a word, the call of x under many words where its result is not the oracle's); the word given where it is right."""
+    words = np.unique(np.append(np.arange(min(count, 1 << 10)), [word, count - 1])).astype(np.uint32)
+    xs = np.full(len(words), x, q.dtype)
+    result = q(xs, words)
+    wrong = ~same_bits(result, reference.quantize(xs, q.ideal, words=words))
+    if not wrong.any():
+        return (word,)
+    at = int(np.searchsorted(words, word))
+    at = at if wrong[at] else int(np.argmax(wrong))
+    return int(words[at]), Call(xs, words, result, (at,))
 
 
 def smp(fn: Callable[..., Any], q: QuantizerUnderTest, samples: int = 2, x: Any = None) -> Evidence:

@@ -57,6 +57,7 @@ def _must_raise(subject: AccumulatorUnderTest, problem: Problem, extra: Extra) -
         shown(found[0, 0]),
         "OverflowError",
         "Overflow.ERROR",
+        found,
     )
 
 
@@ -85,6 +86,7 @@ def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evid
                 shown(found[i, j]),
                 shown(wanted[i, j]),
                 "s <- round(s + a b), in the declared order",
+                found,
             )
         cases += found.size
     return Evidence(EXACT, cases)
@@ -122,6 +124,7 @@ def product_member(subject: AccumulatorUnderTest, problem: Problem | None = None
                 shown(found[i, j]),
                 f"values of {subject.output}",
                 "fl(sum) in F",
+                found,
             )
         cases += found.size
     return Evidence(EXACT, cases)
@@ -160,6 +163,7 @@ def error_bound(subject: AccumulatorUnderTest, problem: Problem | None = None) -
                     f"{shown(found[i, j])}, exact {float(exact)!r}",
                     f"an error of {allowed[i, j]:.6g}",
                     f"|error| <= {bound}: {bound.formula}; {bound.source}",
+                    found,
                 )
             cases += 1
     return Evidence(EXACT, cases)
@@ -205,6 +209,7 @@ def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -
                 shown(mirrored[i, j]),
                 shown(-found[i, j]),
                 "(-a) b = -(a b)",
+                mirrored,
             )
         cases += found.size
     return Evidence(EXACT, cases)
@@ -250,6 +255,8 @@ def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None 
                     shown(result[i, j]),
                     shown(found[i, j]),
                     "an output depends on its row, its column, its c and its words",
+                    result if how == "called again" else found,
+                    "np.asfortranarray({})" if how == "from other strides" else "{}",
                 )
         cases += 4 * found.size
     if problem is None:

@@ -15,7 +15,7 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .evidence import ClaimError, call_function, called, literal
+from .evidence import FEW, ClaimError, call_function, called, raised_for, repeated, shown, smallest
 
 Floats = NDArray[Any]
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
@@ -83,7 +83,11 @@ class QuantizerUnderTest:
         array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
         drawn = None if words is None else np.array(words, np.uint32)
         before = array.copy()
-        result = np.asarray(self.call(array, drawn))
+        try:
+            result = np.asarray(self.call(array, drawn))
+        except Exception as error:
+            raised_for(error, self, before, drawn)
+            raise
         if array.tobytes() != before.tobytes():
             array[...] = before
             first = None if drawn is None else drawn.reshape(-1)[:1]
@@ -91,10 +95,72 @@ class QuantizerUnderTest:
                 "result", "the input was written to", reproduce=self.reproduce(before.reshape(-1)[:1], first)
             )
         if self.codes:
+            strange = self._no_codes(result)
+            if strange is not None:
+                raise self._uncoded(array, drawn, result, strange)
             result = Quantizer(self.element).decode(result, dtype=self.dtype)
         if result.shape != array.shape or result.dtype != self.dtype:
             raise self._misshapen(array, drawn, result)
         return result
+
+    def _no_codes(self, result: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Which results are no codes of the format; None where all are."""
+        if result.dtype.kind not in "iu":
+            return np.ones(result.shape, bool)
+        outside: NDArray[np.bool_] = (result < 0) | (result > self._last_code)
+        return outside if outside.any() else None
+
+    @property
+    def _last_code(self) -> int:
+        return (1 << self.element.bits) - 1
+
+    def _uncoded(
+        self, array: NDArray[Any], words: NDArray[Any] | None, result: NDArray[Any], strange: NDArray[np.bool_]
+    ) -> ClaimError:
+        """What says so of the first code that is none, alone where that shows it."""
+        i = int(np.argmax(strange.reshape(-1)[: array.size])) if min(array.size, result.size) else 0
+        x, drawn = array.reshape(-1)[i : i + 1], None if words is None else words.reshape(-1)[i : i + 1]
+        integers = result.dtype.kind in "iu"
+        seen = f"code {result.reshape(-1)[i]}, of {result.dtype}" if integers and result.size else str(result.dtype)
+        remedy = (
+            "; a view as unsigned integers has them"
+            if result.dtype.kind == "i" and 8 * result.dtype.itemsize == self.element.bits
+            else ""
+        )
+        try:
+            alone = self._no_codes(np.asarray(self.call(x.copy(), drawn))) is not None
+        except Exception:  # of one element it can do nothing
+            alone = False
+        line = self.reproduce(x, drawn) if alone else f"{self.reproduce(array.reshape(-1), words)}[{i}]"
+        return ClaimError(
+            "result",
+            "a code is outside of the format's" if integers else "codes are integers",
+            x=", ".join(map(shown, x)),
+            seen=seen,
+            allowed=f"integers 0 to {self._last_code}{remedy}",
+            reproduce=line,
+        )
+
+    def raised_by(self, x: NDArray[Any], words: NDArray[Any] | None, kind: type) -> dict[str, object]:
+        """The details of an exception of this kind that x [...] raised: of few elements that raise it too."""
+        flat, drawn = x.reshape(-1), None if words is None else words.reshape(-1)
+
+        def shows(kept: NDArray[np.int64]) -> bool:
+            try:
+                self.call(flat[kept], None if drawn is None else drawn[kept])
+            except Exception as error:
+                return type(error) is kind
+            return False
+
+        given = f"{x.dtype} of shape {list(x.shape)}"
+        if flat.size and shows(np.arange(flat.size)):
+            kept = smallest(flat.size, (), lambda kept: len(kept) > 0 and shows(kept))
+            flat, drawn = flat[kept], None if drawn is None else drawn[kept]
+        elif flat.size > FEW:  # not flat, or not again
+            return {"x": given, "reproduce": f"{self.name}(x) for x of that shape"}
+        laid = "{}" if flat.size < x.size or x.ndim == 1 else f"{{}}.reshape{x.shape}"
+        told = f"{', '.join(map(shown, flat))}; in {given}" if flat.size <= 3 else given
+        return {"x": told, "reproduce": self.reproduce(flat, drawn, laid)}
 
     def _misshapen(self, array: NDArray[Any], words: NDArray[Any] | None, result: NDArray[Any]) -> ClaimError:
         """What says so of the fewest elements that show it."""
@@ -115,14 +181,14 @@ class QuantizerUnderTest:
             reproduce=self.reproduce(array, words) if array.size < 100 else f"{self.name}(x) for x of that shape",
         )
 
-    def reproduce(self, x: Any, words: Any = None) -> str:
-        """One line of Python that makes the call again."""
-        parts = [literal(np.atleast_1d(np.asarray(x, self.dtype)), self.dtype)]
-        if self.source is not None:
-            codes = Quantizer(self.source).encode(np.atleast_1d(np.asarray(x, self.dtype)))
-            parts = [literal(codes, codes.dtype)]
-        if words is not None:
-            parts.append(literal(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32))
+    def reproduce(self, x: Any, words: Any = None, laid: str = "{}") -> str:
+        """One line of Python that makes the call again; laid: what is done to an array before, with {} for it."""
+        given = np.atleast_1d(np.asarray(x, self.dtype))
+        given = given if self.source is None else Quantizer(self.source).encode(given)
+        parts = [laid.format(repeated(given, given.dtype))]
+        if words is not None:  # they are passed as they are, of x's shape
+            drawn = repeated(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32)
+            parts.append(laid.format(drawn) if "reshape" in laid else drawn)
         return called(self.name, self.tensor, parts)
 
 

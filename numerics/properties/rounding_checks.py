@@ -21,6 +21,8 @@ from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
 from .law import law_of, overflows
 from .points import members, points, thresholds
 from .quantizers import QuantizerUnderTest
+from .reproductions import Call
+from .reproductions import same_bits as same_bits
 
 DIRECTED = (Rounding.RTP, Rounding.RTN)
 THRESHOLDS = 12  # random bits up to which a word is tried at its own threshold
@@ -88,12 +90,6 @@ def _at(words: Any, i: int) -> Any:
     return None if words is None else words[i]
 
 
-def same_bits(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where two arrays agree to the bit, any NaN being a NaN."""
-    equal: NDArray[np.bool_] = (a == b) & (np.signbit(a) == np.signbit(b)) | (np.isnan(a) & np.isnan(b))
-    return equal
-
-
 def member(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
     """Every result is a value of the format."""
     x, cases = inputs(q, x), 0
@@ -111,6 +107,7 @@ def member(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
                 shown(result[i]),
                 "values of the format",
                 "Q(x) in F",
+                Call(x, drawn, result, (i,)),
             )
         known.update(np.unique(result).tolist())
         cases += len(x)
@@ -161,6 +158,7 @@ def fixed_points(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evi
                 shown(result[i]),
                 shown(x[i]),
                 "Q(v) = v for v in F",
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     few = not q.takes_words or int(q.random_bits or 0) <= 4
@@ -185,6 +183,7 @@ def projection(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
                 shown(twice[i]),
                 shown(once[keep][i]),
                 "Q(Q(x)) = Q(x)",
+                Call(once[keep], None if drawn is None else drawn[keep][::-1], twice, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -208,6 +207,7 @@ def monotone(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 f"{shown(result[i])}, then {shown(result[i + 1])}",
                 "the second not below the first",
                 "x <= y gives Q(x) <= Q(y)",
+                Call(x, drawn, result, (i, i + 1)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -235,6 +235,8 @@ def odd(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
                 shown(mirrored[i]),
                 f"{shown(-result[i])}, as Q({float(x[i])!r}) is {shown(result[i])}",
                 "Q(-x) = -Q(x)",
+                Call(-x, drawn, mirrored, (i,)),
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -260,6 +262,7 @@ def faithful(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 shown(result[i]),
                 "one of the neighbours",
                 "Q(x) in {lo, hi}, lo <= |x| < hi",
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -292,6 +295,7 @@ def decision(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 shown(result[i]),
                 shown(wanted[i]),
                 rule,
+                Call(x, drawn if q.takes_words else None, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
@@ -315,7 +319,10 @@ def _deciding_words(q: QuantizerUnderTest, x: NDArray[Any]) -> list[Any]:
 
 
 def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidence:
-    """Beyond the largest value, and at infinity, the overflow rule decides; under Overflow.ERROR it raises."""
+    """Beyond the largest value, and at infinity, the overflow rule decides; under Overflow.ERROR it raises.
+
+    x more than a step below the largest value are left out.
+    """
     fmt = q.element
     if x is None:
         x = points(fmt, q.dtype, q.limit)
@@ -325,10 +332,11 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
         x = np.atleast_1d(np.asarray(x, q.dtype)).reshape(-1)
     if q.source is not None:
         x = inputs(q, x[np.isfinite(x)])
+    x, words = _kept(x, words, _about_the_end(q, x))
     if q.overflow is Overflow.ERROR:
         return _raises(q, x)
     if q.overflow is Overflow.WRAP:
-        x = x[np.isfinite(x)]
+        x, words = _kept(x, words, np.isfinite(x))
     if q.sampler:
         return _ends(q, x)
     r = int(q.random_bits or 1) if q.takes_words else 1
@@ -349,9 +357,19 @@ def saturation(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evide
                 shown(result[i]),
                 shown(wanted[i]),
                 f"Overflow.{q.overflow.name}, largest value {fmt.max!r}",
+                Call(x, drawn, result, (i,)),
             )
         cases += len(x)
     return Evidence(EXACT, cases)
+
+
+def _about_the_end(q: QuantizerUnderTest, x: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which x are beyond the largest value, or at most one step below it: the rule has no say in the others."""
+    precision, top = (24 if q.dtype == np.float32 else 53), q.dtype.type(q.element.max)
+    under = float(np.nextafter(top, q.dtype.type(0)))
+    edge = reference.round_value(under, q.element, Rounding.RTZ, precision=precision)
+    near: NDArray[np.bool_] = np.abs(x.astype(np.float64)) >= edge
+    return near
 
 
 def _ends(q: QuantizerUnderTest, x: NDArray[Any]) -> Evidence:
@@ -383,6 +401,7 @@ def _ends(q: QuantizerUnderTest, x: NDArray[Any]) -> Evidence:
             shown(result[i]),
             shown(wanted[i]),
             f"Overflow.{q.overflow.name}, largest value {q.element.max!r}",
+            Call(x, None, result, (i,)),
         )
     return Evidence(EXACT, len(x))
 
@@ -470,6 +489,7 @@ def specials(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                     shown(result[i]),
                     allowed,
                     formula,
+                    Call(tried, drawn, result, (i,)),
                 )
             cases += len(tried)
     return Evidence(EXACT, cases)

@@ -12,7 +12,7 @@ from ..matrix_unit import MatrixUnit
 from ..quantizer import Quantizer
 from .accumulators import AccumulatorUnderTest, as_accumulator
 from .claims import Claim, Subject, claims_of
-from .evidence import ClaimError
+from .evidence import ClaimError, raised_details, told
 from .masks import MaskUnderTest
 from .quantizers import QuantizerUnderTest, as_quantizer
 
@@ -96,7 +96,7 @@ def as_subject(target: Any) -> Subject:
 
 def verdicts(subject: Subject, only: Callable[[Claim], bool] | None = None) -> Iterator[Verdict]:
     """The verdicts as they come; only: which claims to look at."""
-    told: dict[str, str] = {}  # of a function that fails whatever is claimed: where each sentence came first
+    known: dict[str, str] = {}  # of a function that fails whatever is claimed: where each sentence came first
     for claim in claims_of(subject):
         if only is not None and not only(claim):
             continue
@@ -104,7 +104,7 @@ def verdicts(subject: Subject, only: Callable[[Claim], bool] | None = None) -> I
         head, _, sentence = verdict.note.partition("\n")[0].partition(": ")
         if verdict.status == BROKEN and (head == "result" or "the function raised" in sentence):
             sentence = "of another shape or type" if head == "result" else sentence
-            first = told.setdefault(sentence, claim.name)
+            first = known.setdefault(sentence, claim.name)
             if first != claim.name:
                 verdict = replace(verdict, note=f"{claim.name}: {_AS_IN}{first}")
         yield verdict
@@ -126,7 +126,8 @@ def judge(claim: Claim, subject: Subject) -> Verdict:
     except ClaimError as broken:
         return Verdict(claim.name, claim.statement, BROKEN, note=str(broken), seconds=time.perf_counter() - begin)
     except Exception as error:
-        note = f"{claim.name}: {_whose(error)} raised {type(error).__name__}: {error}"
+        sentence = f"{claim.name}: {_whose(error)} raised {type(error).__name__}: {error}"
+        note = told(sentence, raised_details(error))
         return Verdict(claim.name, claim.statement, BROKEN, note=note, seconds=time.perf_counter() - begin)
     if not found.cases:
         return Verdict(claim.name, claim.statement, SKIPPED, note="no case could be tried")

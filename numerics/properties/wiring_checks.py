@@ -1,7 +1,7 @@
 """Checks of what surrounds a rounding: elements do not see each other, and neither shape nor tiling nor repetition matters."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ..words import random_words
 from .evidence import EXACT, ClaimError, Evidence, literal, shown
 from .quantizers import QuantizerUnderTest, Threads
-from .rounding_checks import inputs, same_bits
+from .reproductions import CUBE, SPREAD, Call, details_of, same_bits
+from .rounding_checks import inputs
 
 MANY = 1 << 12
 SLOW = 512  # points below which a function is taken for a slow one
@@ -38,6 +39,7 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
     plain = q(xs, words)
     order = np.argsort(random_words(len(xs), 32, seed=2), kind="stable")
     moved = q(xs[order], None if words is None else words[order])
+    at_all = np.arange(len(xs))
     _compare(
         q,
         "independent",
@@ -46,33 +48,40 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         None if words is None else words[order],
         moved,
         plain[order],
+        _Made(xs[order], None if words is None else words[order], moved, at_all),
+        _Made(xs, words, plain, order),
     )
     small = np.abs(xs) <= np.median(np.abs(xs)) if len(xs) else np.zeros(0, bool)
     for kept in (small, ~small):  # a scale taken from the largest of all would be another one
         own = None if words is None else words[kept]
+        fewer = q(xs[kept], own)
         _compare(
             q,
             "independent",
             "without larger or smaller ones beside it, an element gave another result",
             xs[kept],
             own,
-            q(xs[kept], own),
+            fewer,
             plain[kept],
+            _Made(xs[kept], own, fewer, at_all),
+            _Made(xs, words, plain, np.flatnonzero(kept)),
         )
     if words is not None:
         others = _drawn(q, xs.shape, stream=1)
         mixed = np.where(np.arange(len(xs)) % 2 == 0, words, others).astype(np.uint32)
         for parity in (0, 1):
-            held = q(xs, mixed)[parity::2]
-            wanted = (plain if parity == 0 else q(xs, others))[parity::2]
+            held = q(xs, mixed)
+            wanted = plain if parity == 0 else q(xs, others)
             _compare(
                 q,
                 "independent",
                 "the words of other elements changed a result",
                 xs[parity::2],
                 mixed[parity::2],
-                held,
-                wanted,
+                held[parity::2],
+                wanted[parity::2],
+                _Made(xs, mixed, held, at_all[parity::2]),
+                _Made(xs, words if parity == 0 else others, wanted, at_all[parity::2]),
             )
     return Evidence(EXACT, (5 if words is not None else 3) * len(xs))
 
@@ -114,8 +123,15 @@ def reproducible(q: QuantizerUnderTest, x: Any = None) -> Evidence:
             spread[:, 1] = words
             spaced = spread[:, 1]
         again["from strided views"] = q(wide[:, 0], spaced)
+    laid = {"as [2, 3, n]": CUBE, "from strided views": SPREAD}
+    at_all = np.arange(len(xs))
     for how, result in again.items():
-        _compare(q, "reproducible", f"{how}, the bits differ", xs, words, result, plain)
+        own = _Made(
+            xs, words, result, at_all, laid.get(how, "{}"), tile=7 if "tiles" in how else 1 if "one" in how else 0
+        )
+        _compare(
+            q, "reproducible", f"{how}, the bits differ", xs, words, result, plain, own, _Made(xs, words, plain, at_all)
+        )
     cases = (len(again) + 1) * len(xs) + _any_size(q, xs, words, plain) + _any_threads(q, xs)
     empty = q(xs[:0], None if words is None else words[:0])
     if empty.size:
@@ -131,14 +147,17 @@ def _any_size(q: QuantizerUnderTest, xs: NDArray[Any], words: Any, plain: NDArra
         return 0
     many = np.resize(xs, LARGE)
     drawn = None if words is None else np.resize(words, LARGE)
+    result = q(many, drawn)
     _compare(
         q,
         "reproducible",
         f"in an array of {LARGE}, the bits differ",
         many,
         drawn,
-        q(many, drawn),
+        result,
         np.resize(plain, LARGE),
+        _Made(many, drawn, result, np.arange(LARGE)),
+        _Made(xs, words, plain, np.arange(LARGE) % len(xs)),
     )
     return LARGE
 
@@ -151,7 +170,8 @@ def _any_threads(q: QuantizerUnderTest, xs: NDArray[Any]) -> int:
     words = _drawn(q, many.shape)
     found = with_threads(q.threads, lambda: q(many, words))
     for count, result in list(found.items())[1:]:
-        _compare(q, "reproducible", f"with {count} threads, the bits differ", many, words, result, found[1])
+        made = [_Made(many, words, found[k], np.arange(LARGE)) for k in (count, 1)]
+        _compare(q, "reproducible", f"with {count} threads, the bits differ", many, words, result, found[1], *made)
     return len(found) * LARGE
 
 
@@ -169,6 +189,25 @@ def with_threads(threads: Threads, call: Callable[[], NDArray[Any]]) -> dict[int
         set_(before)
 
 
+class _Made(NamedTuple):
+    """A call, and where the elements that are compared lie in it; tile: of how many at a time it was made."""
+
+    x: NDArray[Any]
+    words: Any
+    result: NDArray[Any]
+    places: NDArray[np.int64]
+    laid: str = "{}"
+    tile: int = 0
+
+    def call(self, i: int) -> Call:
+        """The call of the i-th element."""
+        at = int(self.places[i])
+        first = at // self.tile * self.tile if self.tile else 0
+        part = slice(first, first + self.tile if self.tile else None)
+        words = None if self.words is None else self.words[part]
+        return Call(self.x[part], words, self.result[part], (at - first,), self.laid)
+
+
 def _compare(
     q: QuantizerUnderTest,
     claim: str,
@@ -177,7 +216,9 @@ def _compare(
     words: Any,
     found: NDArray[Any],
     wanted: NDArray[Any],
+    *made: _Made,
 ) -> None:
+    """made: the calls of both, in one of which the element gives something else than alone."""
     wrong = ~same_bits(found, wanted)
     if wrong.any():
         i = int(np.argmax(wrong))
@@ -192,5 +233,5 @@ def _compare(
             seen=shown(found[i]),
             allowed=shown(wanted[i]),
             formula="element i depends on x[i] and word i alone",
-            reproduce=q.reproduce(x[near], None if words is None else words[near]),
+            **details_of(q, *(part.call(i) for part in made)),
         )

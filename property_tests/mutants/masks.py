@@ -113,6 +113,18 @@ _add(
     "mask_unbiased",
 )
 _add(
+    "magnitudes_kept",
+    by_words(value=lambda b, p, k: scaled(np.abs(b), p, k)),
+    "of a kind: the masked value is made of |x| and p, and the sign is not put back",
+    "mask_unbiased",
+)
+_add(
+    "first_element_with_its_sign_turned",
+    by_words(value=lambda b, p, k: scaled(b * np.where(np.arange(b.shape[-1]) == 0, -1, 1), p, k)),
+    "of a kind: a sign bit put back into the wrong lane",
+    "mask_unbiased",
+)
+_add(
     "more_than_two_kept",
     by_words(keep=_both_halves),
     "of a kind: a threshold on p beside the draw: more than n of m",

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from emul import commands
 
+SR = ("--format", "e4m3fn", "--rounding", "SR")
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import numpy as np
@@ -36,6 +37,15 @@ _draw = np.random.default_rng(1)
 
 def drawn(x):
     return Quantizer(catalog.E4M3, Rounding.SR).quantize(x, seed=int(_draw.integers(1 << 40)))
+
+def by_words(x, words):
+    return Quantizer(catalog.E4M3, Rounding.SR, random_bits=4).quantize(x, words=words)
+
+def either(x, words=None):
+    return nearest(x) if words is None else by_words(x, words)
+
+def three(x, words, rng):
+    return x
 
 subject = as_quantizer(nearest, fmt=catalog.E4M3, limit=64)
 unit = catalog.MATRIX_UNITS["a100.f16.f32"]
@@ -83,6 +93,9 @@ def test_a_right_stochastic_format_ends_in_under_ten_seconds():
         ("mine:codes", "--format", "e4m3fn", "--codes"),
         ("mine:tensors", "--format", "e4m3fn", "--torch"),
         ("mine:drawn", "--format", "e4m3fn", "--rounding", "SR", "--sampler"),
+        ("mine:by_words", *SR, "--random-bits", "4"),
+        ("mine:either", *SR, "--random-bits", "4"),
+        ("mine:either", "--format", "e4m3fn"),
         ("mine:subject",),
         ("mine:unit",),
         ("mine:sums",),
@@ -119,6 +132,14 @@ def test_a_wrong_one_in_words_and_in_json(verify):
         (("absent:fn",), "absent cannot be imported"),
         (("mine:number",), "give what as_quantizer, as_accumulator or as_mask made"),
         (("mine:nearest", "--format", "e4m3fn", "--source", "mxfp4_e2m1"), "is a block format"),
+        (("mine:by_words", *SR), "takes 2 arguments, x and words: --random-bits is missing"),
+        (("mine:by_words", *SR, "--sampler"), "leave --sampler out, and give --random-bits"),
+        (("mine:by_words", "--format", "e4m3fn"), "RNE has no words to give: --rounding is missing"),
+        (
+            ("mine:drawn", *SR, "--random-bits", "4"),
+            "takes 1 argument, so there is no place for words of 4 bits: --sampler",
+        ),
+        (("mine:three", *SR, "--random-bits", "4"), "takes 3 arguments: it is called as fn(x), or as fn(x, words)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numerics.properties import as_mask, strategies, verify
+from numerics.properties import ClaimError, as_mask, checks, strategies, verify
 from numerics.reference import masks
 
 SPOTS = [
@@ -118,3 +118,54 @@ def test_the_largest(blocks):
 def test_no_block_keeps_nothing():
     with pytest.raises(ValueError, match="n = 0: at least one element"):
         masks.inclusion_probabilities([1, 2], 0)
+
+
+def one_of_two(x, words):
+    """The right 1:2 mask of 8 random bits: (word + 1)/256 beside |x_0|/(|x_0| + |x_1|); one nonzero alone is kept."""
+    pairs = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, x.shape[-1] % 2)]).reshape(*x.shape[:-1], -1, 2)
+    total = np.abs(pairs).sum(axis=-1)
+    first = (words.reshape(pairs.shape[:-1]).astype(np.float64) + 1) / 256 * total <= np.abs(pairs[..., 0])
+    kept = np.stack([first, ~first], axis=-1) & (pairs != 0)
+    value = np.where(kept, np.copysign(total[..., None], pairs), 0)
+    return value.reshape(*x.shape[:-1], -1)[..., : x.shape[-1]]
+
+
+def second_turned(x, words):
+    result = np.array(one_of_two(x, words))
+    result[..., 1::2] *= -1
+    return result
+
+
+def minus(x, words):
+    return -one_of_two(x, words)
+
+
+def test_the_mean_of_a_mask_is_compared_with_its_sign():
+    def subject(fn):
+        return as_mask(fn, 1, 2, random_bits=8)
+
+    assert verify(subject(one_of_two)).ok
+    for fn in (second_turned, minus):
+        assert verify(subject(fn))["mask_unbiased"].status == "broken"
+    with pytest.raises(ClaimError, match="the mean of element 1 is off") as broken:
+        checks.mask_unbiased(subject(second_turned), [[1.0, -1.0]])
+    assert broken.value.details["seen"] == "1.0, kept by 128 of 256 words"
+    assert broken.value.details["allowed"].startswith("-1.0 within")
+    again = eval(broken.value.details["reproduce"], {"np": np, "second_turned": second_turned})
+    assert again.mean(axis=0).tolist() == [1.0, 1.0]
+
+
+def test_a_mask_that_needs_other_blocks_is_shown_among_the_fewest():
+    def first_word(x, words):
+        return one_of_two(x, np.broadcast_to(words.reshape(-1)[:1], words.shape))
+
+    with pytest.raises(ClaimError) as broken:
+        checks.blocks_apart(as_mask(first_word, 1, 2, random_bits=8))
+    details, given = broken.value.details, {"np": np, "first_word": first_word}
+    line = details["reproduce"]
+    assert details["only_among_others"].startswith("alone it gives [")
+    assert (
+        eval(line, given).tolist()
+        != eval(line.replace("first_word", "one_of_two"), given | {"one_of_two": one_of_two}).tolist()
+    )
+    assert len(eval(line[: line.rindex("[")], given)) == 2
