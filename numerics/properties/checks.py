@@ -1,5 +1,6 @@
 """Every check by its name: plain functions of a subject that return Evidence or raise ClaimError; no test runner needed."""
 
+from .batch_check import batched
 from .block_checks import block_apart, block_decision
 from .draws_check import Component, draws, p_value_of_draws
 from .mask_checks import (
@@ -39,6 +40,7 @@ from .wiring_checks import independent, reproducible
 
 __all__ = [
     "Component",
+    "batched",
     "bias",
     "block_apart",
     "block_decision",

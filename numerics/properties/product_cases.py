@@ -28,7 +28,10 @@ def broken_product(
     own = one_output(subject, extra, i, j)
     terms = [float(x) * float(y) for x, y in zip(row[0], column[:, 0], strict=True)]
     told = ", ".join(f"{t!r}" for t in terms[:12]) + (f", ... ({len(terms)} in all)" if len(terms) > 12 else "")
-    details = {"problem": problem.name, "products": told, "seen": seen, "allowed": allowed, "formula": formula}
+    details = {"problem": problem.name, "products": told}
+    if c is not None:
+        details["addend"] = repr(float(c[0, 0]))
+    details |= {"seen": seen, "allowed": allowed, "formula": formula}
     rule = None if claim not in OF_VALUES else _other_overflow(subject, (row, column, c, own), seen)
     if rule is not None:
         details["perhaps"] = f"Overflow.{rule.name} is meant: give the claim overflow=Overflow.{rule.name}"
