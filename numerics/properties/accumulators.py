@@ -73,6 +73,8 @@ class AccumulatorUnderTest:
                 seen=f"{result.dtype} {result.shape}",
                 reproduce=self.reproduce(a, b, c, extra),
             )
+        if isinstance(self.output, FixedFormat):
+            result = np.add(result, self.dtype.type(0))  # -0.0 stands for code 0 too
         return result
 
     def wanted(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> NDArray[Any]:
@@ -202,7 +204,8 @@ def _usual(claim: Accumulator | MatrixUnit, dtype: np.dtype[Any]) -> tuple[Opera
     if isinstance(fmt, FixedFormat):
         bits = max(4, min((fmt.bits + 1) // 2, held))
         half = fmt.fraction_bits // 2
-        return FixedFormat(bits, half), FixedFormat(bits, fmt.fraction_bits - half)
+        rest = fmt.fraction_bits - half
+        return FixedFormat(bits, half, signed=fmt.signed), FixedFormat(bits, rest, signed=fmt.signed)
     if fmt.emax <= 2 * _E5M2.emax + 1 or (dtype.kind == "f" and fmt.emax >= np.finfo(dtype).maxexp):
         return _E5M2, _E5M2
     bits = ((fmt.emax - 1) // 2).bit_length() + 1

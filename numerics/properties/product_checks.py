@@ -173,9 +173,10 @@ def _inside(subject: AccumulatorUnderTest, problem: Problem) -> bool:
     claim = subject.claim
     assert isinstance(claim, Accumulator)
     formats = [claim.format, claim.combining.format, *([claim.product_format] if claim.product_format else [])]
-    mass = np.abs(problem.a.astype(np.float64)) @ np.abs(problem.b.astype(np.float64))
-    mass = mass + (0 if problem.c is None else np.abs(problem.c.astype(np.float64)))
-    return bool(np.all(2 * mass < min(fmt.max for fmt in formats)))
+    with np.errstate(over="ignore"):
+        mass = np.abs(problem.a.astype(np.float64)) @ np.abs(problem.b.astype(np.float64))
+        mass = 2 * (mass + (0 if problem.c is None else np.abs(problem.c.astype(np.float64))))
+    return bool(np.all(mass < min(fmt.max for fmt in formats)))
 
 
 def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:

@@ -45,7 +45,8 @@ def steps_to_limit(subject: AccumulatorUnderTest, member: Member) -> Steps | Non
     a = member(subject.operands[0], min(tops[0], wanted / b)) if b else 0.0
     if not a * b:
         return None
-    count = math.floor(1.1 * (limit / (a * b))) + 1
+    beyond = 1.1 if isinstance(subject.output, FloatFormat) else 1.0  # what is just above may be rounded to the limit
+    count = math.floor(beyond * (limit / (a * b))) + 1
     if count > (LONGEST if subject.deep else SHORT) or _stagnates(subject, count):
         return None
     return Steps(a, b, count)
@@ -66,14 +67,16 @@ def unreached(subject: AccumulatorUnderTest, member: Member) -> str:
         largest = math.prod(_finite(fmt.max) for fmt in subject.operands)
         if isinstance(claim.format, FixedFormat) or largest >= math.ldexp(limit_of(subject), -claim.format.precision):
             return ""
-    first, second = subject.operands
-    own = f"{first}" if first == second else f"{first} and {second}"
     chains = f"chains of up to {LONGEST if subject.deep else SHORT} products"
-    more = "" if subject.deep or not steps_to_limit(replace(subject, deep=True), member) else ", or deep=True"
-    return (
-        f"no sum reaches the limits of {claim.format} with these operands ({own}, {chains}), what happens there"
-        f" was not tried: give operands= of larger values{more}"
-    )
+    longer = not subject.deep and steps_to_limit(replace(subject, deep=True), member) is not None
+    if claim.product_format is not None and SHORT * _finite(claim.product_format.max) < limit_of(subject):
+        told, remedy = f"of {chains}, rounded to {claim.product_format}", "deep=True" if longer else "takes_c=True"
+    else:
+        first, second = subject.operands
+        own = f"{first}" if first == second else f"{first} and {second}"
+        told, remedy = f"with these operands ({own}, {chains})", "operands= of larger values"
+        remedy += ", or deep=True" if longer else ""
+    return f"no sum reaches the limits of {claim.format} {told}, what happens there was not tried: give {remedy}"
 
 
 def dtype_error(subject: AccumulatorUnderTest, x: float) -> float:

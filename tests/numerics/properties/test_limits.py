@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FixedFormat, FloatFormat, Overflow, catalog
+from numerics import Accumulator, FixedFormat, FloatFormat, Overflow, Quantizer, catalog
 from numerics.properties import ClaimError, as_accumulator, checks, claims_of, verify
 from numerics.properties.product_problems import problems
 from numerics.properties.verify import judge
@@ -91,6 +91,37 @@ def test_where_no_sum_reaches_the_limits_the_verdict_says_so(claim, operands, de
     assert ("give operands= of larger values" in verdict.note) == told
     assert (", or deep=True" in verdict.note) == (operands == FixedFormat(5) and not deep)
     assert any(p.name == "sums past the limit" for p in problems(subject)) == (not told)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_rounded_products_that_cannot_reach_the_limits_are_no_fault_of_the_operands(deep):
+    claim = Accumulator(FixedFormat(14), product=Quantizer(FixedFormat(6)))  # 31 * 300 > 8191
+    note = checks.steps(as_accumulator(claim, deep=deep)).note
+    told = "of chains of up to 9 products, rounded to s6.0, what happens there was not tried: give deep=True"
+    assert (told in note) != deep
+    assert "operands" not in note
+
+
+@pytest.mark.parametrize(("signed", "deep"), [(True, True), (False, False)])
+def test_zeros_of_either_sign_stand_for_code_0(signed, deep):
+    fmt = FixedFormat(16, signed=signed)
+
+    def fn(a, b):
+        return np.clip(-(-a.astype(np.float64) @ b), fmt.min, fmt.max).astype(np.float32)
+
+    assert (
+        np.signbit(fn(np.full((1, 1), -0.0), np.ones((1, 1)))).any()
+        or np.signbit(fn(0 * np.ones((1, 1)), -np.ones((1, 1)))).any()
+    )
+    report = verify(as_accumulator(fn, Accumulator(fmt, order="exact"), deep=deep))
+    assert report.ok, [v.note for v in report.verdicts if v.status == "broken"]
+
+
+def test_unsigned_sums_are_tried_with_unsigned_operands():
+    subject = as_accumulator(Accumulator(FixedFormat(8, signed=False)), deep=False)
+    assert not any(fmt.signed for fmt in subject.operands)
+    assert verify(subject).ok
+    assert any(p.name == "sums past the limit" for p in problems(subject, deep=False))
 
 
 def test_an_addend_reaches_the_limit_where_products_do_not():
