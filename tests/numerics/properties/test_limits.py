@@ -109,10 +109,7 @@ def test_zeros_of_either_sign_stand_for_code_0(signed, deep):
     def fn(a, b):
         return np.clip(-(-a.astype(np.float64) @ b), fmt.min, fmt.max).astype(np.float32)
 
-    assert (
-        np.signbit(fn(np.full((1, 1), -0.0), np.ones((1, 1)))).any()
-        or np.signbit(fn(0 * np.ones((1, 1)), -np.ones((1, 1)))).any()
-    )
+    assert not signed or np.signbit(fn(np.zeros((1, 0)), np.zeros((0, 1)))).all()
     report = verify(as_accumulator(fn, Accumulator(fmt, order="exact"), deep=deep))
     assert report.ok, [v.note for v in report.verdicts if v.status == "broken"]
 
