@@ -70,13 +70,17 @@ def unreached(subject: AccumulatorUnderTest, member: Member) -> str:
     chains = f"chains of up to {LONGEST if subject.deep else SHORT} products"
     longer = not subject.deep and steps_to_limit(replace(subject, deep=True), member) is not None
     if claim.product_format is not None and SHORT * _finite(claim.product_format.max) < limit_of(subject):
-        told, remedy = f"of {chains}, rounded to {claim.product_format}", "deep=True" if longer else "takes_c=True"
+        told = f"by {chains}, rounded to {claim.product_format}"
+        # In floats, products so small vanish beside the largest value.
+        helps = isinstance(claim.format, FixedFormat) and not subject.takes_c
+        remedy = "deep=True" if longer else "takes_c=True" if helps else ""
     else:
         first, second = subject.operands
         own = f"{first}" if first == second else f"{first} and {second}"
-        told, remedy = f"with these operands ({own}, {chains})", "operands= of larger values"
-        remedy += ", or deep=True" if longer else ""
-    return f"no sum reaches the limits of {claim.format} {told}, what happens there was not tried: give {remedy}"
+        told = f"with these operands ({own}, {chains})"
+        remedy = "operands= of larger values" + (", or deep=True" if longer else "")
+    ending = f": give {remedy}" if remedy else ""
+    return f"no sum reaches the limits of {claim.format} {told}, what happens there was not tried{ending}"
 
 
 def dtype_error(subject: AccumulatorUnderTest, x: float) -> float:

@@ -97,9 +97,11 @@ def test_where_no_sum_reaches_the_limits_the_verdict_says_so(claim, operands, de
 def test_rounded_products_that_cannot_reach_the_limits_are_no_fault_of_the_operands(deep):
     claim = Accumulator(FixedFormat(14), product=Quantizer(FixedFormat(6)))  # 31 * 300 > 8191
     note = checks.steps(as_accumulator(claim, deep=deep)).note
-    told = "of chains of up to 9 products, rounded to s6.0, what happens there was not tried: give deep=True"
+    told = "by chains of up to 9 products, rounded to s6.0, what happens there was not tried: give deep=True"
     assert (told in note) != deep
     assert "operands" not in note
+    vanish = Accumulator(B32, product=Quantizer(catalog.BINARY16))  # beside the largest value they are rounded away
+    assert checks.steps(as_accumulator(vanish, deep=deep, takes_c=True)).note.endswith("was not tried")
 
 
 @pytest.mark.parametrize(("signed", "deep"), [(True, True), (False, False)])
