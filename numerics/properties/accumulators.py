@@ -77,6 +77,8 @@ class AccumulatorUnderTest:
                 seen=f"{result.dtype} {result.shape}",
                 reproduce=self.reproduce(a, b, c, extra),
             )
+        if isinstance(self.output, FixedFormat):
+            result = np.add(result, self.dtype.type(0))  # -0.0 stands for code 0 too
         return result
 
     def wanted(self, a: Any, b: Any, c: Any = None, extra: Extra = ()) -> NDArray[Any]:
@@ -149,8 +151,9 @@ def as_accumulator(
     order that `Accumulator.roundings` states; a unit with scales has scale_a [..., M, blocks] and scale_b
     [..., blocks, N] there. fn may be an Accumulator or MatrixUnit of this package instead.
 
-    operands: the format, or the formats of a and b, whose members fn takes; None: a unit's inputs, small integers for a
-    fixed-point accumulator, E5M2 for the others. tensor: makes what fn takes of an array, such as torch.from_numpy.
+    operands: the format, or the formats of a and b, whose members fn takes; None: a unit's inputs; integers of half the
+    bits for a fixed-point accumulator; E5M2 for the others, or an exponent so wide that sums reach the limits. Where no
+    sum does, the verdict on `steps` says so. tensor: makes what fn takes of an array, such as torch.from_numpy.
     deep: chains of up to 300 products are tried, else of up to 9. threads: how its number of threads is read and set,
     such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
     Errors: TypeError for what is no such function or claim.
@@ -167,7 +170,13 @@ def as_accumulator(
         raise TypeError(f"claim {named(claim)}: give an Accumulator or a MatrixUnit")
     if not ours and not callable(fn):
         raise TypeError(f"{named(fn)} cannot be called: give a function of two matrices")
-    pair = operands if isinstance(operands, tuple) else (operands, operands) if operands else _usual(claim)
+    pair = (
+        operands
+        if isinstance(operands, tuple)
+        else (operands, operands)
+        if operands
+        else _usual(claim, np.dtype(dtype))
+    )
     if not ours:
         assert callable(fn)
         label = name or getattr(fn, "__name__", "") or type(fn).__name__
@@ -198,15 +207,23 @@ def _held_by_float32(fmt: OperandFormat) -> bool:
     return fmt.precision <= 24 and fmt.emin - fmt.mantissa_bits >= -149 and fmt.emax <= 127
 
 
-def _usual(claim: Accumulator | MatrixUnit) -> tuple[OperandFormat, OperandFormat]:
+def _usual(claim: Accumulator | MatrixUnit, dtype: np.dtype[Any]) -> tuple[OperandFormat, OperandFormat]:
+    """Operands of which three products pass the limits of the sums, and none alone, or small ones of them."""
     if isinstance(claim, MatrixUnit):
         first, second = claim.inputs
         return first, second
     fmt = claim.product_format or claim.format
+    held = np.finfo(dtype).nmant + 1 if dtype.kind == "f" else 8 * dtype.itemsize
     if isinstance(fmt, FixedFormat):
-        own = FixedFormat(4, fmt.fraction_bits // 2), FixedFormat(4, fmt.fraction_bits - fmt.fraction_bits // 2)
-        return own
-    return _E5M2, _E5M2
+        bits = max(4, min((fmt.bits + 1) // 2, held))
+        half = fmt.fraction_bits // 2
+        rest = fmt.fraction_bits - half
+        return FixedFormat(bits, half, signed=fmt.signed), FixedFormat(bits, rest, signed=fmt.signed)
+    if fmt.emax <= 2 * _E5M2.emax + 1 or (dtype.kind == "f" and fmt.emax >= np.finfo(dtype).maxexp):
+        return _E5M2, _E5M2
+    bits = ((fmt.emax - 1) // 2).bit_length() + 1
+    wide = FloatFormat(bits, 2, name=f"e{bits}m2")
+    return wide, wide
 
 
 _E5M2 = FloatFormat(5, 2, name="e5m2")

@@ -1,5 +1,6 @@
 """Every check by its name: plain functions of a subject that return Evidence or raise ClaimError; no test runner needed."""
 
+from .batch_check import batched
 from .block_checks import block_apart, block_decision
 from .code_checks import every_code
 from .draws_check import Component, draws, p_value_of_draws
@@ -40,6 +41,7 @@ from .wiring_checks import independent, reproducible
 
 __all__ = [
     "Component",
+    "batched",
     "bias",
     "block_apart",
     "block_decision",

@@ -18,6 +18,7 @@ from . import (
     wiring_checks,
 )
 from .accumulators import AccumulatorUnderTest
+from .batch_check import batched
 from .draws_check import draws
 from .evidence import Evidence
 from .masks import MaskUnderTest
@@ -170,6 +171,7 @@ ACCUMULATOR_CLAIMS = (
     Claim(product_checks.product_odd, product_checks.symmetric),
     Claim(product_moments.product_moments, _all_words),
     Claim(product_checks.product_reproducible, _always),
+    Claim(batched, _always),
 )
 
 

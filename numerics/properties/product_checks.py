@@ -14,8 +14,9 @@ from ..rounding import Overflow, Rounding
 from .accumulators import AccumulatorUnderTest, Extra
 from .evidence import EXACT, ClaimError, Evidence, shown
 from .product_cases import broken_product
+from .product_limits import dtype_error, unreached
 from .product_moments import product_moments as product_moments
-from .product_problems import Problem, extras, lone_products, one_output, problems
+from .product_problems import Problem, extras, lone_products, nearest_member, one_output, problems
 from .rounding_checks import DIRECTED, same_bits
 from .wiring_checks import with_threads
 
@@ -89,7 +90,7 @@ def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evid
                 found,
             )
         cases += found.size
-    return Evidence(EXACT, cases)
+    return Evidence(EXACT, cases, unreached(subject, nearest_member) if problem is None else "")
 
 
 def single(subject: AccumulatorUnderTest) -> Evidence:
@@ -110,21 +111,22 @@ def product_member(subject: AccumulatorUnderTest, problem: Problem | None = None
         if found is None or wanted is None:
             continue
         finite = np.isfinite(found)
-        again = np.asarray(kind.quantize(np.where(finite, found, 0).astype(np.float64)))
+        nearest = np.asarray(kind.quantize(np.where(finite, found, 0).astype(np.float64)))
+        again = nearest.astype(found.dtype)  # a member that the dtype does not hold is given as near as it can
         wrong = finite & (again != found) | (~finite & np.isfinite(wanted))
         if wrong.any():
             i, j = _where(wrong)
+            told = "an output is no value of the output format", f"values of {subject.output}", "fl(sum) in F"
+            if not finite[i, j]:
+                infinite = "an infinity" if np.isinf(found[i, j]) else "a NaN"
+                rule = (
+                    f"Overflow.{subject.claim.combining.overflow.name}"
+                    if isinstance(subject.claim, Accumulator)
+                    else ""
+                )
+                told = f"{infinite} where the declared sum is finite", shown(wanted[i, j]), rule or told[2]
             raise broken_product(
-                "product_member",
-                "an output is no value of the output format",
-                subject,
-                given,
-                extra,
-                (i, j),
-                shown(found[i, j]),
-                f"values of {subject.output}",
-                "fl(sum) in F",
-                found,
+                "product_member", told[0], subject, given, extra, (i, j), shown(found[i, j]), told[1], told[2], found
             )
         cases += found.size
     return Evidence(EXACT, cases)
@@ -152,7 +154,7 @@ def error_bound(subject: AccumulatorUnderTest, problem: Problem | None = None) -
             exact += Fraction(0 if given.c is None else float(given.c[i, j]))
             if not np.isfinite(found[i, j]) or abs(Fraction(float(found[i, j])) - exact) > Fraction(
                 float(allowed[i, j])
-            ):
+            ) + Fraction(dtype_error(subject, float(found[i, j]))):
                 raise broken_product(
                     "error_bound",
                     "the error exceeds its bound",
@@ -174,9 +176,10 @@ def _inside(subject: AccumulatorUnderTest, problem: Problem) -> bool:
     claim = subject.claim
     assert isinstance(claim, Accumulator)
     formats = [claim.format, claim.combining.format, *([claim.product_format] if claim.product_format else [])]
-    mass = np.abs(problem.a.astype(np.float64)) @ np.abs(problem.b.astype(np.float64))
-    mass = mass + (0 if problem.c is None else np.abs(problem.c.astype(np.float64)))
-    return bool(np.all(2 * mass < min(fmt.max for fmt in formats)))
+    with np.errstate(over="ignore"):
+        mass = np.abs(problem.a.astype(np.float64)) @ np.abs(problem.b.astype(np.float64))
+        mass = 2 * (mass + (0 if problem.c is None else np.abs(problem.c.astype(np.float64))))
+    return bool(np.all(mass < min(fmt.max for fmt in formats)))
 
 
 def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:

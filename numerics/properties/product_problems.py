@@ -14,6 +14,7 @@ from ..rounding import Overflow, Rounding
 from ..words import random_words
 from .accumulators import AccumulatorUnderTest, Extra
 from .points import members
+from .product_limits import SHORT, limit_of, steps_to_limit
 
 DEPTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100)
 ROWS, COLUMNS = 2, 3
@@ -55,6 +56,7 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
         ("minus zero alone", [-0.0 if _signed(first) else 0.0], [one_b]),
     ):
         yield _laid(subject, name, row, column)
+    yield from _past_limits(subject, deep)
     yield from _beside_ties(subject)
     if isinstance(subject.claim, MatrixUnit) and not subject.scaled:
         yield from _not_finite(subject)
@@ -146,10 +148,70 @@ def _drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: 
         drawn = random_words(3 * size, 32, seed=seed, stream=side * 256 + k).astype(np.int64).reshape(3, size)
         uniform = drawn[0] / 2.0**31 - 1
         sized = uniform * 2.0 ** (drawn[1] % (2 * spread + 1) - spread) if spread else uniform
-        peak = fmt.max / 2 if isinstance(fmt, FixedFormat) else 1.0
+        peak = _peak(subject, side, k, spread) if isinstance(fmt, FixedFormat) else 1.0
         sides.append(_members(fmt, np.where(drawn[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
     c = (random_words(ROWS * COLUMNS, 32, seed=seed, stream=999) / 2.0**31 - 1).reshape(ROWS, COLUMNS)
     return Problem(name, sides[0], sides[1], _addend(subject, c if k % 2 == 0 else 0 * c))
+
+
+def _peak(subject: AccumulatorUnderTest, side: int, k: int, spread: int) -> float:
+    """The largest draw of a fixed-point operand: the first few problems are of small ones, easy to read."""
+    fmt, parts = subject.operands[side], subject.operands
+    assert isinstance(fmt, FixedFormat)
+    exact = all(
+        isinstance(own, FixedFormat) and own.fraction_bits >= sum(getattr(o, "fraction_bits", 0) for o in parts)
+        for own in (subject.output, getattr(subject.claim, "product_format", None) or subject.output)
+    )
+    return min(fmt.max / 2, 8 * fmt.quantum) if exact and k <= 4 and not spread else fmt.max / 2
+
+
+def nearest_member(fmt: FloatFormat | FixedFormat, x: float) -> float:
+    """The member of a format nearest to x, which is within its range."""
+    return float(_members(fmt, [x], np.float64)[0])
+
+
+def _past_limits(subject: AccumulatorUnderTest, deep: bool) -> Iterator[Problem]:
+    """Sums beyond the limits at their end, and in their middle alone, from which they come back.
+
+    Of what wraps around, what saturates at each step and what saturates once at the end, no two agree on all of them.
+    """
+    found = steps_to_limit(subject, nearest_member)
+    if found is not None and (deep or found.number <= SHORT):
+        a, b, count = found
+        yield _both_ways(subject, "sums past the limit", [a] * count, [b] * count)
+        down = -1 if subject.operands[0].signed else 1, 1 if subject.operands[0].signed else -1
+        if any(fmt.signed for fmt in subject.operands):
+            up = 1 << (count - 1).bit_length()  # in a tree, one branch of its own
+            row, column = [a] * up + [down[0] * a] * (up // 2), [b] * up + [down[1] * b] * (up // 2)
+            yield _both_ways(subject, "past the limit and back", row, column)
+    if subject.takes_c:
+        yield _from_limit(subject)
+
+
+def _both_ways(subject: AccumulatorUnderTest, name: str, row: list[float], column: list[float]) -> Problem:
+    """A chain of products, and the same with its sign turned where an operand has signs."""
+    first, second = (np.array(x, subject.dtype) for x in (row, column))
+    own = [x.signed for x in subject.operands]
+    rows = np.stack([first, -first] if own[0] else [first])
+    columns = np.stack([second, -second] if own[1] and not own[0] else [second], axis=1)
+    return Problem(name, rows, columns, _addend(subject, np.zeros((len(rows), columns.shape[1]))))
+
+
+def _from_limit(subject: AccumulatorUnderTest) -> Problem:
+    """An addend at either limit, with products that go beyond it and come back, or stay beyond it."""
+    limit = limit_of(subject)
+    with np.errstate(over="ignore"):
+        top = np.array(limit, np.float64).astype(subject.dtype)
+    if top > limit:  # not a value of the dtype: the one below it
+        top = np.nextafter(top, subject.dtype.type(0))
+    tops = [_top(fmt) for fmt in subject.operands]
+    sides = [
+        _members(fmt, [x, x, last * x], subject.dtype)
+        for fmt, x, last in zip(subject.operands, tops, (-1, 1), strict=True)
+    ]
+    turned = -sides[0] if subject.operands[0].signed else sides[0]
+    c = _addend(subject, np.array([[float(top)], [-float(top)]]))
+    return Problem("an addend at the limit", np.stack([sides[0], turned]), sides[1][:, None], c)
 
 
 def _not_finite(subject: AccumulatorUnderTest) -> Iterator[Problem]:

@@ -71,6 +71,10 @@ def _test(claim: Claim, subject: Subject) -> Callable[..., None]:
         drawn = drawn_cases(claim, subject)
         if drawn is not None:
             found = Evidence(found.kind, found.cases + _try(claim, subject, drawn), found.note)
+        if not found.cases:
+            note = found.note or "no case could be tried"
+            record_property(PROPERTY, {"claim": claim.name, "status": "skipped", "note": note})
+            raise SkipTest(f"{claim.name}: {note}")
         record_property(PROPERTY, {"claim": claim.name, "status": "held", **asdict(found)})
 
     test.__name__ = test.__qualname__ = f"test_{claim.name}"

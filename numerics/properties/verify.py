@@ -130,7 +130,7 @@ def judge(claim: Claim, subject: Subject) -> Verdict:
         note = told(sentence, raised_details(error))
         return Verdict(claim.name, claim.statement, BROKEN, note=note, seconds=time.perf_counter() - begin)
     if not found.cases:
-        return Verdict(claim.name, claim.statement, SKIPPED, note="no case could be tried")
+        return Verdict(claim.name, claim.statement, SKIPPED, note=found.note or "no case could be tried")
     return Verdict(claim.name, claim.statement, HELD, found.kind, found.cases, found.note, time.perf_counter() - begin)
 
 

@@ -23,7 +23,9 @@ from .right_products import (
     OPERAND,
     PLAIN,
     ROUNDED,
+    SINGLE,
     THREE,
+    WIDER,
     Array,
     add,
     add_rounded,
@@ -146,6 +148,26 @@ def wraps_for_saturates(a: Array, b: Array) -> Array:
 @mutant("of a kind: symmetric saturation: -127 where two's complement reaches -128", "steps", FIXED)
 def saturates_symmetrically(a: Array, b: Array) -> Array:
     return single(chain(a, b, lambda s, p: np.clip(s + p, -127, 127)))
+
+
+@mutant("of a kind: numpy's and C's products of int16 wrap around where saturation is claimed", "steps", WIDER)
+def int16_wraps(a: Array, b: Array) -> Array:
+    return (a.astype(np.int16) @ b.astype(np.int16)).astype(np.float32)
+
+
+@mutant("of a kind: int16 sums are kept in int32 and clipped once, at the end", "steps", WIDER)
+def int16_clipped_at_the_end(a: Array, b: Array) -> Array:
+    return single(np.clip(chain(a, b, lambda s, p: s + p), -32768, 32767))
+
+
+@mutant("of a kind: sums of binary32 become infinite, as hardware's do, where saturation is claimed", "steps", SINGLE)
+def binary32_becomes_infinite(a: Array, b: Array) -> Array:
+    return single(chain(a, b, lambda s, p: own.odd_sum(s, p).astype(np.float32).astype(np.float64)))
+
+
+@mutant("of a kind: the batch's stride of b is taken for 0: every matrix is multiplied by the first b", "batched")
+def first_b_for_all(a: Array, b: Array) -> Array:
+    return single(chain(a, np.broadcast_to(b[:1], b.shape) if b.ndim > 2 else b))
 
 
 @mutant("of a kind: DSP blocks of 48 bits: the accumulator has two bits more than the model says and does not stagnate")

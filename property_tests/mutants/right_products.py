@@ -127,4 +127,16 @@ FIXED = _right(
     operands=FixedFormat(4),
 )
 HALF = _right("binary16, fused", in_binary16, Accumulator(catalog.BINARY16), operands=catalog.BINARY16)
+WIDER = _right(  # operands as as_accumulator chooses them
+    "fixed point of 16 bits, saturating",
+    lambda a, b: single(chain(a, b, lambda s, p: np.clip(s + p, -32768, 32767))),
+    Accumulator(FixedFormat(16)),
+    operands=None,
+)
+SINGLE = _right(
+    "binary32, fused",
+    lambda a, b: single(chain(a, b, partial(add, fmt=catalog.BINARY32))),
+    Accumulator(catalog.BINARY32),
+    operands=None,
+)
 DRAWN = _right("sums rounded by words", by_words, Accumulator(THREE, Rounding.SR, random_bits=BITS))
