@@ -14,6 +14,7 @@ from ..formats import FixedFormat, FloatFormat
 from ..formats.naming import named
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
+from ..parameters import FLOAT64
 from ..products import matmul
 from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
 
@@ -156,7 +157,7 @@ def as_accumulator(
     sum does, the verdict on `steps` says so. tensor: makes what fn takes of an array, such as torch.from_numpy.
     deep: chains of up to 300 products are tried, else of up to 9. threads: how its number of threads is read and set,
     such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
-    Errors: TypeError for what is no such function or claim.
+    Errors: TypeError for what is no such function or claim; ValueError for a claim whose results no float64 holds.
     """
     if isinstance(fn, Accumulator | MatrixUnit):
         claim, ours = fn, True
@@ -168,6 +169,11 @@ def as_accumulator(
         raise TypeError("claim is missing: say which Accumulator or MatrixUnit the function is to equal")
     if not isinstance(claim, Accumulator | MatrixUnit):
         raise TypeError(f"claim {named(claim)}: give an Accumulator or a MatrixUnit")
+    if isinstance(claim, Accumulator) and not FLOAT64.holds(claim.combining.format):
+        raise ValueError(
+            f"claim {claim}: results in {claim.combining.format} are more than float64 holds; claim a narrower format, in"
+            " which the same steps can be tried"
+        )
     if not ours and not callable(fn):
         raise TypeError(f"{named(fn)} cannot be called: give a function of two matrices")
     pair = (

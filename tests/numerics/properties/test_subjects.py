@@ -61,6 +61,11 @@ def test_refused_quantizers(arguments, error, sentence):
         (lambda: as_accumulator(np.matmul), TypeError, "claim is missing"),
         (lambda: as_accumulator(np.matmul, E4M3), TypeError, "give an Accumulator or a MatrixUnit"),
         (lambda: as_accumulator(3, Accumulator(E4M3)), TypeError, "cannot be called"),
+        (
+            lambda: as_accumulator(Accumulator(FixedFormat(64))),
+            ValueError,
+            "results in s64.0 are more than float64 holds",
+        ),
         (lambda: as_mask(3), TypeError, "3 cannot be called"),
         (lambda: as_mask(abs, 5, 4), ValueError, "n = 5, m = 4"),
         (lambda: as_mask(abs, kind="best"), ValueError, "kind = 'best': give one of top_n, mvue"),
