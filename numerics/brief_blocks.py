@@ -105,6 +105,11 @@ def _run(fmt: Any, way: _Way, x: NDArray[Any], keys: Any, encodes: bool) -> Any:
     return BlockCodes(out, codes, float(tensor))
 
 
+def _has_others(codes: NDArray[Any], bits: int) -> bool:
+    """Whether there are codes of more bits; where the type has no more, nothing need be looked at."""
+    return 8 * codes.itemsize > bits and int(codes.max()) >> bits != 0
+
+
 def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """`Quantizer.decode` of the codes of a small array, or None."""
     fmt: Any = quantizer.fmt
@@ -130,7 +135,7 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
         exact, decode, decode_scale, per_row = brief.keep(_DECODERS, key, _decoders(fmt, dtype, columns))
     if decode is None or decode_scale is None or scales.shape != (*elements.shape[:-1], per_row):
         return None
-    if int(elements.max()) >> fmt.element.bits or int(scales.max()) >> fmt.scale.bits:
+    if _has_others(elements, fmt.element.bits) or _has_others(scales, fmt.scale.bits):
         return None
     tensor = codes.tensor_scale
     if type(tensor) is not float or not (0 <= tensor <= _LARGEST if fmt.tensor_scale else tensor == 1):
