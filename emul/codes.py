@@ -148,7 +148,7 @@ def _encode_cpu(x: Tensor, quantizer: str, *keys: int) -> Tensor:
 
 def _encode_blocks_cpu(x: Tensor, quantizer: str, *keys: int) -> tuple[Tensor, Tensor, Tensor]:
     codes = spec.loads(quantizer).encode(x.detach().numpy(), **_keys(*keys))
-    return _tensor(codes.elements), _tensor(codes.scales), torch.tensor(codes.tensor_scale, dtype=torch.float32)
+    return _tensor(codes.elements), _tensor(codes.scales), _tensor(np.array(codes.tensor_scale, np.float32))
 
 
 def _decode_cpu(codes: Tensor, quantizer: str, dtype: torch.dtype) -> Tensor:
