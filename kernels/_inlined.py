@@ -66,7 +66,7 @@ class Whole(Linked):
     """An entry point and all below it."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
-        # What takes Python's arguments apart is left as it is: that it is not optimised is not felt, but to optimise it.
+        # What takes Python's arguments apart is as quick without: it runs once a call, and takes long to optimise.
         for function in ll_module.functions:
             if function.name.startswith(_PYTHON_WRAPPER) and not function.is_declaration:
                 function.add_function_attribute("optnone")

@@ -31,6 +31,8 @@ MULTIPLICATIONS = 1 << 18  # beyond which what the general way finds out costs l
 _WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
 #: Of operands: significant bits, lowest and highest exponents (the next multiples of a width), any -0.
 Kind = tuple[int, int, int, int]
+#: a, b, their carrier, and what `scan` finds in each.
+Pair = tuple[NDArray[Any], NDArray[Any], Carrier, tuple[Any, ...], tuple[Any, ...]]
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _NO_WORDS = gemm.Words(np.empty((0, 0, 0), np.uint32), 0, _ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)
 
@@ -53,16 +55,11 @@ _CHAINS: dict[Any, _Known] = {}
 
 def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, stream: Any = 0) -> NDArray[Any] | None:
     """`numerics.matmul` of two small matrices, or None; seed and stream are checked where used."""
-    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+    pair = pair_of(a, b, MULTIPLICATIONS)
+    if pair is None:
         return None
-    rows, depth = a.shape
-    columns, dtype = b.shape[1], a.dtype
-    carrier = carrier_or_none(dtype)
-    if b.dtype != dtype or b.shape[0] != depth or carrier is None or not 0 < rows * columns * depth <= MULTIPLICATIONS:
-        return None
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    unsigned = carrier.unsigned
-    first, second = scan(a.reshape(-1).view(unsigned)), scan(b.reshape(-1).view(unsigned))
+    a, b, carrier, first, second = pair
+    (rows, depth), columns, dtype = a.shape, b.shape[1], a.dtype
     width = _WIDTH if isinstance(accumulator.format, FloatFormat) else 1  # fixed grids look at every place
     kinds = kind_of(first, carrier, width), kind_of(second, carrier, width)
     key = accumulator._text, depth, dtype, kinds  # type: ignore[attr-defined]
@@ -74,15 +71,13 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
         return None
     threads.check_subnormals()
     if not isinstance(known, _Chain):
-        if accumulator.stochastic:
-            if seed is None or type(stream) is not int or not (0 <= seed < 1 << 64 and 0 <= stream < 1 << 64):
-                return None
-            return known.product(a, b, seed, stream)
-        return known.product(a, b, 0, 0)
+        if not accumulator.stochastic:
+            return known.product(a, b, 0, 0)
+        return known.product(a, b, seed, stream) if seed is not None and _are_counters(seed, stream) else None
     run, inner, checks, constants, source, bits, span = known
     words = _NO_WORDS
     if source != gemm.DETERMINISTIC:
-        if seed is None or type(stream) is not int or not (0 <= seed < 1 << 64 and 0 <= stream < 1 << 64):
+        if seed is None or not _are_counters(seed, stream):
             return None
         words = words if run is None else _words(source, bits, span, (rows, columns), seed, stream)
     if inner != dtype:
@@ -98,6 +93,28 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
     if checks:
         check_result(result, accumulator)
     return result if inner == dtype else result.astype(dtype)
+
+
+def _are_counters(seed: int, stream: Any) -> bool:
+    return type(stream) is int and 0 <= seed < 1 << 64 and 0 <= stream < 1 << 64
+
+
+def pair_of(a: Any, b: Any, multiplications: int) -> Pair | None:
+    """Two matrices of one type that fit together, contiguous, and what `scan` finds; None for all else, and for many."""
+    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+        return None
+    (rows, depth), columns = a.shape, b.shape[1]
+    carrier = carrier_or_none(a.dtype)
+    if (
+        b.dtype != a.dtype
+        or b.shape[0] != depth
+        or carrier is None
+        or not 0 < rows * columns * depth <= multiplications
+    ):
+        return None
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    unsigned = carrier.unsigned
+    return a, b, carrier, scan(a.reshape(-1).view(unsigned)), scan(b.reshape(-1).view(unsigned))
 
 
 def kind_of(found: tuple[Any, ...], carrier: Carrier, width: int = _WIDTH) -> Kind | None:

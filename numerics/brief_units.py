@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .brief import carrier_or_none, keep
-from .brief_products import Kind, facts_of_kind, kind_of
+from .brief import keep
+from .brief_products import Kind, facts_of_kind, kind_of, pair_of
 from .formats import FloatFormat, Subnormals
 from .kernels import threads, unit_decode
-from .kernels.scan import scan
 from .matrix_unit import MatrixUnit
 from .parameters import FLOAT32, FLOAT64, Carrier
 from .problem import Facts
@@ -45,15 +44,11 @@ _UNITS: dict[Any, _Unit | None] = {}
 
 def unit_product(a: Any, b: Any, unit: MatrixUnit) -> NDArray[Any] | None:
     """`numerics.matmul` of two small matrices on a matrix unit, or None."""
-    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+    pair = pair_of(a, b, MULTIPLICATIONS)
+    if pair is None:
         return None
-    rows, depth = a.shape
-    columns, dtype = b.shape[1], a.dtype
-    carrier = carrier_or_none(dtype)
-    if b.dtype != dtype or b.shape[0] != depth or carrier is None or not 0 < rows * columns * depth <= MULTIPLICATIONS:
-        return None
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    found = [scan(x.reshape(-1).view(carrier.unsigned)) for x in (a, b)]
+    a, b, carrier, *found = pair
+    depth, dtype = a.shape[1], a.dtype
     kinds = kind_of(found[0], carrier), kind_of(found[1], carrier)
     key = unit._text, depth, dtype, kinds  # type: ignore[attr-defined]
     try:

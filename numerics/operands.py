@@ -46,10 +46,7 @@ def as_array(x: Any, label: str, wanted: str) -> NDArray[Any]:
         return np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{label} is no array, its rows differ in length or depth: give {wanted}") from error
-    except (
-        TypeError,
-        RuntimeError,
-    ) as error:  # of another library's array: of a type that numpy lacks, with a gradient
+    except (TypeError, RuntimeError) as error:  # another library's: of a type that numpy lacks, or with a gradient
         raise TypeError(f"{label} of type {type(x).__name__} is no array of numpy ({error}): give {wanted}") from error
 
 

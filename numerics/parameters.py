@@ -267,9 +267,7 @@ def fast_form(fmt: ElementFormat, rounding: Rounding, carrier: Carrier, overflow
     if fmt.emin == carrier.emin:
         return modes.UNIFORM  # the carrier's subnormals lie on the same grid
     drop = carrier.precision - fmt.precision
-    top = (
-        max(fmt.emax, fmt.emin) + drop
-    )  # of the power that is added; where all values are subnormals emin is above emax
+    top = max(fmt.emax, fmt.emin) + drop  # of the power that is added; of subnormals alone emin is above emax
     inside = fmt.emin - fmt.mantissa_bits >= carrier.emin and drop >= 1 and top <= carrier.emax
     return modes.MAGIC if inside and not rounding.stochastic else 0
 
