@@ -142,6 +142,7 @@ def test_binary64_is_torch_s_own_within_the_bound(made, shape):
     native = getattr(nn, kind)(*arguments, bias=False, dtype=torch.float64)
     ours = copy.deepcopy(native)
     emul.swap_(ours, Recipe((Rule("", forward=WIDE, grad_input=WIDE, grad_weight=WIDE),)))
+    assert isinstance(ours, getattr(emul.nn, kind))  # torch's own sums may have the same order, and so the same bits
     magnitudes = copy.deepcopy(native)
     with torch.no_grad():
         magnitudes.weight.abs_()
@@ -158,7 +159,6 @@ def test_binary64_is_torch_s_own_within_the_bound(made, shape):
         # Both sum n terms, in whatever order, and so does their bound, whose own error is the rest.
         bound = 2.001 * float(theory.error_bound(WIDE.accumulator, n).products) * size
         assert ((mine - other).abs() <= bound).all()
-        assert bool(((mine - other).abs() > 0).any())
         assert bound.max() < 1e-12
 
 
