@@ -18,6 +18,7 @@ from .stepping import step
 from .tallies import counted_step
 
 Counts = dict[str, NDArray[Any]]
+_AS_INTEGERS = "their sums: as integers, which float64 does not hold"
 
 
 class Outcome(NamedTuple):
@@ -44,17 +45,13 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
 
 
 def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
-    """Every plan that is exact for this product, the fastest first; in pieces, those of the first chunk."""
+    """Every plan that is exact for this product, the fastest first; in pieces, the first of the first chunk."""
     if _in_pieces(accumulator):
         if needs_integers(accumulator):
             check_integers(accumulator)
         first = next(_chunks(problem, accumulator))
-        return [
-            Plan(
-                f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; their sums by {accumulator.combining.order}"
-            )
-            for plan in all_plans(first, accumulator.inner)[:1]
-        ]
+        plan = all_plans(first, accumulator.inner)[0]
+        return [Plan(f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; {_their_sums(problem, accumulator)}")]
     if accumulator.order == "exact":
         return [Plan(route.name, route.reason) for route in exact_routes(problem, accumulator)]
     if isinstance(accumulator.format, FixedFormat):
@@ -90,6 +87,29 @@ def _in_pieces(accumulator: Accumulator) -> bool:
     return any(part.order != "sequential" or isinstance(part.format, FixedFormat) for part in parts)
 
 
+def _their_sums(problem: Problem, accumulator: Accumulator) -> str:
+    """Why sums of chunks are combined exactly, before any is known: as for all members of their format at once."""
+    inner, outer = accumulator.inner, accumulator.combining
+    if needs_integers(accumulator):
+        return _AS_INTEGERS
+    fmt = inner.format
+    if isinstance(fmt, FixedFormat):
+        lowest, highest, largest = -fmt.fraction_bits, fmt.precision - fmt.fraction_bits, -fmt.min
+    else:
+        lowest, highest, largest = fmt.emin - fmt.mantissa_bits, fmt.emax, fmt.max
+    assert accumulator.chunk is not None
+    chunks = max(2, -(-problem.depth // accumulator.chunk))  # a member of each kind, for plans that look at them
+    ones = np.ones((1, 1, chunks))
+    members = np.resize([np.ldexp(1.0, lowest), largest], chunks).reshape(1, chunks, 1)
+    start = None if problem.c is None else problem.c.reshape(-1, 1, 1)[:1]
+    known = (facts(ones, "ones"), Facts(fmt.precision, lowest, highest, largest, fmt.has_negative_zero))
+    try:
+        plan = all_plans(Problem(ones, members, start, (*known, problem.facts[2]), None), outer)[0]
+    except ValueError as obstacle:
+        return f"their sums by {outer.order}, if what they are allows it: in general {obstacle}"
+    return f"their sums, whatever they are: {plan.reason}"
+
+
 def _chunks(problem: Problem, accumulator: Accumulator) -> Any:
     assert accumulator.chunk is not None
     a, b, _ = problem.facts
@@ -118,7 +138,7 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
     assert plan is not None
     if integers:
         values, more = add_integers(parts, problem, accumulator)
-        reason = f"chunk by chunk: {plan.reason}; their sums: as integers, which float64 does not hold"
+        reason = f"chunk by chunk: {plan.reason}; {_AS_INTEGERS}"
         return Outcome(values, Plan(f"chunks, {plan.kernel}", reason), _added(counts, more if events else None))
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
     if not (finite := np.isfinite(sums)).all():
