@@ -16,6 +16,7 @@ from ..rounding import Rounding
 from . import fixed, floats
 from .events import Tally
 from .numbers import Exact, Number, as_float, number
+from .values import floating
 
 if TYPE_CHECKING:
     from ..accumulator import Accumulator
@@ -222,10 +223,10 @@ def matmul(
     """`numerics.matmul` by the definition: a [..., M, K], b [..., K, N], c broadcast to [..., M, N], words [..., M, N, S].
 
     events=True: (result, {name: counts [..., M, N]}). seed, stream: for calls that are written for either; nothing is
-    drawn here. Errors: TypeError for what is no Accumulator; ValueError for shapes that do not match, and where
-    random words are needed and none given.
+    drawn here. Errors: TypeError for what is no Accumulator and for other than float32 and float64; ValueError for
+    shapes that do not match, and where random words are needed and none given.
     """
-    left, right = np.asarray(a), np.asarray(b)
+    left, right = floating(a, "a"), floating(b, "b")
     _check(left, right, accumulator)
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape, depth = (*batch, left.shape[-2], right.shape[-1]), left.shape[-1]

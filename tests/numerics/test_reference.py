@@ -276,3 +276,26 @@ def test_the_words_of_a_seed_give_the_oracle_what_the_seed_gives_a_product():
     found = reference.matmul(a, b, drawing, words=words)
     assert len(np.unique(found)) > 1
     np.testing.assert_array_equal(found, matmul(a, b, drawing, seed=5, stream=9))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16])
+def test_the_oracle_does_not_cut_its_results_to_another_type(dtype):
+    x, fmt = np.full((2, 2), 100, dtype), parse_format("e2m3")  # up to 7.5
+    for refused in (
+        lambda: reference.quantize(x, Quantizer(fmt)),
+        lambda: reference.encode(x, Quantizer(fmt)),
+        lambda: reference.matmul(x, x, Accumulator(fmt)),
+        lambda: reference.matrix_unit.unit_matmul(x, x, catalog.MATRIX_UNITS["h100.f16.f32"]),
+    ):
+        with pytest.raises(TypeError, match=f"of dtype {np.dtype(dtype)}: give float32 or float64"):
+            refused()
+
+
+@pytest.mark.parametrize("name", ["e4m3fn", "posit8", "int8", "log4.3b8"])
+@pytest.mark.parametrize("code", [-1, 256, 1 << 70])
+def test_codes_outside_of_a_format_have_no_value(name, code):
+    fmt = parse_format(name)
+    wanted = rf"code ({code}|{code:#x}) is outside the 8 bits of {name}: 0 to 255"
+    for decode in (lambda: reference.decode_code(code, fmt), lambda: fmt.decode(code), lambda: fmt.decode([code, 3])):
+        with pytest.raises(ValueError, match=wanted):
+            decode()
