@@ -8,6 +8,7 @@ exact zero sum of unlike terms is +0, in RTN -0. tests/numerics/test_arithmetic.
 rationals. Model: Berkeley HardFloat, where each operator delivers an exact or sticky raw result to one rounder.
 """
 
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -85,6 +86,11 @@ def fma(x: Any, y: Any, z: Any, quantizer: Quantizer, **options: Unpack[Options]
     return _apply(FMA, (x, y, z), quantizer, **options)
 
 
+def add_named(x: Any, y: Any, quantizer: Quantizer, place: Callable[[int], str]) -> Any:
+    """`add` of arrays that are no caller's own: place(i) is what errors call element i, in C order."""
+    return _apply(ADD, (x, y), quantizer, place=place)
+
+
 def _apply(
     operation: int,
     operands: tuple[Any, ...],
@@ -95,6 +101,7 @@ def _apply(
     offset: int = 0,
     words: Any = None,
     out: FloatArray | None = None,
+    place: Callable[[int], str] = "element {}".format,
 ) -> NDArray[Any]:
     fmt = _float_format(quantizer)
     arrays, shape, dtype = _common(operands)
@@ -134,7 +141,7 @@ def _apply(
     for where, flags in threads.run(part, flat.size, GRAIN):
         if flags:
             values = [array.flat[where] for array in arrays]
-            _refuse(_SENTENCE[operation].format(*values), where, flags, fmt)
+            _refuse(_SENTENCE[operation].format(*values), place(where), flags, fmt)
     if not direct:
         result[...] = flat.reshape(shape)
     return result
@@ -200,12 +207,12 @@ def _errors(fmt: FloatFormat, overflow: Overflow) -> int:
     )
 
 
-def _refuse(what: str, where: int, flags: int, fmt: FloatFormat) -> None:
+def _refuse(what: str, where: str, flags: int, fmt: FloatFormat) -> None:
     if flags & modes.SAW_NEGATIVE:
-        raise ValueError(f"{what} at element {where} is negative: {fmt} is unsigned and has no NaN")
+        raise ValueError(f"{what} at {where} is negative: {fmt} is unsigned and has no NaN")
     if flags & modes.SAW_NAN:
-        raise ValueError(f"{what} at element {where} is NaN: {fmt} has no NaN; change the operands or the format")
+        raise ValueError(f"{what} at {where} is NaN: {fmt} has no NaN; change the operands or the format")
     raise OverflowError(
-        f"{what} at element {where} is beyond {fmt.max}, the largest value of {fmt};"
+        f"{what} at {where} is beyond {fmt.max}, the largest value of {fmt};"
         " scale the operands or choose another Overflow rule"
     )

@@ -104,10 +104,10 @@ def p3109(bits: int, precision: int, *, signed: bool, extended: bool) -> FloatFo
     """
     exponent_bits = bits - precision + int(not signed)
     name = f"binary{bits}p{precision}{'s' if signed else 'u'}{'e' if extended else 'f'}"
-    if exponent_bits > 64 or precision > 64:
-        raise ValueError(f"{name} has values that float64 does not hold: use fewer bits")
     if precision < 1 or exponent_bits < 1:
         raise ValueError(f"{name}: precision {precision} does not fit {bits} bits; P3109 wants 1 to {bits - signed}")
+    if exponent_bits > 64 or precision > 64:
+        raise ValueError(f"{name} has values that float64 does not hold: use fewer bits")
     return FloatFormat(
         exponent_bits,
         precision - 1,

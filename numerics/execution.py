@@ -1,6 +1,6 @@
 """One product on its way: by order and family to the module that computes it, chunk by chunk where that is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,16 @@ from .fixed_chunks import add_integers, check_integers, needs_integers
 from .fixed_products import fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
 from .planning import Plan, first_plan, plans
-from .problem import Facts, Problem, facts
+from .problem import Facts, Problem, Words, facts
 from .rounding import Overflow
 from .stepping import step
+from .steps import random_bits_of
 from .tallies import counted_step
 
 Counts = dict[str, NDArray[Any]]
+_Sums = tuple[list[NDArray[Any]], Counts | None, Plan]  # of chunks, [B, M, N] each; of which the first has the plan
+_WORDS_AT_ONCE = 1 << 22  # random words that are held while their chunks are computed
+_AS_INTEGERS = "their sums: as integers, which float64 does not hold"
 
 
 class Outcome(NamedTuple):
@@ -44,17 +48,13 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
 
 
 def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
-    """Every plan that is exact for this product, the fastest first; in pieces, those of the first chunk."""
+    """Every plan that is exact for this product, the fastest first; in pieces, the first of the first chunk."""
     if _in_pieces(accumulator):
         if needs_integers(accumulator):
             check_integers(accumulator)
         first = next(_chunks(problem, accumulator))
-        return [
-            Plan(
-                f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; their sums by {accumulator.combining.order}"
-            )
-            for plan in all_plans(first, accumulator.inner)[:1]
-        ]
+        plan = all_plans(first, accumulator.inner)[0]
+        return [Plan(f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; {_their_sums(problem, accumulator)}")]
     if accumulator.order == "exact":
         return [Plan(route.name, route.reason) for route in exact_routes(problem, accumulator)]
     if isinstance(accumulator.format, FixedFormat):
@@ -90,6 +90,29 @@ def _in_pieces(accumulator: Accumulator) -> bool:
     return any(part.order != "sequential" or isinstance(part.format, FixedFormat) for part in parts)
 
 
+def _their_sums(problem: Problem, accumulator: Accumulator) -> str:
+    """Why sums of chunks are combined exactly, before any is known: as for all members of their format at once."""
+    inner, outer = accumulator.inner, accumulator.combining
+    if needs_integers(accumulator):
+        return _AS_INTEGERS
+    fmt = inner.format
+    if isinstance(fmt, FixedFormat):
+        lowest, highest, largest = -fmt.fraction_bits, fmt.precision - fmt.fraction_bits, -fmt.min
+    else:
+        lowest, highest, largest = fmt.emin - fmt.mantissa_bits, fmt.emax, fmt.max
+    assert accumulator.chunk is not None
+    chunks = max(2, -(-problem.depth // accumulator.chunk))  # a member of each kind, for plans that look at them
+    ones = np.ones((1, 1, chunks))
+    members = np.resize([np.ldexp(1.0, lowest), largest], chunks).reshape(1, chunks, 1)
+    start = None if problem.c is None else problem.c.reshape(-1, 1, 1)[:1]
+    known = (facts(ones, "ones"), Facts(fmt.precision, lowest, highest, largest, fmt.has_negative_zero))
+    try:
+        plan = all_plans(Problem(ones, members, start, (*known, problem.facts[2]), None), outer)[0]
+    except ValueError as obstacle:
+        return f"their sums by {outer.order}, if what they are allows it: in general {obstacle}"
+    return f"their sums, whatever they are: {plan.reason}"
+
+
 def _chunks(problem: Problem, accumulator: Accumulator) -> Any:
     assert accumulator.chunk is not None
     a, b, _ = problem.facts
@@ -108,17 +131,12 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
     integers = needs_integers(accumulator)
     if integers:
         check_integers(accumulator)
-    parts: list[NDArray[Any]] = []
-    counts, plan = None, None
-    for chunk in _chunks(problem, accumulator):
-        outcome = run(chunk, inner, events=events)
-        plan = plan or outcome.plan
-        parts.append(outcome.values if integers else _as_floats(outcome.values, inner))
-        counts = _added(counts, outcome.counts)
-    assert plan is not None
+    parts, counts, plan = _sums_of_chunks(problem, accumulator, events)
+    if not integers:
+        parts = [_as_floats(part, inner) for part in parts]
     if integers:
         values, more = add_integers(parts, problem, accumulator)
-        reason = f"chunk by chunk: {plan.reason}; their sums: as integers, which float64 does not hold"
+        reason = f"chunk by chunk: {plan.reason}; {_AS_INTEGERS}"
         return Outcome(values, Plan(f"chunks, {plan.kernel}", reason), _added(counts, more if events else None))
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
     if not (finite := np.isfinite(sums)).all():
@@ -151,6 +169,94 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         Plan(f"chunks, {plan.kernel}", reason),
         _added(counts, result.counts, (batches, rows, columns)),
     )
+
+
+def _sums_of_chunks(problem: Problem, accumulator: Accumulator, events: bool) -> _Sums:
+    """The chunks by the inner accumulator: several in one call where there are more of them than matrices."""
+    assert accumulator.chunk is not None
+    if problem.words is not None or problem.depth // accumulator.chunk > problem.shape[0]:
+        try:
+            return _folded(problem, accumulator, events)
+        except (OverflowError, ValueError):
+            pass  # one by one they say it of the caller's own elements
+    parts: list[NDArray[Any]] = []
+    counts, plan = None, None
+    for chunk in _chunks(problem, accumulator):
+        outcome = run(chunk, accumulator.inner, events=events)
+        plan = plan or outcome.plan
+        parts.append(outcome.values)
+        counts = _added(counts, outcome.counts)
+    assert plan is not None
+    return parts, counts, plan
+
+
+def _folded(problem: Problem, accumulator: Accumulator, events: bool) -> _Sums:
+    """`_sums_of_chunks` with the chunks of a product as a stack of matrices.
+
+    Random words are drawn once for the outputs whose words are in memory, and then cut into those of each chunk.
+    """
+    rows, columns = problem.shape[1:]
+    size = accumulator.chunk or problem.depth
+    full, short = divmod(problem.depth, size)
+    kinds = [
+        (first, number, length) for first, number, length in ((0, full, size), (full, 1, short)) if number * length
+    ]
+    sums: list[NDArray[Any] | None] = [None] * len(kinds)
+    counts: Counts | None = None
+    plan: Plan | None = None
+    every = accumulator.inner.roundings(size)
+    known = (*problem.facts[:2], None)
+    for batch, i, j in _tiles(problem, accumulator):
+        a, b = (x[batch if x.shape[0] > 1 else 0] for x in (problem.a, problem.b))
+        a, b = a[i], b[:, j]
+        shape = a.shape[0], b.shape[1]
+        words = _words_inside(problem, accumulator, (batch * rows + i.start) * columns + j.start, shape[0] * shape[1])
+        for kind, (first, number, length) in enumerate(kinds):
+            k = slice(first * size, first * size + number * length)
+            stacked = a[:, k].reshape(shape[0], number, length).swapaxes(0, 1), b[k].reshape(number, length, shape[1])
+            own = None
+            if words is not None:
+                taken = accumulator.inner.roundings(length)
+                cut = words[:, first * every : first * every + number * taken].reshape(-1, number, taken)
+                own = Words(0, 0, taken, 0, np.ascontiguousarray(cut.swapaxes(0, 1)).reshape(-1, taken))
+            outcome = run(Problem(*stacked, None, known, own), accumulator.inner, events=events)
+            plan = plan or outcome.plan
+            held = sums[kind]
+            if held is None:
+                held = sums[kind] = np.empty((number, *problem.shape), outcome.values.dtype)
+            held[:, batch, i, j] = outcome.values
+            if outcome.counts is not None:
+                counts = counts or {name: np.zeros(problem.shape, x.dtype) for name, x in outcome.counts.items()}
+                for name, x in outcome.counts.items():
+                    counts[name][batch, i, j] += x.sum(0, dtype=x.dtype)
+    assert plan is not None
+    return [part for held in sums if held is not None for part in held], counts, plan
+
+
+def _tiles(problem: Problem, accumulator: Accumulator) -> Iterator[tuple[int, slice, slice]]:
+    """(batch, rows, columns) of outputs that follow one another in C order: all of a matrix, or as many as have room."""
+    batches, rows, columns = problem.shape
+    room = rows * columns
+    if problem.words is not None and accumulator.stochastic:
+        room = max(1, _WORDS_AT_ONCE // accumulator.roundings(problem.depth))
+    height, width = (min(room // columns, rows), columns) if room >= columns else (1, room)
+    for batch in range(batches):
+        for i in range(0, rows, height):
+            for j in range(0, columns, width):
+                yield batch, slice(i, min(i + height, rows)), slice(j, min(j + width, columns))
+
+
+def _words_inside(problem: Problem, accumulator: Accumulator, output: int, number: int) -> NDArray[np.uint32] | None:
+    """The words of all roundings inside of chunks, [number, S]: of the outputs from this one on."""
+    if problem.words is None or not accumulator.stochastic:
+        return None
+    bits = random_bits_of(accumulator, problem.depth)
+    inside = bits.size - accumulator.combining.roundings(-(-problem.depth // (accumulator.chunk or problem.depth)))
+    words = np.zeros((number, inside), np.uint32)
+    for r in sorted({int(r) for r in bits[:inside] if r}):
+        drawn = problem.words.of(slice(output, output + number), slice(0, inside), r)
+        np.copyto(words, drawn, where=bits[:inside] == r)
+    return words
 
 
 def _as_floats(values: NDArray[Any], part: Accumulator) -> NDArray[np.float64]:

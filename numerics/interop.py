@@ -29,6 +29,10 @@ FORMAT_OF_DTYPE = {
     "float6_e2m3fn": "e2m3",
     "float6_e3m2fn": "e3m2",
     "float4_e2m1fn": "e2m1",
+    "int4": "int4",
+    "int2": "int2",
+    "uint4": "uint4",
+    "uint2": "uint2",
 }
 
 

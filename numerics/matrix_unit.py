@@ -48,9 +48,9 @@ class MatrixUnit:
 
     prodnorm: the exponent of a product, with its scales, is that of its leading bit. product_limit: a product of at least
     2**product_limit is infinite. ftz_in: subnormal operands are zeros, "signed" as they were or "positive"; ftz_out:
-    subnormal results are zeros of their sign. tf32_trunc: operands may be any binary32 values, whose low bits the
-    unit drops (toward zero) to those of `input`; otherwise operands must be members of `input` (b: of input_b, where
-    that differs).
+    subnormal results are zeros of their sign, as in Subnormals.FLUSH after a rounding with the exponent unbounded below.
+    tf32_trunc: operands may be any binary32 values, whose low bits the unit drops (toward zero) to those of `input`;
+    otherwise operands must be members of `input` (b: of input_b, where that differs).
     scale: the format of the scales of blocks of scale_block operands, multiplied into the products. exact_group: as
     many products are summed exactly before their sum is a term; its exponent is then that of the scales alone.
     c_format: the format of c, where it is not the output's.

@@ -5,6 +5,7 @@ import re
 
 from . import catalog
 from .formats import FixedFormat, FloatFormat, Format, LogFormat
+from .formats.naming import named
 from .formats.spelling import NAMED
 
 _ALIASES = {
@@ -16,6 +17,9 @@ _ALIASES = {
     "float64": "binary64",
     "fp64": "binary64",
     "bf16": "bfloat16",
+    "float8_e3m4": "e3m4",
+    "float8_e4m3": "e4m3",
+    "float8_e4m3b11fnuz": "e4m3b11fnuz",
     "float8_e4m3fn": "e4m3fn",
     "float8_e5m2": "e5m2",
     "float8_e4m3fnuz": "e4m3fnuz",
@@ -24,7 +28,9 @@ _ALIASES = {
     "float6_e3m2fn": "e3m2",
     "float6_e2m3fn": "e2m3",
     "float4_e2m1fn": "e2m1",
+    "float4_e2m1fn_x2": "e2m1",
 }
+_MOST_DIGITS = 20  # of a number in a name; Python converts no more than some thousands, and none is of use
 _IEEE_LAYOUT = re.compile(r"e(\d+)m(\d+)(?:b(-?\d+))?", re.ASCII)
 _LBA = re.compile(r"lba_m(\d+)e(\d+)_b(-?\d+)(_paper)?", re.ASCII)
 _FIXED = re.compile(r"(int|uint|s|u)(\d+)(?:\.(-?\d+))?", re.ASCII)
@@ -50,6 +56,12 @@ def parse_format(name: str) -> Format:
         return catalog.FORMATS[text]
     if text in catalog.BLOCK_FORMATS:
         return catalog.BLOCK_FORMATS[text]
+    digits = max(map(len, re.findall(r"\d+", text)), default=0)
+    if digits > _MOST_DIGITS:
+        raise ValueError(
+            f"{named(name)} has a number of {digits} digits: widths and biases have at most {_MOST_DIGITS} in a format's"
+            " name; use a smaller one"
+        )
     if match := _IEEE_LAYOUT.fullmatch(text):
         exponent_bits, mantissa_bits, bias = match.groups()
         return FloatFormat(int(exponent_bits), int(mantissa_bits), int(bias) if bias else None, name=text)
@@ -72,7 +84,7 @@ def parse_format(name: str) -> Format:
     near = difflib.get_close_matches(text, known, n=3, cutoff=0.6)
     nearest = f"the nearest are {', '.join(near)}; " if near else ""
     raise ValueError(
-        f"no format is named {name!r}: {nearest}known are {', '.join(known)}; also e<X>m<Y>[b<bias>],"
+        f"no format is named {named(name)}: {nearest}known are {', '.join(known)}; also e<X>m<Y>[b<bias>],"
         " binary<K>p<P>s|u e|f (IEEE P3109),"
         " s|u|int|uint<bits>[.<fraction bits>], lba_m<M>e<E>_b<bias>[_paper], posit<n>,"
         " [u]log<integer bits>.<fraction bits>[b<bias>], bfp<mantissa bits>_<block>; fp16, bf16 and the like, and the"

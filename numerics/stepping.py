@@ -113,7 +113,7 @@ def laid_words(problem: Problem, accumulator: Accumulator, start: int, stop: int
     outputs = slice(start * columns, stop * columns)
     laid = np.zeros(((stop - start) * columns, count), np.uint32)
     for r in {int(r) for r in bits if r}:
-        laid[:, bits == r] = problem.words.of(outputs, slice(0, count), r)[:, bits == r]
+        np.copyto(laid, problem.words.of(outputs, slice(0, count), r), where=bits == r)
     return np.ascontiguousarray(laid.reshape(stop - start, columns, count).swapaxes(1, 2))
 
 

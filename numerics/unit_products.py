@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from .operands import addend as checked_addend
 from .operands import operand, result_shape
 from .parameters import FLOAT32, carrier_of
 from .planning import Plan
+from .problem import Caller
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .unit_events import count_empty, count_sums, flushing, no_counts
@@ -138,7 +140,7 @@ def compute(call: Call, way: Way | None, *, events: bool = False) -> Any:
         return _answer(_rounded(call.addend, unit).astype(dtype), counts if events else None)
     total = call.total
     counted = no_counts(total.shape) if events else None
-    result = in_chunks(way.run(counted), unit, total, call.ranges, counted)
+    result = in_chunks(way.run(counted), unit, total, call.ranges, counted, shape)
     return _answer(result.reshape(shape).astype(dtype, copy=False), counted)
 
 
@@ -194,17 +196,26 @@ def in_chunks(
     total: NDArray[np.float64],
     ranges: tuple[tuple[int, int], ...],
     counts: NDArray[np.uint32] | None,
+    shape: tuple[int, ...] | None = None,
 ) -> NDArray[Any]:
-    """total, the ranges of k one after another; with chunks, each from zero and then added by `outer`."""
+    """total, the ranges of k one after another; with chunks, each from zero and then added by `outer`.
+
+    shape: that of the caller's result, by which errors name its outputs; None: total's own, [1, M, N], without the 1.
+    """
     if unit.outer is None:
         return run(total, *ranges[0])
     outer = Quantizer(unit.outer.format, unit.outer.rounding, unit.outer.overflow)
-    for first, last in ranges:
+    names = Caller((), (), None, total.shape[1:] if shape is None else shape)
+    for chunk, (first, last) in enumerate(ranges):
         part = run(np.zeros_like(total), first, last).astype(np.float64, copy=False)
         if counts is not None:
             count_sums(total, part, unit.outer, counts)
-        total = arithmetic.add(total, part, outer)
+        total = arithmetic.add_named(total, part, outer, partial(_place, names, chunk))
     return total
+
+
+def _place(names: Caller, chunk: int, output: int) -> str:
+    return f"chunk {chunk} of {names.output(output)}"
 
 
 def _fused(call: Call, events: bool) -> Iterator[Way]:

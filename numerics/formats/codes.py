@@ -14,6 +14,11 @@ def code_dtype(bits: int) -> np.dtype[Any]:
 def checked_codes(codes: Any, bits: int, name: str) -> NDArray[np.uint64]:
     """Codes as uint64, or a sentence about their type or the first one outside `bits` bits."""
     array = np.asarray(codes)
+    if array.dtype == object and all(type(code) is int for code in array.flat):
+        # Python's integers, one of them too large for any type of numpy's
+        worst = max(array.flat, key=abs, default=0)
+        if not -(1 << 63) <= worst < 1 << 64:
+            raise ValueError(f"code {worst:#x} is outside the {bits} bits of {name}: 0 to {(1 << bits) - 1}")
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"codes of dtype {array.dtype}: give unsigned integers (use .view() on raw bytes)")
     if array.size and (int(array.min()) < 0 or int(array.max()) >> bits):

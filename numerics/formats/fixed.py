@@ -39,8 +39,8 @@ class FixedFormat:
         least = 2 if self.signed else 1
         bits = keep_whole(self, "bits")
         if bits is None or not least <= bits <= 64:
-            kind = "signed" if self.signed else "unsigned"
-            raise ValueError(f"bits = {self.bits!r}: a {kind} fixed-point format has {least} to 64 bits")
+            kind = "a signed" if self.signed else "an unsigned"
+            raise ValueError(f"bits = {self.bits!r}: {kind} fixed-point format has {least} to 64 bits")
         if keep_whole(self, "fraction_bits") is None:
             raise ValueError(f"fraction_bits = {self.fraction_bits!r}: give an integer")
         if not -900 <= self.fraction_bits <= 1000:

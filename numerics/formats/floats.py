@@ -315,7 +315,7 @@ class FloatFormat:
         if self.infinity_code is not None:
             infinite = magnitude == np.uint64(self.infinity_code)
             values, above = np.where(infinite, np.inf, values), above & ~infinite
-        values = np.where(negative, -values, values)
+        values = np.where(negative & ((values != 0.0) | self.has_negative_zero), -values, values)
         if self.nan is NanEncoding.NEGATIVE_ZERO:
             above = above | (codes == np.uint64(self.nan_code or 0))
         values = np.where(above, np.nan, values)  # last: every NaN code is the same NaN, without a sign

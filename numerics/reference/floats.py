@@ -139,7 +139,7 @@ def decode_code(code: int, fmt: FloatFormat) -> float:
     scale = Fraction(2) ** -fmt.mantissa_bits
     assert fmt.bias is not None
     if top == 0 and fmt.subnormals is Subnormals.FLUSH:
-        return sign * 0.0
+        return 0.0 if fmt.nan is NanEncoding.NEGATIVE_ZERO else sign * 0.0
     if magnitude == 0 and fmt.subnormals is not Subnormals.NO_ZERO:
         return sign * 0.0
     if top == 0 and fmt.subnormals is Subnormals.GRADUAL:

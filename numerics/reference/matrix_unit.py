@@ -18,7 +18,7 @@ from .events import Tally
 from .numbers import Exact, as_float, number
 from .products import Steps, add_numbers, rounded
 from .unit_steps import add, counted, split, stepped_block
-from .values import round_value
+from .values import floating, round_value
 
 if TYPE_CHECKING:
     from ..matrix_unit import MatrixUnit
@@ -240,7 +240,7 @@ def unit_matmul(
 
     events=True: (result, {name: counts [..., M, N]}).
     """
-    left, right = np.asarray(a), np.asarray(b)
+    left, right = floating(a, "a"), floating(b, "b")
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape = (*batch, left.shape[-2], right.shape[-1])
     start = np.broadcast_to(np.zeros(()) if c is None else np.asarray(c), shape)

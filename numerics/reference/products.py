@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import FixedFormat
+from ..formats.naming import made_from, named
 from ..rounding import Rounding
 from . import fixed, floats
 from .events import Tally
 from .numbers import Exact, Number, as_float, number
+from .values import floating
 
 if TYPE_CHECKING:
     from ..accumulator import Accumulator
@@ -197,20 +199,47 @@ def accumulate(a: Any, b: Any, accumulator: Accumulator, c: float | None = None,
     return as_float(accumulate_number(a, b, accumulator, c, Steps(**options)))
 
 
+def _check(left: NDArray[Any], right: NDArray[Any], accumulator: Any) -> None:
+    if not hasattr(accumulator, "combining"):
+        raise TypeError(
+            f"accumulator {named(accumulator)}: give {made_from(accumulator, 'Accumulator')}; of matrix units the oracle is"
+            " reference.matrix_unit.unit_matmul"
+        )
+    if left.ndim < 2 or right.ndim < 2 or left.shape[-1] != right.shape[-2]:
+        raise ValueError(f"a {left.shape} and b {right.shape} do not match: give [..., M, K] and [..., K, N]")
+
+
 def matmul(
-    a: Any, b: Any, accumulator: Accumulator, *, c: Any = None, words: Any = None, events: bool = False, **_: Any
+    a: Any,
+    b: Any,
+    accumulator: Accumulator,
+    *,
+    c: Any = None,
+    words: Any = None,
+    seed: int | None = None,
+    stream: int = 0,
+    events: bool = False,
 ) -> Any:
     """`numerics.matmul` by the definition: a [..., M, K], b [..., K, N], c broadcast to [..., M, N], words [..., M, N, S].
 
-    events=True: (result, {name: counts [..., M, N]}).
+    events=True: (result, {name: counts [..., M, N]}). seed, stream: for calls that are written for either; nothing is
+    drawn here. Errors: TypeError for what is no Accumulator and for other than float32 and float64; ValueError for
+    shapes that do not match, and where random words are needed and none given.
     """
-    left, right = np.asarray(a), np.asarray(b)
+    left, right = floating(a, "a"), floating(b, "b")
+    _check(left, right, accumulator)
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    shape = (*batch, left.shape[-2], right.shape[-1])
+    shape, depth = (*batch, left.shape[-2], right.shape[-1]), left.shape[-1]
     left = np.broadcast_to(left, (*batch, *left.shape[-2:]))
     right = np.broadcast_to(right, (*batch, *right.shape[-2:]))
     start = None if c is None else np.broadcast_to(np.asarray(c), shape)
-    drawn = None if words is None else np.broadcast_to(words, (*shape, accumulator.roundings(left.shape[-1])))
+    if words is None and accumulator.stochastic:
+        given = "" if seed is None else f"seed = {seed}, stream = {stream}: "
+        raise ValueError(
+            f"{given}the oracle draws no random words: give words= of shape {(*shape, accumulator.roundings(depth))}, the"
+            " word of each rounding of each output; numerics.random_words has those of a seed"
+        )
+    drawn = None if words is None else np.broadcast_to(words, (*shape, accumulator.roundings(depth)))
     out = np.empty(shape, np.result_type(left, right))
     counts: dict[str, NDArray[np.int64]] = {name: np.zeros(shape, np.int64) for name in Tally.NAMES}
     for index in np.ndindex(*shape):

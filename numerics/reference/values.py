@@ -66,7 +66,9 @@ def encode_value(value: float, fmt: ElementFormat, *, precision: int = 53) -> in
 
 
 def decode_code(code: int, fmt: ElementFormat, *, precision: int = 53) -> float:
-    """Value of a codepoint."""
+    """Value of a codepoint. Errors: ValueError for a code outside the format's bits."""
+    if not 0 <= code < 1 << fmt.bits:
+        raise ValueError(f"code {code} is outside the {fmt.bits} bits of {fmt}: 0 to {(1 << fmt.bits) - 1}")
     if isinstance(fmt, LogFormat):
         return log.decode_code(code, fmt, precision=precision)
     if isinstance(fmt, PositFormat):
@@ -74,9 +76,17 @@ def decode_code(code: int, fmt: ElementFormat, *, precision: int = 53) -> float:
     return fixed.decode_code(code, fmt) if isinstance(fmt, FixedFormat) else floats.decode_code(code, fmt)
 
 
-def quantize(x: Any, quantizer: Quantizer, *, words: Any = None) -> NDArray[Any]:
-    """`quantizer.quantize(x, words=words)`, element by element."""
+def floating(x: Any, label: str) -> NDArray[Any]:
+    """x as an array of float32 or float64, or a sentence: in another type results would be cut to what it holds."""
     array = np.asarray(x)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{label} of dtype {array.dtype}: give float32 or float64")
+    return array
+
+
+def quantize(x: Any, quantizer: Quantizer, *, words: Any = None) -> NDArray[Any]:
+    """`quantizer.quantize(x, words=words)`, element by element. Errors: TypeError for other than float32 and float64."""
+    array = floating(x, "array")
     q, fmt = quantizer, quantizer.fmt
     if isinstance(fmt, BlockFormat):
         return block.quantize(array, fmt, _policy(q, array), q.axis, words)
@@ -98,7 +108,7 @@ def quantize(x: Any, quantizer: Quantizer, *, words: Any = None) -> NDArray[Any]
 
 def encode(x: Any, quantizer: Quantizer, *, words: Any = None) -> Any:
     """`quantizer.encode(x, words=words)`, element by element, as Python integers in object arrays."""
-    array, fmt = np.asarray(x), quantizer.fmt
+    array, fmt = floating(x, "array"), quantizer.fmt
     if isinstance(fmt, BlockFormat):
         return block.encode(array, fmt, _policy(quantizer, array), quantizer.axis, words)
     own = array if isinstance(fmt, LogFormat) else array.astype(np.float64)

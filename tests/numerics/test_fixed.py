@@ -470,7 +470,7 @@ def test_values_that_floats_do_not_hold_are_refused():
     [
         ({"bits": 1}, "bits = 1: a signed fixed-point format has 2 to 64 bits"),
         ({"bits": 65}, "bits = 65"),
-        ({"bits": 0, "signed": False}, "bits = 0: an? unsigned fixed-point format has 1 to 64 bits"),
+        ({"bits": 0, "signed": False}, "bits = 0: an unsigned fixed-point format has 1 to 64 bits"),
         ({"bits": True, "signed": False}, "bits = True"),
         ({"bits": 8.0}, r"bits = 8\.0"),
         ({"bits": 8, "fraction_bits": 1.0}, r"fraction_bits = 1\.0: give an integer"),

@@ -246,3 +246,15 @@ def test_without_underflow_refusals():
             fmt.without_underflow(bits)
     with pytest.raises(ValueError, match="subnormals only"):
         FloatFormat(0, 4, 1, infinities=False, nan=NanEncoding.NONE).without_underflow()
+
+
+def test_flushed_codes_of_a_format_without_negative_zero_are_zeros_without_a_sign():
+    fmt = FloatFormat(3, 2, infinities=False, nan=NanEncoding.NEGATIVE_ZERO, subnormals=False)
+    codes = np.array([0x20, 0x21, 0x22, 0x23, 0x24])
+    assert [str(value) for value in fmt.decode(codes)] == ["nan", "0.0", "0.0", "0.0", "-0.25"]
+    assert [str(reference.decode_code(int(code), fmt)) for code in codes] == ["nan", "0.0", "0.0", "0.0", "-0.25"]
+    for quantizer in (Quantizer(fmt), Quantizer(fmt, Rounding.RTN)):
+        values = quantizer.decode(codes.astype(np.uint8))[1:]
+        np.testing.assert_array_equal(np.signbit(quantizer.quantize(values)), np.signbit(values))
+    signed = FloatFormat(3, 2, subnormals=False)
+    assert str(signed.decode(0x21)) == str(reference.decode_code(0x21, signed)) == "-0.0"

@@ -87,3 +87,16 @@ def test_what_is_no_array_of_codes_is_refused():
             take([1, 2])
     with pytest.raises(TypeError, match=r"codes of dtype float64: give unsigned integers"):
         pack_nibbles(np.array([1.5, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("int4", -8, 7), ("int2", -2, 1), ("uint4", 0, 15), ("uint2", 0, 3)]
+)
+def test_narrow_integers_are_fixed_point_a_code_to_a_byte(name, least, most):
+    array = np.array([0, 1, -1, least, most]).astype(_type(name))
+    array = array + np.zeros(5, _type(name))  # what the type computed itself has clean bytes too
+    codes, fmt = view_codes(array)
+    assert (str(fmt), fmt.min, fmt.max) == (name, least, most)
+    np.testing.assert_array_equal(fmt.decode(codes), array.astype(np.float64))
+    Quantizer(fmt).encode(np.array([float(least), 0.6, 99.0]), out=codes[:3])
+    assert array[:3].astype(int).tolist() == [least, 1, most]

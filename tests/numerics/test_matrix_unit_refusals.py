@@ -196,6 +196,17 @@ def test_what_outer_raises():
         matmul(1000 * A, B, unit)
 
 
+@pytest.mark.parametrize(("batch", "events"), [((), False), ((3,), False), ((2, 2), True)])
+def test_what_outer_raises_names_the_chunk_and_the_output(batch, events):
+    unit = replace(A100, chunk=4, outer=Accumulator(FloatFormat(3, 3), Rounding.RNE, Overflow.ERROR))
+    a = np.zeros((*batch, 2, 12), np.float32)
+    last = tuple(size - 1 for size in batch)
+    a[(*last, 1)][8:] = 5  # the third chunk of the last row of the last matrix
+    output = (*last, 1, 0)
+    with pytest.raises(OverflowError, match=re.escape(f"0.0 + 20.0 at chunk 2 of output {output} is beyond 15.0")):
+        matmul(a, np.ones((12, 3), np.float32), unit, events=events)
+
+
 def test_random_words_are_none_of_a_unit_s():
     with pytest.raises(ValueError, match="seed or words given: a MatrixUnit rounds deterministically"):
         matmul(A, B, A100, seed=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from numerics import FloatFormat, NanEncoding, Subnormals, catalog, parse_format
+from numerics import FloatFormat, NanEncoding, Subnormals, catalog, interop, parse_format
 from tests.numerics import grids
 
 
@@ -56,6 +56,32 @@ def test_lba_fields_are_mantissa_exponent_bias():
     assert parse_format("lba_m7e4_b12_paper").subnormals is Subnormals.FULL_BINADE
 
 
+@pytest.mark.parametrize("name", interop.FORMAT_OF_DTYPE)
+def test_the_types_of_ml_dtypes_are_names(name):
+    assert parse_format(name) == parse_format(interop.FORMAT_OF_DTYPE[name])
+
+
+def test_the_packed_type_of_torch_is_a_name():
+    assert parse_format("float4_e2m1fn_x2") is catalog.E2M1
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["e{}m3", "e4m{}", "e4m3b-{}", "lba_m7e{}_b1", "int{}", "s16.{}", "bfp4_{}", "posit{}", "log4.{}", "binary8p{}se"],
+)
+@pytest.mark.parametrize("digits", [21, 5000])
+def test_numbers_of_many_digits_are_refused_in_a_short_sentence(pattern, digits):
+    with pytest.raises(ValueError, match=f"a number of {digits} digits: widths and biases have at most 20") as refusal:
+        parse_format(pattern.format("9" * digits))
+    assert len(str(refusal.value)) < 200
+
+
+def test_long_names_are_cut_in_the_sentence():
+    with pytest.raises(ValueError, match=r"no format is named 'x+\.\.\.: ") as refusal:
+        parse_format("x" * 5000)
+    assert len(str(refusal.value)) < 1200
+
+
 def test_the_nearest_names_come_first():
     with pytest.raises(
         ValueError, match=r"no format is named 'e4m3fnn': the nearest are e4m3fn, .*; known are binary16"
@@ -101,7 +127,9 @@ def test_what_is_no_text_is_refused(name):
     [
         ("e٤m٣", "no format is named"),  # digits of another script
         ("binary99999999999p1uf", "binary99999999999p1uf has values that float64 does not hold"),
-        ("binary99999999999p99999999999se", "has values that float64 does not hold"),
+        ("binary99999999999p9999999999se", "has values that float64 does not hold"),
+        ("binary99999999999p99999999999se", "precision 99999999999 does not fit 99999999999 bits"),
+        ("binary8p99999999999se", "precision 99999999999 does not fit 8 bits; P3109 wants 1 to 7"),
         ("posit99999999999", "2 to 32 bits"),
         ("log99999999999.3", "0 to 11"),
         ("int99999999999", "64"),

@@ -15,7 +15,9 @@ from numerics import (
     Quantizer,
     Rounding,
     catalog,
+    matmul,
     parse_format,
+    random_words,
     reference,
 )
 from tests.numerics import grids
@@ -248,3 +250,52 @@ def test_values_without_a_code_are_refused():
         reference.round_value(math.nan, catalog.E2M1)
     with pytest.raises(ValueError, match="unsigned"):
         reference.round_value(-1.0, grids.KINDS["unsigned_plain"])
+
+
+def test_what_the_oracle_of_products_does_not_do_is_said():
+    a, b = np.full((2, 3), 1.125), np.ones((3, 4))
+    coarse = FloatFormat(3, 2)
+    with pytest.raises(TypeError, match=r"accumulator h100\.f16\.f32: give .*reference\.matrix_unit\.unit_matmul"):
+        reference.matmul(a, b, catalog.MATRIX_UNITS["h100.f16.f32"])
+    with pytest.raises(TypeError, match=r"accumulator e3m2: give Accumulator\(e3m2\)"):
+        reference.matmul(a, b, coarse)
+    with pytest.raises(ValueError, match=r"a \(2, 3\) and b \(2, 4\) do not match"):
+        reference.matmul(a, b[:2], Accumulator(coarse))
+    drawing = Accumulator(coarse, Rounding.SR, random_bits=4)
+    for options, given in (({}, "the oracle"), ({"seed": 5}, "seed = 5, stream = 0: the oracle")):
+        with pytest.raises(ValueError, match=rf"{given} draws no random words: give words= of shape \(2, 4, 3\)"):
+            reference.matmul(a, b, drawing, **options)
+    with pytest.raises(TypeError, match="encode"):
+        reference.matmul(a, b, Accumulator(coarse), encode=True)
+
+
+def test_the_words_of_a_seed_give_the_oracle_what_the_seed_gives_a_product():
+    a, b = np.full((2, 3), 1.125), np.ones((3, 4))
+    drawing = Accumulator(FloatFormat(3, 2), Rounding.SR, random_bits=4)
+    words = random_words(2 * 4 * 3, 4, seed=5, stream=9).reshape(2, 4, 3)
+    found = reference.matmul(a, b, drawing, words=words)
+    assert len(np.unique(found)) > 1
+    np.testing.assert_array_equal(found, matmul(a, b, drawing, seed=5, stream=9))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16])
+def test_the_oracle_does_not_cut_its_results_to_another_type(dtype):
+    x, fmt = np.full((2, 2), 100, dtype), parse_format("e2m3")  # up to 7.5
+    for refused in (
+        lambda: reference.quantize(x, Quantizer(fmt)),
+        lambda: reference.encode(x, Quantizer(fmt)),
+        lambda: reference.matmul(x, x, Accumulator(fmt)),
+        lambda: reference.matrix_unit.unit_matmul(x, x, catalog.MATRIX_UNITS["h100.f16.f32"]),
+    ):
+        with pytest.raises(TypeError, match=f"of dtype {np.dtype(dtype)}: give float32 or float64"):
+            refused()
+
+
+@pytest.mark.parametrize("name", ["e4m3fn", "posit8", "int8", "log4.3b8"])
+@pytest.mark.parametrize("code", [-1, 256, 1 << 70])
+def test_codes_outside_of_a_format_have_no_value(name, code):
+    fmt = parse_format(name)
+    wanted = rf"code ({code}|{code:#x}) is outside the 8 bits of {name}: 0 to 255"
+    for decode in (lambda: reference.decode_code(code, fmt), lambda: fmt.decode(code), lambda: fmt.decode([code, 3])):
+        with pytest.raises(ValueError, match=wanted):
+            decode()
