@@ -136,19 +136,20 @@ def swap_(
     that no rule matches or that cannot be emulated are native and in the report, once they were made. "report": all are.
     "refuse": a native call raises unless a rule keeps it. Of a torch.autograd.Function of your own the forward is seen call by
     call and the backward is not: where one may follow, the Function is native by the name of its class, which `types` may
-    name to keep it; so is an operator of another library with a gradient of its own, as "library::name", and what it
-    computes. Not seen are products outside of torch's functions (other custom kernels, numpy, scripted modules), those of
-    functions called in no module's forward (a loss outside of the model; a method other than forward that is called from
-    outside: call it by forward), and those that a hook computes in a backward pass.
+    name to keep it; so are, with all that they compute, operators of other libraries, as "library::name", torch.cond and
+    its kin, as "higher_order::cond", and scripted or traced functions, all as "ScriptFunction". Not seen are products outside
+    of torch's functions (numpy; scripted modules, which are in the report), those of functions called in no module's forward
+    (a loss outside of the model; a method other than forward that is called from outside: call it by forward), and those
+    that a hook computes in a backward pass.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
     layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or picks names
     of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose
-    `types` name a type that cannot be emulated, and another `functional` or `replica`; TypeError for anything but a module
-    and a Recipe. In a forward ValueError for a call that is refused, and one whose rule names its function where it cannot
-    be emulated.
+    `types` name a type that cannot be emulated, with "refuse" a scripted module that no rule keeps, and another `functional`
+    or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, and
+    one whose rule names its function where it cannot be emulated.
     """
     _check_arguments(model, recipe)
     check_options(functional, replica)
@@ -170,6 +171,13 @@ def swap_(
             raise ValueError(
                 f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
                 f" {layer.native}; or leave it native by an earlier rule with keep=True"
+            )
+    for layer in report.native:
+        outside = isinstance(model.get_submodule(layer.name), torch.jit.ScriptModule)
+        if functional == "refuse" and outside and not layer.native.startswith("kept"):
+            raise ValueError(
+                f"module {layer.name!r} ({layer.type}) is native and functional='refuse': {layer.native}, or a rule with"
+                " keep=True"
             )
     if not report.emulated and not calls:
         raise ValueError(

@@ -17,10 +17,12 @@ from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
 from ..obstacles import native_type
+from ..operators.checks import PAD
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
 from ..state import runs_again
+from .custom import BACKWARD
 from .einsum import Unfit
 from .mode import Running, enter, leave, uncompiled
 from .names import NATIVE
@@ -87,12 +89,10 @@ class Watch:
         self._native(caller, known, index, reason)
         return func(*args, **kwargs)
 
-    def applied(self, caller: Running, function: str, whole: bool) -> None:
-        """Note or refuse what computes its gradient by code that is not seen."""
+    def applied(self, caller: Running, function: str, unseen: str) -> None:
+        """Note or refuse what computes by code that is not seen."""
         index, reason = self.decide(caller, function)
-        what = "it and its backward compute" if whole else "its backward computes"
-        reason = reason or f"what {what} is not seen: write it with torch's functions, {REST}"
-        self._native(caller, function, index, reason, not whole)
+        self._native(caller, function, index, reason or f"{unseen}, {REST}", unseen == BACKWARD)
 
     def _native(self, caller: Running, function: str, index: int | None, reason: str, backward: bool = False) -> None:
         """Note or refuse a call that stays native."""
@@ -188,6 +188,9 @@ class Watch:
         tensors = {name: value for name, value in bound.arguments.items() if name != "product"}
         for at, value in enumerate(tensors.pop("operands", ())):
             tensors[f"operand {at}"] = value
+        for role, tensor in tensors.items():
+            if isinstance(tensor, Tensor) and tensor.is_nested:  # which has no shape to look at
+                raise ValueError(f"the {role} of {known} in {_title(caller)} is a nested tensor: {PAD}")
         with given(f"{known} in {_title(caller)}", tensors):
             return ADAPTERS[function](*bound.args, **bound.kwargs)
 

@@ -8,6 +8,8 @@ from numerics import Quantizer
 from numerics.formats import BlockFormat, Format, LogFormat, ScaleRule
 from numerics.parameters import Carrier
 
+#: What to do with a nested tensor.
+PAD = "pad it with torch.nested.to_padded_tensor(x, 0), and mask what it pads"
 WIDE = (torch.float32, torch.float64)
 #: The 16-bit types as carriers; of these, `holds` reads the precision and the exponents alone.
 _NARROW = {
@@ -40,6 +42,8 @@ def check_place(tensor: Tensor, label: str) -> None:
     """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
+    if tensor.is_nested:
+        raise ValueError(f"{label} is a nested tensor: {PAD}")
     device = tensor.device.type
     if device == "meta":
         raise ValueError(f"{label} is a meta tensor, which has no values: materialise it on the CPU, with to_empty()")
