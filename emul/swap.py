@@ -7,6 +7,7 @@ import torch
 
 from numerics.formats.naming import named
 
+from .functional.outside import Outside, told
 from .functional.products import ADAPTERS
 from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, watches
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
@@ -62,7 +63,8 @@ class SwapReport:
     unused: indices of the recipe's rules that decided about no module and no call; idle: why, of each. calls: products
     that modules called for by functions so far. forwards: how many forward passes those are, None for a model that is not
     swapped yet: such calls are seen when they are made, not before. outside: how often layers were called in no forward of
-    a module of the model, where functions are not seen. Of all but layers and unused two equal reports may differ.
+    a module of the model, where functions are not seen; left: by which methods, a sentence each. Of all but layers and
+    unused two equal reports may differ.
     """
 
     layers: tuple[LayerReport, ...]
@@ -72,6 +74,7 @@ class SwapReport:
     forwards: int | None = field(default=None, compare=False)
     outside: int = field(default=0, compare=False, repr=False)
     idle: tuple[Unused, ...] = field(default=(), compare=False, repr=False)
+    left: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __repr__(self) -> str:
         counts = f"{len(self.emulated)} emulated, {len(self.native)} native, {len(self.calls)} kinds of calls"
@@ -94,12 +97,7 @@ class SwapReport:
         lines += [str(rule) for rule in self.idle]
         if self.forwards == 0:
             lines.append("products of functions: none seen, as the model has not run since it was swapped")
-        if self.outside:
-            lines.append(
-                f"{self.outside} calls of layers in no forward of a module: by another method of the model, or from outside;"
-                " functions called there are not seen, and native"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.left])
 
     def products(self, layer: LayerReport | CallReport) -> dict[str, str]:
         """For each of a layer's three products, "emulated" or what of it is torch's; `Rule.arithmetic` has the words."""
@@ -139,8 +137,8 @@ def swap_(
     name to keep it; so are, with all that they compute, operators of other libraries, as "library::name", torch.cond and
     its kin, as "higher_order::cond", and scripted or traced functions, all as "ScriptFunction". Not seen are products outside
     of torch's functions (numpy; scripted modules, which are in the report), those of functions called in no module's forward
-    (a loss outside of the model; a method other than forward that is called from outside: call it by forward), and those
-    that a hook computes in a backward pass.
+    (a loss outside of the model; a method other than forward that is called from outside, which warns once where it calls a
+    layer: call it in a block of `emul.inside(model)`), and those that a hook computes in a backward pass.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
@@ -148,8 +146,9 @@ def swap_(
     layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or picks names
     of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose
     `types` name a type that cannot be emulated, with "refuse" a scripted module that no rule keeps, and another `functional`
-    or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, and
-    one whose rule names its function where it cannot be emulated.
+    or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, with
+    "refuse" also of a layer by a method that is called from outside, and one whose rule names its function where it cannot
+    be emulated.
     """
     _check_arguments(model, recipe)
     check_options(functional, replica)
@@ -310,10 +309,13 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
 def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
     """The report of a swapped model, or of a part of one, with what its modules called for."""
     names = {before.name for before in map(entry, model.modules()) if before is not None}
-    calls, forwards, outside = [], 0, 0
+    calls, forwards = [], 0
+    outside: Outside = {}
     for watch in watches(model):
         forwards += watch.forwards
-        outside += watch.outside
+        for method, layers in watch.outside.items():
+            total = outside.setdefault(method, {})
+            total |= {layer: total.get(layer, 0) + count for layer, count in layers.items()}
         for sort, count in watch.seen.items():
             if sort.module in names:
                 calls.append(
@@ -329,8 +331,9 @@ def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
         unused=left,
         calls=tuple(calls),
         forwards=forwards if names else None,
-        outside=outside if names else 0,
+        outside=sum(sum(layers.values()) for layers in outside.values()) if names else 0,
         idle=idle,
+        left=told(outside) if names else (),
     )
 
 
