@@ -50,7 +50,7 @@ def _method(owned: Callable[[torch.nn.Module], bool]) -> tuple[str, FrameType] |
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
-        owner = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        owner = frame.f_locals.get("self") if code.co_varnames[:1] == ("self",) else None
         if isinstance(owner, torch.nn.Module) and owned(owner):
             return f"{type(owner).__name__}.{code.co_name}", frame
         frame = frame.f_back

@@ -58,7 +58,7 @@ def test_a_method_that_calls_layers_in_no_forward_warns_once_and_is_in_the_repor
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.encode(A)
-        model.fc(A)  # by no method of the model
+        (lambda model: model.fc(A))(model)  # by no method of the model
         with pytest.raises(UserWarning, match=r"Coder\.attended calls layer 'attend' in no forward"):
             model.attended(A)
         model.attended(A)
