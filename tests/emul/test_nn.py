@@ -157,8 +157,7 @@ def test_binary64_is_torch_s_own_within_the_bound(made, shape):
     for mine, other, size, n in zip(*results, lengths, strict=True):
         # Both sum n terms, in whatever order, and so does their bound, whose own error is the rest.
         bound = 2.001 * float(theory.error_bound(WIDE.accumulator, n).products) * size
-        assert ((mine - other).abs() <= bound).all()
-        assert bool(((mine - other).abs() > 0).any())
+        assert ((mine - other).abs() <= bound).all()  # on some processors torch's sums have the same order, and bits
         assert bound.max() < 1e-12
 
 
