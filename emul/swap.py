@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch.nn.utils import parametrize
 
 from numerics.formats.naming import named
 
@@ -216,12 +217,17 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
     """Give every emulated layer of `model` its native class back, in place; returns the model.
 
     The weights keep the bits they have; the count of training steps is forgotten. Errors: ValueError, and the model as
-    it was, for a model without emulated layers and for subclasses of them.
+    it was, for a model without emulated layers, for subclasses of them and for layers that were parametrized since.
     """
     layers = [module for module in model.modules() if isinstance(module, Emulated)]
     if not layers and not watches(model):
         raise ValueError(f"{type(model).__name__} has no emulated layer to restore: swap_ makes them")
     for layer in layers:
+        if parametrize.is_parametrized(layer):
+            raise ValueError(
+                f"layer {layer.emulation.name!r} ({type(layer).__name__}) was parametrized after swap_: call"
+                " torch.nn.utils.parametrize.remove_parametrizations first"
+            )
         if type(layer) not in NATIVE:
             raise ValueError(
                 f"{type(layer).__name__} is a subclass of an emulated layer: it has no native class to restore"
