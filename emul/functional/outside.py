@@ -9,7 +9,12 @@ import torch
 
 #: Method of the model, "" of none, -> layer -> how often it was called in no forward.
 Outside = dict[str, dict[str, int]]
-_REMEDY = "call it in a block of `with emul.inside(model):`, or by forward"
+
+
+def _remedy(method: str) -> str:
+    if method.endswith(".forward"):  # which torch's hooks do not see
+        return "call the module itself, model(...), in place of its forward"
+    return "call it in a block of `with emul.inside(model):`, or by forward"
 
 
 def called(outside: Outside, layer: str, owned: Callable[[torch.nn.Module], bool], refused: bool) -> None:
@@ -27,9 +32,9 @@ def called(outside: Outside, layer: str, owned: Callable[[torch.nn.Module], bool
         f"{method} calls layer {layer!r} in no forward of a module, where functions such as @ are not seen, and native"
     )
     if refused:
-        raise ValueError(f"{sentence}, and functional='refuse': {_REMEDY}")
+        raise ValueError(f"{sentence}, and functional='refuse': {_remedy(method)}")
     if new:
-        warnings.warn_explicit(f"{sentence}: {_REMEDY}", UserWarning, frame.f_code.co_filename, frame.f_lineno)
+        warnings.warn_explicit(f"{sentence}: {_remedy(method)}", UserWarning, frame.f_code.co_filename, frame.f_lineno)
 
 
 def told(outside: Outside) -> tuple[str, ...]:
@@ -38,7 +43,7 @@ def told(outside: Outside) -> tuple[str, ...]:
     for method, layers in outside.items():
         count = sum(layers.values())
         what = f"{count} call{'s' * (count != 1)} of {', '.join(layers)} in no forward of a module"
-        remedy = _REMEDY if method else "call these layers by the model's forward"
+        remedy = _remedy(method) if method else "call these layers by the model's forward"
         found.append(
             f"{method or 'outside of the model'}, {what}: functions called there are not seen, and native; {remedy}"
         )
@@ -46,12 +51,13 @@ def told(outside: Outside) -> tuple[str, ...]:
 
 
 def _method(owned: Callable[[torch.nn.Module], bool]) -> tuple[str, FrameType] | None:
-    """The innermost method of a module of the model that is running, as Model.encode, and its frame."""
+    """The outermost method of a module of the model that is running, as Model.encode, and its frame."""
     frame: FrameType | None = sys._getframe(2)
+    found = None
     while frame is not None:
         code = frame.f_code
         owner = frame.f_locals.get("self") if code.co_varnames[:1] == ("self",) else None
         if isinstance(owner, torch.nn.Module) and owned(owner):
-            return f"{type(owner).__name__}.{code.co_name}", frame
+            found = f"{type(owner).__name__}.{code.co_name}", frame
         frame = frame.f_back
-    return None
+    return found

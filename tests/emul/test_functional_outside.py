@@ -85,6 +85,15 @@ def test_it_is_refused_where_native_products_are():
     model.fc(A)
 
 
+def test_forward_itself_is_not_what_torch_calls():
+    model = swapped(functional="refuse")
+    with pytest.raises(
+        ValueError,
+        match=r"Coder\.forward calls layer 'fc' in no forward of a module, .*: call the module itself, model",
+    ):
+        model.forward(A)
+
+
 def test_calls_of_two_parts_that_were_swapped_apart_add_up():
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 4)), nn.Sequential(nn.Linear(4, 4)))
     for part in model:
