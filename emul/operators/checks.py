@@ -23,8 +23,8 @@ def check_operand(tensor: Tensor, label: str) -> None:
     check_place(tensor, label)
     if tensor.dtype not in WIDE:
         raise TypeError(
-            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
-            " exact for 16-bit floats (and switch autocast off around emulated layers)"
+            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64;"
+            f" {_converted(tensor, ', which is exact for 16-bit floats (and switch autocast off around emulated layers)')}"
         )
 
 
@@ -34,8 +34,15 @@ def check_floats(tensor: Tensor, label: str) -> None:
     if tensor.dtype not in WIDE and tensor.dtype not in _NARROW:
         raise TypeError(
             f"{label} is {tensor.dtype}: emul takes torch.float32, torch.float64 and, where the result fits them,"
-            " torch.bfloat16 and torch.float16; convert it with .float() where that is exact"
+            f" torch.bfloat16 and torch.float16; {_converted(tensor, ' where that is exact')}"
         )
+
+
+def _converted(tensor: Tensor, exact: str) -> str:
+    """What to do with a tensor of another type."""
+    if tensor.dtype.is_complex:
+        return "take x.real and x.imag, each on its own, and write what is done to them"
+    return f"convert it with .float(){exact}"
 
 
 def check_place(tensor: Tensor, label: str) -> None:

@@ -316,6 +316,10 @@ def test_an_einsum_that_is_no_product_of_matrices_is_told(equation):
             lambda x: x.half() @ x.half().T,
             "an operand of matmul in module 'inner' .Caller. is torch.float16: emul takes",
         ),
+        (
+            lambda x: torch.fft.fft(x) @ torch.fft.fft(x.T),
+            r"an operand of matmul in module 'inner' .Caller. is torch.complex64: .*; take x\.real and x\.imag",
+        ),
         (lambda x: F.linear(x * torch.nan, x), "forward of layer 'inner.linear.0'"),
     ],
 )
