@@ -16,6 +16,7 @@ from numerics.chains import check_question
 from . import ops
 from .operators import batching
 from .operators.checks import WIDE
+from .operators.eager import followed, unwatched
 from .operators.library import call, define, signed, unsigned
 
 __all__ = ["chain_gradients", "matmul"]
@@ -38,6 +39,8 @@ def matmul(
     `numerics.chain_gradients`; those that it refuses are refused before the product.
     """
     check_question(accumulator, rule, event, tolerance)
+    if unwatched(a, b) and not followed(a) and not followed(b):  # the shorter way
+        return ops.matmul(a, b, accumulator, seed=seed, stream=stream)
     ops.check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
         options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
