@@ -136,6 +136,36 @@ def test_a_block_that_raises_is_left():
         emul.inside(Coder()).__enter__()
 
 
+def test_a_decorator_follows_the_model():
+    model = swapped()
+    step = emul.inside(model)(model.encode)
+    with emul.inside(model) as block:
+        assert block is None
+        assert torch.equal(step(A), model.encode(A))
+    emul.restore_(model)
+    with pytest.raises(ValueError, match="Coder is not swapped: emul"):
+        step(A)
+    emul.swap_(model, Recipe((Rule(".*", types=("matmul",), forward=ALL.forward),)))
+    assert torch.equal(step(A), product(nn.functional.linear(A, model.fc.weight, model.fc.bias), model.w))
+    assert [call.rule for call in emul.swap_report(model).calls if call.function == "matmul"] == [0]
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch itself does
+def test_a_compiled_block_goes_on_eagerly():
+    model = swapped()
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        with emul.inside(model):
+            return model.encode(x)
+
+    wanted = step(A)
+    compiled = torch.compile(step, backend="aot_eager")
+    for _ in range(2):
+        assert torch.equal(compiled(A), wanted)
+    assert emul.swap_report(model).calls == (CallReport("", "matmul", 0, "", 3),)
+    assert torch._dynamo.eval_frame._stance.stance == "default"
+
+
 def test_steps_go_on_from_block_to_forward():
     """Words are those of the function's step, whoever calls it."""
     rule = Rule(".*", types=("matmul",), forward=Product(activation=DRAWN.forward.activation))
