@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .codes import decode, encode
     from .course import Course, switch_
     from .distributed import synchronize_
+    from .functional.inside import inside
     from .norm import Norm
     from .ops import matmul, quantize
     from .paired import compare
@@ -53,6 +54,7 @@ __all__ = [
     "decode",
     "diagnostics",
     "encode",
+    "inside",
     "interop",
     "luq",
     "matmul",
@@ -85,6 +87,7 @@ _HOMES = {
     "compare": "emul.paired",
     "decode": "emul.codes",
     "encode": "emul.codes",
+    "inside": "emul.functional.inside",
     "matmul": "emul.ops",
     "native_state_dict": "emul.state",
     "quantize": "emul.ops",

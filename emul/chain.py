@@ -3,6 +3,7 @@
 On CUDA tensors it goes to the host and back: the same bits, and slow. The product itself is that of `emul.matmul`.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,19 +12,14 @@ from torch import Tensor
 from numerics import Accumulator, spec
 from numerics import chain_gradients as numpy_chain_gradients
 from numerics.chains import check_question
-from numerics.words import counter
 
 from . import ops
-from .once import once_differentiable
+from .operators import batching
+from .operators.checks import WIDE
+from .operators.eager import followed, unwatched
+from .operators.library import call, define, signed, unsigned
 
 __all__ = ["chain_gradients", "matmul"]
-
-_LIBRARY = torch.library.Library("emul", "FRAGMENT")  # type: ignore[no-untyped-call]
-_LIBRARY.define(  # type: ignore[no-untyped-call]
-    "chain_gradients(Tensor a, Tensor b, Tensor gradient, str accumulator, str rule, str event, float tolerance,"
-    " int seed, int stream) -> (Tensor, Tensor)",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
 
 
 def matmul(
@@ -39,11 +35,18 @@ def matmul(
 ) -> Tensor:
     """`emul.matmul(a, b, accumulator)`, whose gradient is `chain_gradients`; differentiable once.
 
-    a [..., M, K], b [..., K, N], seed, stream: as there. rule, event, tolerance: as in `numerics.chain_gradients`; those
-    that it refuses are refused before the product.
+    a [..., M, K], b [..., K, N], seed, stream, torch.vmap: as there. rule, event, tolerance: as in
+    `numerics.chain_gradients`; those that it refuses are refused before the product.
     """
     check_question(accumulator, rule, event, tolerance)
-    product: Tensor = _Product.apply(a, b, accumulator, (rule, event, tolerance), seed, stream)  # type: ignore[no-untyped-call]
+    if unwatched(a, b) and not followed(a) and not followed(b):  # the shorter way
+        return ops.matmul(a, b, accumulator, seed=seed, stream=stream)
+    ops.check_product(a, b, accumulator, seed)
+    if a.dtype not in WIDE:
+        options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
+        return matmul(a.float(), b.float(), accumulator, **options).to(a.dtype)
+    keys = signed("seed", seed or 0), signed("stream", stream)
+    product: Tensor = call("chain_matmul", a, b, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return product
 
 
@@ -62,7 +65,8 @@ def chain_gradients(
     """`numerics.chain_gradients` of tensors: gradients of a and b from that of `emul.matmul(a, b, accumulator)`.
 
     a [..., M, K], b [..., K, N], gradient [..., M, N]: float32 or float64, on the CPU or one CUDA device, any strides; the
-    results have the shapes and dtypes of a and b, are contiguous and detached.
+    results have the shapes and dtypes of a and b and are contiguous; to differentiate them is refused. Under torch.vmap
+    they are those of a loop.
     Errors: TypeError for another dtype or type; ValueError for two devices, a missing seed and what
     `numerics.chain_gradients` refuses.
     """
@@ -72,36 +76,11 @@ def chain_gradients(
         ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
-    keys = (_signed(counter("seed", seed or 0)), _signed(counter("stream", stream)))
-    found: tuple[Tensor, Tensor] = torch.ops.emul.chain_gradients(
-        a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys
+    keys = signed("seed", seed or 0), signed("stream", stream)
+    found: tuple[Tensor, Tensor] = call(
+        "chain_gradients", a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys
     )
     return found
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, a: Tensor, b: Tensor, accumulator: Accumulator, question: Any, seed: int | None, stream: int
-    ) -> Tensor:
-        ctx.accumulator, ctx.question, ctx.keys = accumulator, question, (seed, stream)
-        ctx.save_for_backward(a, b)
-        return ops.matmul(a, b, accumulator, seed=seed, stream=stream)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        a, b = ctx.saved_tensors
-        (rule, event, tolerance), (seed, stream) = ctx.question, ctx.keys
-        of_a, of_b = chain_gradients(
-            a, b, gradient, ctx.accumulator, rule=rule, event=event, tolerance=tolerance, seed=seed, stream=stream
-        )
-        needs = ctx.needs_input_grad
-        return of_a if needs[0] else None, of_b if needs[1] else None, None, None, None, None
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _on_host(
@@ -124,8 +103,8 @@ def _on_host(
         rule=rule,
         event=event,
         tolerance=tolerance,
-        seed=seed % (1 << 64),
-        stream=stream % (1 << 64),
+        seed=unsigned(seed),
+        stream=unsigned(stream),
     )
     of_a, of_b = (torch.from_numpy(x).to(a.device) for x in found)
     return of_a, of_b
@@ -139,7 +118,54 @@ def _refuse_backward(ctx: Any, *_: Any) -> tuple[Tensor | None, ...]:
     raise NotImplementedError("emul::chain_gradients has no gradient of its own: masks are steps; differentiate once")
 
 
-for _key in ("CPU", "CUDA"):
-    _LIBRARY.impl("chain_gradients", _on_host, _key)  # type: ignore[no-untyped-call]
-torch.library.register_fake("emul::chain_gradients", _fake, lib=_LIBRARY)
-torch.library.register_autograd("emul::chain_gradients", _refuse_backward, lib=_LIBRARY)
+def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    """A gradient that is refused needs nothing."""
+
+
+def _gradients_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
+    return batching.loop(partial(call, "chain_gradients"), info, in_dims, *arguments)
+
+
+def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:
+    return ops.matmul_cpu(a, b, accumulator, *keys)
+
+
+def _matmul_cuda(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:
+    return ops.matmul_cuda(a, b, accumulator, *keys)
+
+
+def _matmul_fake(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:
+    return ops.matmul_fake(a, b, accumulator, *keys)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.question = inputs[2:]
+
+
+def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    of_a, of_b = call("chain_gradients", *ctx.saved_tensors, gradient, *ctx.question)
+    needs = ctx.needs_input_grad
+    return of_a if needs[0] else None, of_b if needs[1] else None, *(None,) * len(ctx.question)
+
+
+define(
+    "chain_gradients(Tensor a, Tensor b, Tensor gradient, str accumulator, str rule, str event, float tolerance,"
+    " int seed, int stream) -> (Tensor, Tensor)",
+    cpu=_on_host,
+    cuda=_on_host,
+    fake=_fake,
+    batched=_gradients_batched,
+    backward=_refuse_backward,
+    keep=_nothing,
+)
+define(
+    "chain_matmul(Tensor a, Tensor b, str accumulator, str rule, str event, float tolerance, int seed, int stream)"
+    " -> Tensor",
+    cpu=_matmul_cpu,
+    cuda=_matmul_cuda,
+    fake=_matmul_fake,
+    batched=partial(ops.matmul_batched, "chain_matmul"),
+    backward=_matmul_backward,
+    keep=_keep,
+)

@@ -91,6 +91,15 @@ def matmul(
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     if unwatched(a, b) and (found := _directly(a, b, accumulator, seed, stream)) is not None:
         return found
+    check_product(a, b, accumulator, seed)
+    if a.dtype not in WIDE:
+        return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
+    result: Tensor = call("matmul", a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream))
+    return result
+
+
+def check_product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int | None) -> None:
+    """Refuse what `matmul` refuses of its operands and of an absent seed."""
     check_floats(a, "a")
     check_floats(b, "b")
     check_together(a, b, "a", "b")
@@ -108,9 +117,6 @@ def matmul(
     if a.dtype not in WIDE:
         output = accumulator.result if isinstance(accumulator, MatrixUnit) else accumulator.combining.format
         check_holds(a.dtype, output, "a")
-        return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
-    result: Tensor = call("matmul", a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream))
-    return result
 
 
 def _directly(
@@ -176,7 +182,7 @@ def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int
     return _rounded(x, record, unsigned(seed), unsigned(stream), unsigned(offset))
 
 
-def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
+def matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
     return _product(a, b, spec.loads(accumulator), unsigned(seed), unsigned(stream))
 
 
@@ -189,10 +195,10 @@ def _quantize_cuda(x: Tensor, quantizer: str, seed: int, stream: int, offset: in
     return device.quantize(x, spec.loads(quantizer), **keys)
 
 
-def _matmul_cuda(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
+def matmul_cuda(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
     check_together(a, b, "a", "b")
     if not a.numel() or not b.numel():
-        return _matmul_cpu(a.cpu(), b.cpu(), accumulator, seed, stream).to(a.device)
+        return matmul_cpu(a.cpu(), b.cpu(), accumulator, seed, stream).to(a.device)
     from . import device
 
     return device.matmul(a, b, spec.loads(accumulator), seed=unsigned(seed), stream=unsigned(stream))
@@ -202,7 +208,7 @@ def _quantize_fake(x: Tensor, quantizer: str, seed: int, stream: int, offset: in
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _matmul_fake(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
+def matmul_fake(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
     return a.new_empty((*batch, a.shape[-2], b.shape[-1]), dtype=torch.promote_types(a.dtype, b.dtype))
 
@@ -215,14 +221,17 @@ def _quantize_batched(info: Any, in_dims: Any, x: Tensor, quantizer: str, *keys:
     return call("quantize", x.movedim(in_dims[0], 0), spec.dumps(moved), *keys), 0
 
 
-def _matmul_batched(info: Any, in_dims: Any, a: Tensor, b: Tensor, accumulator: str, *keys: int) -> tuple[Tensor, int]:
+def matmul_batched(
+    name: str, info: Any, in_dims: Any, a: Tensor, b: Tensor, accumulator: str, *others: Any
+) -> tuple[Tensor, int]:
+    """The rule of torch.vmap of an operator of two matrices, the text of an accumulator, and what else it takes."""
     record = spec.loads(accumulator)
     if isinstance(record, Accumulator) and record.stochastic:
-        return batching.loop(partial(call, "matmul"), info, in_dims, a, b, accumulator, *keys)
+        return batching.loop(partial(call, name), info, in_dims, a, b, accumulator, *others)
     places = in_dims[:2]
     rank = max(x.dim() - (place is not None) for x, place in zip((a, b), places, strict=True))
     left, right = (batching.in_front(x, place, rank) for x, place in zip((a, b), places, strict=True))
-    return call("matmul", left, right, accumulator, *keys), 0
+    return call(name, left, right, accumulator, *others), 0
 
 
 def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -247,10 +256,10 @@ define(
 )
 define(
     "matmul(Tensor a, Tensor b, str accumulator, int seed, int stream) -> Tensor",
-    cpu=_matmul_cpu,
-    cuda=_matmul_cuda,
-    fake=_matmul_fake,
-    batched=_matmul_batched,
+    cpu=matmul_cpu,
+    cuda=matmul_cuda,
+    fake=matmul_fake,
+    batched=partial(matmul_batched, "matmul"),
     backward=_matmul_backward,
     keep=_keep_operands,
 )

@@ -31,7 +31,18 @@ _ELEMENT_BITS = 40
 Closure = Callable[[], float]
 
 
-class _Stepping(torch.optim.Optimizer):
+class _Whole(torch.optim.Optimizer):
+    """An optimizer whose pickles and copies have all of it; torch's have the groups and the state alone."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if name in self._own}
+        return {**super().__getstate__(), **own}
+
+    #: The attributes that a class has beside torch's.
+    _own: tuple[str, ...] = ()
+
+
+class _Stepping(_Whole):
     """What the optimizers with a step of their own have in common: closures, and one parameter after the other."""
 
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
@@ -61,6 +72,8 @@ class FP8Adam(_Stepping):
     dtypes and sparse ones; ValueError for a parameter that something else has changed after the first step.
     Source: Fishman, Chmiel, Banner and Soudry, Scaling FP8 training to trillion-token LLMs, arXiv 2409.12517.
     """
+
+    _own = ("storage", "seed")
 
     def __init__(
         self,
@@ -120,6 +133,8 @@ class ShiftAdaMax(_Stepping):
     Source: Hubara, Courbariaux, Soudry, El-Yaniv and Bengio, Binarized neural networks, arXiv 1602.02830.
     """
 
+    _own = ("store", "clip")
+
     def __init__(
         self,
         params: Any,
@@ -154,14 +169,14 @@ class ShiftAdaMax(_Stepping):
         parameter.copy_(binary.clip_weights(moved) if self.clip else moved)
 
 
-class _Following(torch.optim.Optimizer):
+class _Following(_Whole):
     """Another optimizer's step, and something done to every parameter after it. The groups are the other's own."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer, made already")
         self.optimizer = optimizer
-        super().__init__(optimizer.param_groups, {})
+        super().__init__(optimizer.param_groups, optimizer.defaults)  # in which schedules look for a momentum
         self.state = optimizer.state
 
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
@@ -180,19 +195,27 @@ class _Following(torch.optim.Optimizer):
         self.param_groups = self.optimizer.param_groups
 
     def state_dict(self) -> dict[str, Any]:
-        """The other's, and in it, as "emul", what this one keeps."""
-        return {**self.optimizer.state_dict(), "emul": self._kept()}
+        """The other's, and in it, as "emul", what this one keeps, and "inside" of that what one around another has."""
+        inner = self.optimizer.state_dict()
+        within = {"inside": inner["emul"]} if isinstance(self.optimizer, _Following) else {}
+        return {**inner, "emul": {**self._kept(), **within}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Both parts. Errors: ValueError for the state of another optimizer."""
-        if not isinstance(state_dict.get("emul"), dict) or state_dict["emul"].keys() != self._kept().keys():
+        own = state_dict.get("emul")
+        if not isinstance(own, dict) or own.keys() != self.state_dict()["emul"].keys():
             raise ValueError(
-                f"state_dict has no entry 'emul' of a {type(self).__name__}: give one that its state_dict() made, or load"
+                f"state_dict has no entry 'emul' of a {self._title()}: give one that its state_dict() made, or load"
                 " that of the optimizer inside into .optimizer"
             )
-        self._keep(state_dict["emul"])
-        self.optimizer.load_state_dict({name: value for name, value in state_dict.items() if name != "emul"})
+        inner = {name: value for name, value in state_dict.items() if name != "emul"}
+        self._keep(own)
+        self.optimizer.load_state_dict({**inner, "emul": own["inside"]} if "inside" in own else inner)
         self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
+
+    def _title(self) -> str:
+        inner = self.optimizer
+        return type(self).__name__ + (f" around a {inner._title()}" if isinstance(inner, _Following) else "")
 
     def _start(self, parameters: list[Tensor]) -> None:
         raise NotImplementedError
@@ -215,6 +238,8 @@ class RoundedWeights(_Following):
     to nearest those under half an ulp never do. The optimizer's own state is left as it is.
     Errors: TypeError for another quantizer or optimizer; as `emul.quantize`.
     """
+
+    _own = ("optimizer", "quantizer", "seed", "steps")
 
     def __init__(self, optimizer: torch.optim.Optimizer, quantizer: Quantizer, *, seed: int = 0) -> None:
         if not isinstance(quantizer, Quantizer):
@@ -249,6 +274,8 @@ class BoundedNorm(_Following):
     second order in the step, where the loss does not depend on the norm of w (a norm layer follows). Errors: as those.
     Source: Hoffer, Banner, Golan and Soudry, Norm matters, NeurIPS 2018, arXiv 1803.01814.
     """
+
+    _own = ("optimizer", "rule", "axis", "rho")
 
     def __init__(self, optimizer: torch.optim.Optimizer, *, rule: str = "total", axis: int = 0) -> None:
         if rule not in RULES:

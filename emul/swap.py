@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch.nn.utils import parametrize
 
 from numerics.formats.naming import named
 
+from .functional.outside import Outside, told
 from .functional.products import ADAPTERS
 from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, watches
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
@@ -62,7 +64,8 @@ class SwapReport:
     unused: indices of the recipe's rules that decided about no module and no call; idle: why, of each. calls: products
     that modules called for by functions so far. forwards: how many forward passes those are, None for a model that is not
     swapped yet: such calls are seen when they are made, not before. outside: how often layers were called in no forward of
-    a module of the model, where functions are not seen. Of all but layers and unused two equal reports may differ.
+    a module of the model, where functions are not seen; left: by which methods, a sentence each. Of all but layers and
+    unused two equal reports may differ.
     """
 
     layers: tuple[LayerReport, ...]
@@ -72,6 +75,7 @@ class SwapReport:
     forwards: int | None = field(default=None, compare=False)
     outside: int = field(default=0, compare=False, repr=False)
     idle: tuple[Unused, ...] = field(default=(), compare=False, repr=False)
+    left: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __repr__(self) -> str:
         counts = f"{len(self.emulated)} emulated, {len(self.native)} native, {len(self.calls)} kinds of calls"
@@ -94,12 +98,7 @@ class SwapReport:
         lines += [str(rule) for rule in self.idle]
         if self.forwards == 0:
             lines.append("products of functions: none seen, as the model has not run since it was swapped")
-        if self.outside:
-            lines.append(
-                f"{self.outside} calls of layers in no forward of a module: by another method of the model, or from outside;"
-                " functions called there are not seen, and native"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.left])
 
     def products(self, layer: LayerReport | CallReport) -> dict[str, str]:
         """For each of a layer's three products, "emulated" or what of it is torch's; `Rule.arithmetic` has the words."""
@@ -136,18 +135,21 @@ def swap_(
     that no rule matches or that cannot be emulated are native and in the report, once they were made. "report": all are.
     "refuse": a native call raises unless a rule keeps it. Of a torch.autograd.Function of your own the forward is seen call by
     call and the backward is not: where one may follow, the Function is native by the name of its class, which `types` may
-    name to keep it; so is an operator of another library with a gradient of its own, as "library::name", and what it
-    computes. Not seen are products outside of torch's functions (other custom kernels, numpy, scripted modules), those of
-    functions called in no module's forward (a loss outside of the model; a method other than forward that is called from
-    outside: call it by forward), and those that a hook computes in a backward pass.
+    name to keep it; so are, with all that they compute, operators of other libraries, as "library::name", torch.cond and
+    its kin, as "higher_order::cond", and scripted or traced functions, all as "ScriptFunction". Not seen are products outside
+    of torch's functions (numpy; scripted modules, which are in the report), those that a forward leaves to another thread,
+    those of functions called in no module's forward (a loss outside of the model; a method other than forward that is called
+    from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those that a hook
+    computes in a backward pass.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
     layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or picks names
     of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose
-    `types` name a type that cannot be emulated, and another `functional` or `replica`; TypeError for anything but a module
-    and a Recipe. In a forward ValueError for a call that is refused, and one whose rule names its function where it cannot
+    `types` name a type that cannot be emulated, with "refuse" a scripted module that no rule keeps, and another `functional`
+    or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, with
+    "refuse" also of a layer by a method that is called from outside, and one whose rule names its function where it cannot
     be emulated.
     """
     _check_arguments(model, recipe)
@@ -170,6 +172,13 @@ def swap_(
             raise ValueError(
                 f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
                 f" {layer.native}; or leave it native by an earlier rule with keep=True"
+            )
+    for layer in report.native:
+        outside = isinstance(model.get_submodule(layer.name), torch.jit.ScriptModule)
+        if functional == "refuse" and outside and not layer.native.startswith("kept"):
+            raise ValueError(
+                f"module {layer.name!r} ({layer.type}) is native and functional='refuse': {layer.native}, or a rule with"
+                " keep=True"
             )
     if not report.emulated and not calls:
         raise ValueError(
@@ -209,12 +218,17 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
     """Give every emulated layer of `model` its native class back, in place; returns the model.
 
     The weights keep the bits they have; the count of training steps is forgotten. Errors: ValueError, and the model as
-    it was, for a model without emulated layers and for subclasses of them.
+    it was, for a model without emulated layers, for subclasses of them and for layers that were parametrized since.
     """
     layers = [module for module in model.modules() if isinstance(module, Emulated)]
     if not layers and not watches(model):
         raise ValueError(f"{type(model).__name__} has no emulated layer to restore: swap_ makes them")
     for layer in layers:
+        if parametrize.is_parametrized(layer):
+            raise ValueError(
+                f"layer {layer.emulation.name!r} ({type(layer).__name__}) was parametrized after swap_: call"
+                " torch.nn.utils.parametrize.remove_parametrizations first"
+            )
         if type(layer) not in NATIVE:
             raise ValueError(
                 f"{type(layer).__name__} is a subclass of an emulated layer: it has no native class to restore"
@@ -302,10 +316,13 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
 def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
     """The report of a swapped model, or of a part of one, with what its modules called for."""
     names = {before.name for before in map(entry, model.modules()) if before is not None}
-    calls, forwards, outside = [], 0, 0
+    calls, forwards = [], 0
+    outside: Outside = {}
     for watch in watches(model):
         forwards += watch.forwards
-        outside += watch.outside
+        for method, layers in watch.outside.items():
+            total = outside.setdefault(method, {})
+            total |= {layer: total.get(layer, 0) + count for layer, count in layers.items()}
         for sort, count in watch.seen.items():
             if sort.module in names:
                 calls.append(
@@ -321,8 +338,9 @@ def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
         unused=left,
         calls=tuple(calls),
         forwards=forwards if names else None,
-        outside=outside if names else 0,
+        outside=sum(sum(layers.values()) for layers in outside.values()) if names else 0,
         idle=idle,
+        left=told(outside) if names else (),
     )
 
 

@@ -1,9 +1,11 @@
-"""Gradients that a user's own code computes: a torch.autograd.Function's, and those of an operator of another library.
+"""What a user's own code computes: a torch.autograd.Function's gradient, operators of other libraries, scripted functions.
 
 torch's function modes see what the forward of such a Function calls, and neither the Function nor its backward, which runs
 after the model's forward. So the class from which all of them inherit `apply` is given one that asks first who is running;
 graphs of outputs would be dearer to walk, and lack what a module keeps as an attribute or returns in a record of its own.
+A scripted or traced function runs outside Python, and is asked for in the same way.
 An operator shows its gradient by a kernel of its own for autograd; torch.func's transforms apply a Function by an operator.
+What operators compute, and functions that are given to torch.cond and its kin, the modes do not see.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,13 +17,33 @@ from torch._functorch.autograd_function import custom_function_call
 from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from torch.autograd.function import Function, _SingleLevelFunction
 
-#: The types of functions that may have a gradient of a user's.
+#: The types of functions that may compute what is not seen.
 OPERATORS = (OpOverload, OpOverloadPacket, HigherOrderOperator)
 _ASKS = "_emul_asks"
 
+#: What is not seen, and what to write in its place.
+BACKWARD = "what its backward computes is not seen: write it with torch's functions"
+WHOLE = "what it and its backward compute is not seen: write it with torch's functions"
+FORWARD = "what it computes is not seen: write it with torch's functions"
+GIVEN = "what the functions given to it compute is not seen: write it with Python's own if, for and while"
+SCRIPTED = "what it computes outside Python is not seen: call the function that it was scripted or traced from"
 
-def install(ask: Callable[[str, bool], None]) -> None:
-    """Let every Function call ask(name, whether a backward may follow) before it is applied; once for the process."""
+#: The name of any scripted or traced function, which has none that says more.
+SCRIPT = "ScriptFunction"
+
+#: Libraries of torch's own that move, mark and record tensors.
+_MOVES = (
+    *("c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd", "fsdp", "_dtensor"),
+    *("streams", "profiler", "export", "debugprims", "rngprims", "inductor_prims", "debug_mode_ops"),
+)
+_EXACT = ("aten", "prim", "prims", "emul", *_MOVES)
+
+
+def install(ask: Callable[[str, bool], None], scripted: Callable[[], None]) -> None:
+    """Let every Function call ask(name, whether a backward may follow) before it is applied, and every scripted function
+    `scripted`; once for the process.
+    """
+    _install_scripted(scripted)
     before = vars(_SingleLevelFunction).get("apply", vars(torch._C._FunctionBase)["apply"])
     if getattr(getattr(before, "__func__", None), _ASKS, False):
         return
@@ -47,21 +69,39 @@ def function_name(cls: type) -> str | None:
     return cls.__name__
 
 
-def operator_name(func: Callable[..., Any], args: tuple[Any, ...]) -> str | None:
-    """That of an operator with a gradient of its own, such as "library::name", and of a Function under a transform."""
+def _install_scripted(ask: Callable[[], None]) -> None:
+    before = torch._C.ScriptFunction.__call__
+    if getattr(before, _ASKS, False):
+        return
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        ask()
+        return before(self, *args, **kwargs)
+
+    setattr(call, _ASKS, True)
+    torch._C.ScriptFunction.__call__ = call  # type: ignore[method-assign]
+
+
+def operator_unseen(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, str] | None:
+    """(name, what of it is not seen) of an operator that is not torch's, such as "library::name", and of a Function under
+    a transform.
+    """
     if func is custom_function_call:
-        return function_name(args[0])
+        name = function_name(args[0])
+        return None if name is None else (name, WHOLE)
+    if isinstance(func, HigherOrderOperator):
+        return f"higher_order::{func.__name__}", GIVEN
     if isinstance(func, OpOverload):
         found = str(func._schema.name)
     elif isinstance(func, OpOverloadPacket):
         found = str(func._qualified_op_name)
     else:
         return None
-    if found.startswith(("aten::", "prim::", "prims::", "emul::")):
+    if found.partition("::")[0] in _EXACT:
         return None
     overloads = [func] if isinstance(func, OpOverload) else [getattr(func, name) for name in func.overloads()]  # type: ignore[no-untyped-call]
     own = any(torch._C._dispatch_has_kernel_for_dispatch_key(each._name, "Autograd") for each in overloads)
-    return found if own else None
+    return found, WHOLE if own else FORWARD
 
 
 def follows(values: Any) -> bool:
@@ -71,6 +111,8 @@ def follows(values: Any) -> bool:
 
 def known(name: str) -> bool:
     """Whether a Function of this name is there, or an operator, for a rule to name."""
+    if name == SCRIPT:
+        return True
     library, of, operator = name.partition("::")
     if of:
         return hasattr(getattr(torch.ops, library), operator)

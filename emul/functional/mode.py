@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..checkpoints import reentrant
 from ..operators.eager import EAGER
-from .custom import OPERATORS, install, operator_name
+from .custom import BACKWARD, OPERATORS, SCRIPT, SCRIPTED, install, operator_unseen
 from .names import by_singular_values, product_name
 
 _depth = torch._C._len_torch_function_stack
@@ -50,8 +50,8 @@ class Owner(Protocol):
     ) -> Any:
         """The result of a function with products."""
 
-    def applied(self, caller: Running, function: str, whole: bool) -> None:
-        """Something is about to run of which the gradient is not seen; whole: nor what else it computes."""
+    def applied(self, caller: Running, function: str, unseen: str) -> None:
+        """Something is about to run; unseen: what of it is not seen, and a remedy, one of `custom`'s."""
 
 
 class ProductMode(TorchFunctionMode):
@@ -82,10 +82,10 @@ class ProductMode(TorchFunctionMode):
             return self.owner.call(self.running[-1], name, func, args, kwargs)
 
     def operator(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Tell the owner of an operator with a gradient that is not torch's."""
-        name = operator_name(func, args)
-        if name is not None and not self.over():
-            self.owner.applied(self.running[-1], name, True)
+        """Tell the owner of an operator that is not torch's."""
+        found = operator_unseen(func, args)
+        if found is not None and not self.over():
+            self.owner.applied(self.running[-1], *found)
 
     def over(self) -> bool:
         """Whether the outermost forward has ended without its hook."""
@@ -124,18 +124,31 @@ def current(owner: object) -> ProductMode | None:
 
 def asked(function: str, followed: bool) -> None:
     """A torch.autograd.Function is about to be applied in this thread, by the module that is running, if one is."""
+    mode = _running()
+    if mode is not None and (followed or (not torch.is_grad_enabled() and reentrant())):
+        mode.owner.applied(mode.running[-1], function, BACKWARD)
+
+
+def asked_scripted() -> None:
+    """A scripted function is about to be called."""
+    mode = _running()
+    if mode is not None:
+        mode.owner.applied(mode.running[-1], SCRIPT, SCRIPTED)
+
+
+def _running() -> ProductMode | None:
+    """The innermost mode of this thread that watches a module."""
     if not _depth():
-        return
-    for mode in reversed(_modes()):
-        if isinstance(mode, ProductMode) and not mode.quiet and not mode.over():
-            if followed or (not torch.is_grad_enabled() and reentrant()):
-                mode.owner.applied(mode.running[-1], function, False)
-            return
+        return None
+    watching = (
+        mode for mode in reversed(_modes()) if isinstance(mode, ProductMode) and not mode.quiet and not mode.over()
+    )
+    return next(watching, None)
 
 
 def enter(owner: Owner, running: Running) -> bool:
     """A module's forward begins; whether it is the outermost one."""
-    install(asked)
+    install(asked, asked_scripted)
     running.frame = _forward_frame()
     mode = current(owner)
     if mode is not None and mode.over():

@@ -18,6 +18,7 @@ _SPELLINGS = {
 _FACTORIZATIONS = """cholesky cholesky_ex cholesky_solve cholesky_inverse cond det eig eigh eigvals eigvalsh geqrf inv inv_ex
     inverse ldl_factor ldl_factor_ex ldl_solve logdet lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm matrix_rank
     nuclear_norm pinv pinverse qr slogdet solve solve_ex solve_triangular svd svdvals tensorinv tensorsolve triangular_solve
+    svd_lowrank pca_lowrank lobpcg
     _cholesky_solve_helper _linalg_det _linalg_eigh _linalg_eigvals _linalg_slogdet _linalg_solve_ex _linalg_svd
     _lu_with_info _spsolve"""
 _SPELLINGS |= {f"linalg_{name}": name for name in _FACTORIZATIONS.split()}
@@ -47,7 +48,11 @@ EMULATED = (
 _ALGEBRA = """tensordot inner vecdot multi_dot chain_matmul matrix_power matrix_exp addbmm cdist pdist bilinear kron cov
     corrcoef outer ger addr linalg_householder_product orgqr ormqr embedding_bag _embedding_bag
     _embedding_bag_forward_only _trilinear _foreach_mm _euclidean_dist _cdist_forward
-    _pdist_forward linear_cross_entropy affine_grid affine_grid_generator cudnn_affine_grid_generator"""
+    _pdist_forward linear_cross_entropy cosine_similarity cosine_embedding_loss affine_grid affine_grid_generator
+    cudnn_affine_grid_generator"""
+#: Transforms are products with a matrix of theirs, and make convolutions of products of elements.
+_TRANSFORMS = """fft_fft fft_ifft fft_rfft fft_irfft fft_hfft fft_ihfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_hfft2
+    fft_ihfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_hfftn fft_ihfftn _fft_r2c _fft_c2r _fft_c2c stft istft"""
 _IN_PLACE = "addmm_ addmv_ addr_ addbmm_ baddbmm_ __imatmul__"
 _RECURRENT = """lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell quantized_lstm quantized_gru
     quantized_lstm_cell quantized_gru_cell quantized_rnn_relu_cell quantized_rnn_tanh_cell _thnn_fused_lstm_cell
@@ -78,6 +83,10 @@ NATIVE = {
     for names, remedy in (
         (_FACTORIZATIONS, "its sums are those of a library: write its steps with @, which can be emulated"),
         (_ALGEBRA, "write it with @ or einsum, which can be emulated"),
+        (
+            _TRANSFORMS,
+            "its sums are those of a library: multiply by the transform's matrix with @, which can be emulated",
+        ),
         (_IN_PLACE, "write it with @ and +, which can be emulated"),
         (_RECURRENT, "write its step with linear layers, which can be emulated"),
         (_SPREAD, "use torch.nn.functional.interpolate and a convolution, which can be emulated"),
@@ -104,6 +113,8 @@ def product_name(func: Callable[..., Any]) -> str | None:
         return None
     if isinstance(library, str) and "::" in library and not library.startswith("aten::"):
         return FOREIGN if name in _KNOWN else None
+    if getattr(func, "namespace", "") == "higher_order" and name not in _ATTENTIONS.split():
+        return None  # torch.cond is no condition number
     name = _SPELLINGS.get(name, name)
     return name if name in _KNOWN else None
 

@@ -17,13 +17,16 @@ from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
 from ..obstacles import native_type
+from ..operators.checks import PAD
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
 from ..state import runs_again
+from .custom import BACKWARD
 from .einsum import Unfit
 from .mode import Running, enter, leave, uncompiled
 from .names import NATIVE
+from .outside import Outside, called
 from .products import ADAPTERS
 from .saving import Load, Save, Sites, parts_of
 
@@ -56,7 +59,8 @@ class Watch:
 
     functional: one of `CHOICES`. sites: what each call keeps from step to step, as an emulated layer does, by the name of
     its module; a call is known by its function and by which of them it is in one forward of the module. seen: how often
-    each sort of call was made. forwards: of whatever of the model was called from outside.
+    each sort of call was made. forwards: of whatever of the model was called from outside. outside: layers
+    called in no forward.
     """
 
     recipe: Recipe
@@ -65,7 +69,7 @@ class Watch:
     sites: dict[str, Sites] = field(default_factory=dict)
     seen: dict[Seen, int] = field(default_factory=dict)
     forwards: int = 0
-    outside: int = 0
+    outside: Outside = field(default_factory=dict)
 
     def call(
         self, caller: Running, function: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -87,12 +91,19 @@ class Watch:
         self._native(caller, known, index, reason)
         return func(*args, **kwargs)
 
-    def applied(self, caller: Running, function: str, whole: bool) -> None:
-        """Note or refuse what computes its gradient by code that is not seen."""
+    def applied(self, caller: Running, function: str, unseen: str) -> None:
+        """Note or refuse what computes by code that is not seen."""
         index, reason = self.decide(caller, function)
-        what = "it and its backward compute" if whole else "its backward computes"
-        reason = reason or f"what {what} is not seen: write it with torch's functions, {REST}"
-        self._native(caller, function, index, reason, not whole)
+        self._native(caller, function, index, reason or f"{unseen}, {REST}", unseen == BACKWARD)
+
+    def left(self, layer: str) -> None:
+        """A layer is called in no forward of a module, as torch calls it: note it, or refuse it."""
+
+        def owned(module: torch.nn.Module) -> bool:
+            before = entry(module)
+            return before is not None and before.watch is self
+
+        called(self.outside, layer, owned, self.functional == "refuse")
 
     def _native(self, caller: Running, function: str, index: int | None, reason: str, backward: bool = False) -> None:
         """Note or refuse a call that stays native."""
@@ -188,6 +199,9 @@ class Watch:
         tensors = {name: value for name, value in bound.arguments.items() if name != "product"}
         for at, value in enumerate(tensors.pop("operands", ())):
             tensors[f"operand {at}"] = value
+        for role, tensor in tensors.items():
+            if isinstance(tensor, Tensor) and tensor.is_nested:  # which has no shape to look at
+                raise ValueError(f"the {role} of {known} in {_title(caller)} is a nested tensor: {PAD}")
         with given(f"{known} in {_title(caller)}", tensors):
             return ADAPTERS[function](*bound.args, **bound.kwargs)
 
@@ -280,7 +294,7 @@ def _hook(module: torch.nn.Module, before: Enter) -> None:
 
 def detach(model: torch.nn.Module) -> None:
     """Take a whole model's hooks away; a part of a watched one gets them instead, as one that is torch's own again."""
-    own = _place(model)
+    own = place_of(model)
     for name, module in model.named_modules():
         _unhook(module)
         if own is not None and own.name:
@@ -289,11 +303,11 @@ def detach(model: torch.nn.Module) -> None:
 
 def watch_of(model: torch.nn.Module) -> Watch | None:
     """What watches a model, or its one emulated layer."""
-    place = _place(model)
+    place = place_of(model)
     return None if place is None or place.restored else place.watch
 
 
-def _place(module: torch.nn.Module) -> Enter | None:
+def place_of(module: torch.nn.Module) -> Enter | None:
     """Where in a swapped model a module is."""
     if isinstance(module, Emulated):
         return None if module.emulation.watch is None else Enter(module.emulation.watch, module.emulation.name)

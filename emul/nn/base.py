@@ -63,8 +63,6 @@ def run(
             return compute(Draw(state.recipe.seed, name, step, call, replica))
 
     changes = state.rule.stochastic or state.rule.remembers
-    if state.watch is not None and current(state.watch) is None and not runs_again():
-        state.watch.outside += 1
     if training and runs_again():
         if not changes:
             return computed(state.step, None)
@@ -121,6 +119,9 @@ class Emulated(torch.nn.Module):
 
     def _call(self, compute: Callable[[Draw], Result], operands: tuple[Tensor, Tensor], part: str = "") -> Result:
         """What `compute` makes of the operands with the words of this call, and with it a step."""
+        watch = self.emulation.watch
+        if watch is not None and part == self.parts[0] and current(watch) is None and not runs_again():
+            watch.left(self.emulation.name)
         return run(self.emulation, self.training, compute, operands, part)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:

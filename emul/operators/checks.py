@@ -8,6 +8,8 @@ from numerics import Quantizer
 from numerics.formats import BlockFormat, Format, LogFormat, ScaleRule
 from numerics.parameters import Carrier
 
+#: What to do with a nested tensor.
+PAD = "pad it with torch.nested.to_padded_tensor(x, 0), and mask what it pads"
 WIDE = (torch.float32, torch.float64)
 #: The 16-bit types as carriers; of these, `holds` reads the precision and the exponents alone.
 _NARROW = {
@@ -21,8 +23,8 @@ def check_operand(tensor: Tensor, label: str) -> None:
     check_place(tensor, label)
     if tensor.dtype not in WIDE:
         raise TypeError(
-            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
-            " exact for 16-bit floats (and switch autocast off around emulated layers)"
+            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64;"
+            f" {_converted(tensor, ', which is exact for 16-bit floats (and switch autocast off around emulated layers)')}"
         )
 
 
@@ -32,14 +34,23 @@ def check_floats(tensor: Tensor, label: str) -> None:
     if tensor.dtype not in WIDE and tensor.dtype not in _NARROW:
         raise TypeError(
             f"{label} is {tensor.dtype}: emul takes torch.float32, torch.float64 and, where the result fits them,"
-            " torch.bfloat16 and torch.float16; convert it with .float() where that is exact"
+            f" torch.bfloat16 and torch.float16; {_converted(tensor, ' where that is exact')}"
         )
+
+
+def _converted(tensor: Tensor, exact: str) -> str:
+    """What to do with a tensor of another type."""
+    if tensor.dtype.is_complex:
+        return "take x.real and x.imag, each on its own, and write what is done to them"
+    return f"convert it with .float(){exact}"
 
 
 def check_place(tensor: Tensor, label: str) -> None:
     """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
+    if tensor.is_nested:
+        raise ValueError(f"{label} is a nested tensor: {PAD}")
     device = tensor.device.type
     if device == "meta":
         raise ValueError(f"{label} is a meta tensor, which has no values: materialise it on the CPU, with to_empty()")

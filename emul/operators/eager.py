@@ -23,7 +23,7 @@ def unwatched(*tensors: Tensor) -> bool:
         return False
     for tensor in tensors:
         plain = type(tensor) in _PLAIN and tensor.is_cpu and tensor.layout is torch.strided
-        if not plain or tensor.is_neg():
+        if not plain or tensor.is_neg() or tensor.is_nested:
             return False
     return (
         not _dispatch_modes()

@@ -1,6 +1,7 @@
 """How an operator of this package is defined: all its forms in one call."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ def define(
     torch.library.register_autograd(f"emul::{name}", forms[0], setup_context=forms[1], lib=LIBRARY)
     operator = getattr(torch.ops.emul, name)
     parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
+    parts["jvp"] = partial(_refuse_jvp, name)
     _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
 
     def forward(ctx: Any, *arguments: Any) -> Any:
@@ -76,9 +78,14 @@ def _refuse_tangents(name: str, arguments: tuple[Any, ...]) -> None:
     """Nothing would say that they are lost."""
     for argument in arguments:
         if isinstance(argument, Tensor) and forward_ad.unpack_dual(argument)[1] is not None:  # type: ignore[no-untyped-call]
-            raise NotImplementedError(
-                f"emul::{name} has no forward-mode gradient: use backward(), torch.func.grad or torch.func.jacrev"
-            )
+            _refuse_jvp(name)
+
+
+def _refuse_jvp(name: str, *_: Any) -> None:
+    """What torch.func.jvp, jacfwd and hessian ask for."""
+    raise NotImplementedError(
+        f"emul::{name} has no forward-mode gradient: use backward(), torch.func.grad or torch.func.jacrev"
+    )
 
 
 def signed(label: str, value: int) -> int:

@@ -43,7 +43,8 @@ def shift_adamax(
     """theta - AP2(rate/(1 - beta1**t)) m / AP2(v), with m = beta1 m + (1 - beta1) g and v = max(beta2 v, |g| + epsilon).
 
     theta, gradient: float32 or float64 of one shape and dtype, in which all is computed; t counts from 1. store: "exact"
-    keeps v, "ap2" writes AP2(v) into the state as the released code does. A weight whose gradients were all 0 stays.
+    keeps v, "ap2" writes AP2(v) into the state as the released code does. A weight whose gradients were all 0 stays, and
+    so do all at rate 0, with which schedules begin and end; the state goes on.
     Errors: TypeError for other dtypes; ValueError for NaN, infinities in the gradient, shapes or dtypes that differ, the
     state's among them, rates outside their range, another store.
     Source: arXiv 1602.02830, shift-based AdaMax, and its code; see this module.
@@ -63,15 +64,16 @@ def shift_adamax(
         raise ValueError(f"gradient[{int(np.argmax(np.isinf(g)))}] (in C order) is infinite: clip it, v would stay so")
     if store not in ("exact", "ap2"):
         raise ValueError(f"store = {store!r}: give 'exact' or 'ap2'")
-    if not (rate > 0 and 0 <= beta1 < 1 and 0 <= beta2 <= 1 and epsilon >= 0):
+    if not (0 <= rate < np.inf and 0 <= beta1 < 1 and 0 <= beta2 <= 1 and epsilon >= 0):
         raise ValueError(
             f"rate = {rate}, beta1 = {beta1}, beta2 = {beta2}, epsilon = {epsilon}:"
-            " give rate > 0, 0 <= beta1 < 1, 0 <= beta2 <= 1, epsilon >= 0"
+            " give 0 <= rate < inf, 0 <= beta1 < 1, 0 <= beta2 <= 1, epsilon >= 0"
         )
     number = g.dtype.type
     m = number(beta1) * state.m + number(1 - beta1) * g
     v = np.maximum(number(beta2) * state.v, np.abs(g) + number(epsilon))
     divisor = ap2(v)
     step = number(ap2(np.float64(rate / (1 - beta1 ** (state.steps + 1)))))
-    moved = step * np.divide(m, divisor, where=divisor > 0, out=np.zeros_like(m))
+    # At rate 0 the quotient could be infinite, or negative, and 0 times it no +0.
+    moved = step * np.divide(m, divisor, where=(divisor > 0) & (rate > 0), out=np.zeros_like(m))
     return parameters - moved, AdaMaxState(m, divisor if store == "ap2" else v, state.steps + 1)

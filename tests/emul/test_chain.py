@@ -56,6 +56,71 @@ def test_the_largest_seed_and_stream_cross_the_dispatcher():
     assert emul.chain.chain_gradients(a, b, gradient, SR, **keys)[0].shape == a.shape
 
 
+QUESTION = ("immediate", "diff", 0.0)
+
+
+@pytest.mark.parametrize("accumulator", [LBA, SR], ids=["nearest", "stochastic"])
+def test_the_differentiable_product_is_an_operator(accumulator):
+    a, b = operands((3, 40), (40, 5))
+    for tensor in (a, b):
+        tensor.requires_grad_()
+    torch.library.opcheck(torch.ops.emul.chain_matmul.default, (a, b, spec.dumps(accumulator), *QUESTION, 7, -1))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch itself does
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_whole_graph_gives_the_eager_bits_and_gradients(dynamic):
+    torch.compiler.reset()
+    call = lambda a, b: emul.chain.matmul(a * 2, b, LBA, rule="recursive").sin()  # noqa: E731
+    found = []
+    for run in (call, torch.compile(call, fullgraph=True, backend="aot_eager", dynamic=dynamic)):
+        leaves = [tensor.requires_grad_() for tensor in operands((3, 40), (40, 5))]
+        output = run(*leaves)
+        output.sum().backward()
+        found.append([output, *(leaf.grad for leaf in leaves)])
+    for eager, compiled in zip(*found, strict=True):
+        assert torch.equal(eager, compiled)
+
+
+def test_transforms_give_what_a_loop_gives():
+    a, b = operands((4, 3, 40), (40, 5))
+    for accumulator, keys in ((LBA, {}), (SR, {"seed": 1})):
+        product = lambda one: emul.chain.matmul(one, b, accumulator, **keys)  # noqa: E731, B023
+        assert torch.equal(torch.vmap(product)(a), torch.stack([product(one) for one in a]))
+        gradient = torch.func.grad(lambda one: product(one).square().sum())  # noqa: B023
+        wanted = []
+        for one in a:
+            leaf = one.clone().requires_grad_()
+            product(leaf).square().sum().backward()
+            wanted.append(leaf.grad)
+        assert torch.equal(gradient(a[0]), wanted[0])
+        assert torch.equal(torch.vmap(gradient)(a), torch.stack(wanted))
+    masked = lambda one: emul.chain.chain_gradients(one, b, torch.ones(3, 5), LBA)[1]  # noqa: E731
+    assert torch.equal(torch.vmap(masked)(a), torch.stack([masked(one) for one in a]))
+
+
+def test_16_bit_operands_have_gradients_of_their_type():
+    a, b = (tensor.bfloat16().requires_grad_() for tensor in operands((3, 40), (40, 5)))
+    product = emul.chain.matmul(a, b, LBA)
+    wide = [tensor.detach().float().requires_grad_() for tensor in (a, b)]
+    wanted = emul.chain.matmul(*wide, LBA)
+    assert product.dtype == torch.bfloat16 and torch.equal(product.float(), wanted)
+    product.sum().backward()
+    wanted.sum().backward()
+    for narrow, leaf in zip((a, b), wide, strict=True):
+        assert narrow.grad.dtype == torch.bfloat16 and torch.equal(narrow.grad, leaf.grad.bfloat16())
+    with pytest.raises(ValueError, match="does not hold: give a"):
+        emul.chain.matmul(a, b, Accumulator(catalog.BINARY16))
+
+
+def test_the_gradient_is_not_differentiated():
+    a, b = operands((3, 40), (40, 5))
+    a.requires_grad_()
+    (of_a,) = torch.autograd.grad(emul.chain.matmul(a, b, LBA).sum(), a, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no gradient of its own: masks are steps; differentiate once"):
+        of_a.sum().backward()
+
+
 def test_what_is_refused():
     a, b = operands((3, 4), (4, 5))
     with pytest.raises(ValueError, match="rule 'no' is not known"):

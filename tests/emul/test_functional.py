@@ -1,6 +1,5 @@
 """Products that a forward calls for by functions: emulated, kept, reported or refused, never silently native."""
 
-import copy
 import re
 
 import pytest
@@ -9,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import _get_current_function_mode_stack, get_overridable_functions
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.checkpoint import checkpoint
 
 import emul
 from emul import Product, Recipe, Rule
@@ -318,6 +316,10 @@ def test_an_einsum_that_is_no_product_of_matrices_is_told(equation):
             lambda x: x.half() @ x.half().T,
             "an operand of matmul in module 'inner' .Caller. is torch.float16: emul takes",
         ),
+        (
+            lambda x: torch.fft.fft(x) @ torch.fft.fft(x.T),
+            r"an operand of matmul in module 'inner' .Caller. is torch.complex64: .*; take x\.real and x\.imag",
+        ),
         (lambda x: F.linear(x * torch.nan, x), "forward of layer 'inner.linear.0'"),
     ],
 )
@@ -400,34 +402,3 @@ def named_like(name: str):
 
     function.__name__ = name
     return function
-
-
-def test_layers_called_in_no_forward_are_told_as_functions_there_are_not_seen():
-    class Coder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc, self.w = nn.Linear(4, 4), nn.Parameter(torch.eye(4))
-
-        def encode(self, x: torch.Tensor) -> torch.Tensor:
-            return self.fc(x) @ self.w
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return checkpoint(self.encode, x, use_reentrant=False)
-
-    model = emul.swap_(Coder(), Recipe((Rule(".*", forward=Product(accumulator=Accumulator(catalog.BINARY16))),)))
-    x = torch.ones(2, 4)
-    model(x).sum().backward()
-    assert emul.swap_report(model).outside == 0
-    assert "in no forward" not in str(emul.swap_report(model))
-    model.encode(x)
-    model.fc(x)
-    report = emul.swap_report(model)
-    assert (report.outside, report.forwards, [call.count for call in report.calls]) == (2, 1, [1])
-    assert str(report).endswith(
-        "2 calls of layers in no forward of a module: by another method of the model, or from outside; functions called"
-        " there are not seen, and native"
-    )
-    assert emul.swap_report(copy.deepcopy(model)).outside == 2
-    alone = emul.swap_(nn.Linear(4, 4), model.fc.emulation.recipe)
-    alone(x)
-    assert emul.swap_report(alone).outside == 0

@@ -1,4 +1,4 @@
-"""Gradients that a user's own code computes: a torch.autograd.Function, an operator of another library."""
+"""Gradients that a user's own code computes, in a torch.autograd.Function."""
 
 import copy
 import pickle
@@ -65,19 +65,6 @@ def clean():
     """No mode is left behind."""
     yield
     assert not _get_current_function_mode_stack()
-
-
-@pytest.fixture(scope="module")
-def operator():
-    """An operator of another library with a gradient of its own, and one without."""
-    library = torch.library.Library("emul_tests", "FRAGMENT")
-    library.define("twice(Tensor x) -> Tensor")
-    library.define("negated(Tensor x) -> Tensor")
-    library.impl("twice", lambda x: x + x, "CPU")
-    library.impl("negated", lambda x: -x, "CPU")
-    torch.library.register_autograd("emul_tests::twice", lambda ctx, gradient: 2 * gradient, lib=library)
-    yield torch.ops.emul_tests
-    library._destroy()
 
 
 def told(model: nn.Module) -> list[tuple[str, str, int]]:
@@ -233,21 +220,6 @@ def test_under_a_transform_its_forward_is_not_seen_either():
     (call,) = emul.swap_report(model).calls
     assert (call.function, call.backward, call.count) == ("Single", False, 1)
     assert call.native.startswith("what it and its backward compute is not seen")
-
-
-def test_an_operator_with_a_gradient_of_its_own_is_told(operator):
-    model = swapped(lambda x: operator.twice(x) + operator.twice.default(x) + operator.negated(x.detach()))
-    x = A.clone().requires_grad_()
-    model(x).sum().backward()
-    assert torch.equal(x.grad, torch.full_like(A, 4))
-    assert [(call.function, call.count) for call in emul.swap_report(model).calls] == [("emul_tests::twice", 2)]
-    refusing = swapped(operator.twice, functional="refuse")
-    with pytest.raises(
-        ValueError, match="calls emul_tests::twice, which is native and functional='refuse': what it and"
-    ):
-        refusing(x)
-    rules = (Rule(".*", types=("emul_tests::twice",), keep=True), ALL)
-    assert torch.equal(swapped(operator.twice, rules=rules, functional="refuse")(x), x + x)
 
 
 def test_a_pickle_in_a_process_without_a_swap_is_watched(tmp_path):

@@ -176,6 +176,8 @@ def test_derivatives_of_torch_func():
     assert torch.equal(torch.func.jacrev(lambda x: emul.quantize(x, E4M3))(x), torch.eye(3))
     with pytest.raises(NotImplementedError, match=r"emul::quantize has no forward-mode gradient: use backward\(\)"):
         torch.func.jvp(lambda x: emul.quantize(x, E4M3), (x,), (x,))
+    with pytest.raises(NotImplementedError, match=r"emul::quantize has no forward-mode gradient: use backward\(\)"):
+        torch.func.hessian(lambda x: emul.quantize(x, E4M3).square().sum())(x)
     with forward_ad.dual_level():
         for primal in (x, x.clone().requires_grad_()):
             dual = forward_ad.make_dual(primal, torch.ones(3))

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -145,6 +146,7 @@ BUILDERS = {
     "ShiftAdaMax": lambda p: optim.ShiftAdaMax(p, 0.1, store="ap2"),
     "RoundedWeights": lambda p: optim.RoundedWeights(torch.optim.AdamW(p, 0.01), SR, seed=2),
     "BoundedNorm": lambda p: optim.BoundedNorm(torch.optim.SGD(p, 0.1, momentum=0.9)),
+    "both": lambda p: optim.RoundedWeights(optim.BoundedNorm(torch.optim.SGD(p, 0.1, momentum=0.9)), SR, seed=2),
 }
 
 
@@ -178,11 +180,11 @@ def test_a_run_that_stops_and_is_loaded_goes_on_with_the_same_bits(build):
     assert not np.array_equal(moved[0], values(whole[0])[0])
 
 
-@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+@pytest.mark.parametrize("build", list(BUILDERS.values())[:-1], ids=list(BUILDERS)[:-1])
 def test_closures_groups_and_absent_gradients(build):
     model = net()
     optimizer = build([model[0].weight])
-    optimizer.add_param_group({"params": [model[1].weight], "lr": 0.0 if "Shift" not in str(optimizer) else 2.0**-30})
+    optimizer.add_param_group({"params": [model[1].weight], "lr": 0.0})
     before = values(model)
 
     def closure():
@@ -199,6 +201,35 @@ def test_closures_groups_and_absent_gradients(build):
     kept = values(model)
     optimizer.step()
     assert_equal(values(model), kept)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_a_copy_goes_on_with_the_same_bits(build, duplicate):
+    model = net()
+    optimizer = build(model.parameters())
+    gradients(model, 1)
+    optimizer.step()
+    other, its = duplicate((model, optimizer))
+    assert its.state_dict().keys() == optimizer.state_dict().keys()
+    for one, steps in ((model, optimizer), (other, its)):
+        steps.param_groups[0]["lr"] *= 0.5
+        gradients(one, 2)
+        steps.step()
+    assert_equal(values(other), values(model))
+    before = values(model)
+    gradients(other, 3)
+    its.step()
+    assert_equal(values(model), before)
+    assert not np.array_equal(values(other)[0], before[0])
+
+
+@pytest.mark.parametrize("build", [BUILDERS["BoundedNorm"], BUILDERS["both"]])
+def test_schedules_of_the_momentum_find_that_of_the_optimizer_inside(build):
+    optimizer = build(net().parameters())
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=4, base_momentum=0.7, max_momentum=0.8)
+    assert optimizer.param_groups[0]["momentum"] == 0.8
+    assert optimizer.defaults["momentum"] == 0.9
 
 
 P = torch.nn.Parameter(torch.ones(2, 2))
@@ -233,6 +264,13 @@ def step_with(gradient):
             ),
             ValueError,
             "state_dict has no entry 'emul' of a RoundedWeights: give one that its state_dict",
+        ),
+        (
+            lambda: BUILDERS["both"]([P]).load_state_dict(
+                {**BUILDERS["both"]([P]).state_dict(), "emul": BUILDERS["RoundedWeights"]([P]).state_dict()["emul"]}
+            ),
+            ValueError,
+            "state_dict has no entry 'emul' of a RoundedWeights around a BoundedNorm: give one",
         ),
         (
             lambda: optim._offset(1 << 24),

@@ -439,3 +439,18 @@ def test_a_subclass_of_an_emulated_layer_is_not_restored():
 def test_refused_types(call, sentence):
     with pytest.raises(TypeError, match=sentence):
         call()
+
+
+def test_a_layer_that_was_parametrized_since_is_restored_without_it():
+    layer = swap_(nn.Sequential(nn.Linear(4, 4)), recipe())[0]
+    model, x = nn.Sequential(layer), X.reshape(-1, 4)
+    nn.utils.parametrizations.weight_norm(layer)
+    assert isinstance(layer, emul.nn.Linear)
+    with pytest.raises(
+        ValueError, match=r"layer '0' .ParametrizedLinear. was parametrized after swap_: call torch\.nn\.utils\.param"
+    ):
+        restore_(model)
+    emulated = model(x)
+    parametrize.remove_parametrizations(layer, "weight")
+    assert torch.equal(model(x), emulated)
+    assert type(restore_(model)[0]) is nn.Linear

@@ -200,6 +200,18 @@ def test_batch_norm_shapes_and_constants():
 # AdaMax
 
 
+def test_adamax_at_rate_0_stays_and_goes_on():
+    theta, g = np.array([-0.0, 0.0, 1.0], np.float32), np.array([-1.0, 1.0, 1e-30], np.float32)
+    state = binary.AdaMaxState(np.array([-1, 1, 3], np.float32), np.full(3, 1e-40, np.float32), 4)
+    moved, after = binary.shift_adamax(theta, g, state, rate=0.0, beta2=0.0)
+    assert moved.tobytes() == theta.tobytes()
+    beyond = state._replace(m=state.m * np.float32(1e38))  # m / v is infinite
+    assert binary.shift_adamax(theta, g, beyond, rate=0.0, beta2=0.0)[0].tobytes() == theta.tobytes()
+    _, same = binary.shift_adamax(theta, g, state, rate=2.0**-10, beta2=0.0)
+    for found, expected in zip(after, same, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_adamax_step():
     theta, g = np.array([0.5, -0.5]), np.array([0.3, -2.9])
     moved, state = binary.shift_adamax(theta, g, binary.AdaMaxState.zeros(theta))
@@ -312,6 +324,7 @@ REFUSED = [
     (lambda: _adamax(np.ones(2), np.ones(3)), ValueError, "give one shape and dtype"),
     (lambda: _adamax(np.ones(2), np.ones(2), store="v"), ValueError, "store = 'v': give 'exact' or 'ap2'"),
     (lambda: _adamax(np.ones(2), np.ones(2), beta1=1), ValueError, "beta1 = 1"),
+    (lambda: _adamax(np.ones(2), np.ones(2), rate=np.inf), ValueError, "rate = inf, .*: give 0 <= rate < inf"),
     (lambda: binary.pack(TWO), ValueError, r"x\[1, 0\] = 0.5 is neither -1 nor 1: sign\(x\) gives"),
     (lambda: binary.pack(np.array([[1.0, np.nan]])), ValueError, r"x\[0, 1\] = nan"),
     (lambda: binary.pack(np.array([[1, 257]])), ValueError, r"x\[0, 1\] = 257"),
