@@ -16,7 +16,7 @@ from ..culprits import given
 from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
-from ..obstacles import native_type
+from ..obstacles import kinds
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
@@ -136,12 +136,12 @@ class Watch:
         """(the rule, why the call is native or "")."""
         if caller.restored:
             return None, "restored"
-        kind = native_type(caller.module).__name__
+        names = (function, *kinds(caller.module))
         index = next(
             (
                 index
                 for index, rule in enumerate(self.recipe.rules)
-                if rule.norm is None and (rule.matches(caller.name, function) or rule.matches(caller.name, kind))
+                if rule.norm is None and any(rule.matches(caller.name, name) for name in names)
             ),
             None,
         )
