@@ -158,8 +158,9 @@ def test_binary64_is_torch_s_own_within_the_bound(made, shape):
         # Both sum n terms, in whatever order, and so does their bound, whose own error is the rest.
         bound = 2.001 * float(theory.error_bound(WIDE.accumulator, n).products) * size
         assert ((mine - other).abs() <= bound).all()
-        assert bool(((mine - other).abs() > 0).any())
         assert bound.max() < 1e-12
+    # On Intel's processors MKL's short sums of the forward product are in our order; those of the gradients are not.
+    assert any(not torch.equal(mine, other) for mine, other in zip(*results[:2], strict=True))
 
 
 def test_inputs_of_any_strides():
