@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -17,6 +18,7 @@ import torch
 from . import calibration, tasks
 from .calibration import Clip
 from .course import switch_
+from .culprits import NotFiniteError
 from .datasets import Dataset
 from .extras import require
 from .intervals import Interval, paired, spread
@@ -147,7 +149,7 @@ def prepare(
 
 
 def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None:
-    """What the first recipe of a row does to a fresh net; every phase is tried, and has its steps."""
+    """What the first recipe of a row does to a fresh net, on two samples; every phase is tried, and has its steps."""
     if schedule is None:
         return None
     if row.phase != "evaluate":
@@ -155,8 +157,10 @@ def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None
     model = _seeded(plan.build, plan.seeds[0])
     for phase in reversed(schedule.phases):
         switch_(model, phase.recipe)
-    recipe = opening(schedule)
-    return swap_report(switch_(model, recipe))
+    switch_(model, opening(schedule))
+    with suppress(NotFiniteError), torch.no_grad():  # which the run will tell of
+        model.eval()(plan.data.train_inputs[:2])
+    return swap_report(model)
 
 
 def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:
