@@ -21,9 +21,23 @@ def check_operand(tensor: Tensor, label: str) -> None:
     check_place(tensor, label)
     if tensor.dtype not in WIDE:
         raise TypeError(
-            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; convert it with .float(), which is"
-            " exact for 16-bit floats (and switch autocast off around emulated layers)"
+            f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64; "
+            + (
+                "multiply real and imaginary parts"
+                if tensor.is_complex()
+                else "convert it with .float(), which is exact for 16-bit floats"
+            )
         )
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """In an autocast region a 16-bit tensor as float32, which is exact; elsewhere, and of other types, the tensor.
+
+    So does torch itself there for the functions that it computes in float32.
+    """
+    if isinstance(tensor, Tensor) and tensor.dtype in _NARROW and torch.is_autocast_enabled(tensor.device.type):
+        return tensor.float()
+    return tensor
 
 
 def check_floats(tensor: Tensor, label: str) -> None:
