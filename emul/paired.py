@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
+from typing import TypeVar
 
 import torch
 
@@ -45,6 +46,7 @@ from .training import (
 
 #: A function that builds a model: of no argument, or of one, the Dataset.
 Factory = Callable[..., torch.nn.Module]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None
         switch_(model, phase.recipe)
     switch_(model, opening(schedule))
     with suppress(NotFiniteError), torch.no_grad():  # which the run will tell of
-        model.eval()(plan.data.train_inputs[:2])
+        _seeded(partial(model.eval(), plan.data.train_inputs[:2]), plan.seeds[0])
     return swap_report(model)
 
 
@@ -307,7 +309,7 @@ def _usual(data: Dataset) -> Settings:
     return usual(data.task)
 
 
-def _seeded(build: tasks.Builder, seed: int) -> torch.nn.Module:
+def _seeded(build: Callable[[], Made], seed: int) -> Made:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

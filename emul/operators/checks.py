@@ -52,6 +52,8 @@ def check_floats(tensor: Tensor, label: str) -> None:
 
 def check_place(tensor: Tensor, label: str) -> None:
     """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
+    if isinstance(tensor, torch.fx.Proxy):
+        raise TypeError(f"{label} is one of torch.fx's symbols, which has no values: trace the model before swap_")
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
     device = tensor.device.type
