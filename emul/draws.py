@@ -15,6 +15,7 @@ from . import ops
 from .geometry import Multiply
 from .memory import Call, slot
 from .operands import Factor, Operand, Rounded, Stage, stages_of
+from .operators.reading import read
 from .recipe import Product
 
 #: A call draws the words of elements step * 2**40 and following, so a tensor has 2**40 and a layer 2**24 steps.
@@ -175,5 +176,5 @@ def applied(
 
 def array_of(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
     """Its values on the host, without a copy where they are there."""
-    array: np.ndarray[Any, np.dtype[Any]] = tensor.detach().numpy(force=True)
+    array: np.ndarray[Any, np.dtype[Any]] = read((tensor if tensor.is_cpu else tensor.detach().cpu()).resolve_neg())
     return array

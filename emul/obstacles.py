@@ -47,13 +47,36 @@ _UNSUPPORTED = {
 }
 
 
+#: Layers whose forward calls a function that can be emulated.
+_CALLING = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+_SEEN = "; until then its product is seen when it calls for it by a function"
+
+
 def match(recipe: Recipe, module: torch.nn.Module, name: str) -> int | None:
     """The rule for a module; for a norm of torch.nn, which has no products, the first that names its type or keeps it."""
-    kind = native_type(module).__name__
+    types = kinds(module)
     for index, rule in enumerate(recipe.rules):
-        if rule.matches(name, kind) and (rule.types or rule.keep or not is_norm(module)):
+        if any(rule.matches(name, kind) for kind in types) and (rule.types or rule.keep or not is_norm(module)):
             return index
     return None
+
+
+def kinds(module: torch.nn.Module) -> tuple[str, ...]:
+    """The class names by which rules name a module: its native type's, and of a parametrized one the type it was before."""
+    kind = native_type(module)
+    before = parametrize.type_before_parametrizations(module)
+    return tuple(dict.fromkeys((kind.__name__, NATIVE.get(before, before).__name__)))
+
+
+def calls_functions(module: torch.nn.Module) -> bool:
+    """Whether its forward multiplies parameters of its own by functions, as far as its class tells."""
+    if isinstance(module, (torch.jit.ScriptModule, LazyModuleMixin)) or type(module) in LAYERS:
+        return False
+    if isinstance(module, _CALLING):
+        return True
+    held = [inner for inner in module.children() if isinstance(inner, (torch.nn.ParameterList, torch.nn.ParameterDict))]
+    parameters = [next(owner.parameters(recurse=owner is not module), None) for owner in (module, *held)]
+    return not type(module).__module__.startswith("torch.nn.") and any(one is not None for one in parameters)
 
 
 def is_norm(module: torch.nn.Module) -> bool:
@@ -75,11 +98,12 @@ def obstacle(module: torch.nn.Module, reader: str) -> str | None:
     if known and isinstance(module, LazyModuleMixin):
         return "its shape is not known yet: run one batch through the model first"
     if known and parametrize.is_parametrized(module):
-        return "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first"
+        return "it is parametrized: call torch.nn.utils.parametrize.remove_parametrizations first" + _seen(module)
     if kind in LAYERS:
         return "its forward is replaced on the instance: remove that first" if "forward" in vars(module) else ""
     if isinstance(module, tuple(LAYERS)):
-        return f"it is a subclass of {_parent(module)}, which may compute something else: use {_parent(module)} itself"
+        parent = _parent(module)
+        return f"it is a subclass of {parent}, which may compute something else: use {parent} itself{_seen(module)}"
     if unsupported:
         return unsupported.format(kind.__name__, kind.__name__.removeprefix("Lazy").replace("Transpose", ""))
     if isinstance(module, torch.nn.Embedding):
@@ -97,6 +121,10 @@ def own_forward(kind: str) -> str:
 def native_type(module: torch.nn.Module) -> type[torch.nn.Module]:
     """The class of torch.nn that an emulated layer is made of, that of any other module."""
     return NATIVE.get(type(module), type(module)) if isinstance(module, Emulated) else type(module)
+
+
+def _seen(module: torch.nn.Module) -> str:
+    return _SEEN if isinstance(module, _CALLING) else ""
 
 
 def _parent(module: torch.nn.Module) -> str:

@@ -28,6 +28,7 @@ from .operators.checks import (
 )
 from .operators.eager import followed, unwatched
 from .operators.library import call, define, signed, straight, unsigned
+from .operators.reading import read
 
 __all__ = ["check_operand", "check_place", "check_together", "matmul", "quantize"]
 
@@ -133,22 +134,17 @@ def _directly(
     return _product(a, b, accumulator, seed or 0, stream)
 
 
-def _read(x: Tensor) -> Any:
-    """The memory of a CPU tensor as an array."""
-    return x.detach().numpy() if x.requires_grad else x.numpy()
-
-
 def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: int) -> Tensor:
-    return torch.from_numpy(quantizer.quantize(_read(x), seed=seed, stream=stream, offset=offset))
+    return torch.from_numpy(quantizer.quantize(read(x), seed=seed, stream=stream, offset=offset))
 
 
 def _product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
     if isinstance(accumulator, MatrixUnit):
         counter("seed", seed)  # refused as of an accumulator, and on the other way here
         counter("stream", stream)
-        values = numpy_matmul(_read(a), _read(b), accumulator)
+        values = numpy_matmul(read(a), read(b), accumulator)
     else:
-        values = numpy_matmul(_read(a), _read(b), accumulator, seed=seed, stream=stream)
+        values = numpy_matmul(read(a), read(b), accumulator, seed=seed, stream=stream)
     return torch.from_numpy(values if values.flags.c_contiguous else np.ascontiguousarray(values))
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
+from typing import TypeVar
 
 import torch
 
 from . import calibration, tasks
 from .calibration import Clip
 from .course import switch_
+from .culprits import NotFiniteError
 from .datasets import Dataset
 from .extras import require
 from .intervals import Interval, paired, spread
@@ -43,6 +46,7 @@ from .training import (
 
 #: A function that builds a model: of no argument, or of one, the Dataset.
 Factory = Callable[..., torch.nn.Module]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def prepare(
 
 
 def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None:
-    """What the first recipe of a row does to a fresh net; every phase is tried, and has its steps."""
+    """What the first recipe of a row does to a fresh net, on two samples; every phase is tried, and has its steps."""
     if schedule is None:
         return None
     if row.phase != "evaluate":
@@ -155,8 +159,10 @@ def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None
     model = _seeded(plan.build, plan.seeds[0])
     for phase in reversed(schedule.phases):
         switch_(model, phase.recipe)
-    recipe = opening(schedule)
-    return swap_report(switch_(model, recipe))
+    switch_(model, opening(schedule))
+    with suppress(NotFiniteError), torch.no_grad():  # which the run will tell of
+        _seeded(partial(model.eval(), plan.data.train_inputs[:2]), plan.seeds[0])
+    return swap_report(model)
 
 
 def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:
@@ -303,7 +309,7 @@ def _usual(data: Dataset) -> Settings:
     return usual(data.task)
 
 
-def _seeded(build: tasks.Builder, seed: int) -> torch.nn.Module:
+def _seeded(build: Callable[[], Made], seed: int) -> Made:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

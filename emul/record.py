@@ -86,6 +86,7 @@ def timing_json(result: Comparison) -> str:
 
 def _row(row: RowResult, metric: Metric) -> Json:
     layers = [] if row.layers is None else [_plain(layer) for layer in row.layers.layers]
+    calls = [] if row.layers is None else [_plain(call) for call in row.layers.calls]
     return {
         "key": row.row.key,
         "name": row.row.name,
@@ -99,6 +100,7 @@ def _row(row: RowResult, metric: Metric) -> Json:
         "diverged_seeds": [run.seed for run in row.runs if run.diverged],
         "runs": [_run(run, score, metric) for run, score in zip(row.runs, row.scores, strict=True)],
         "layers": layers,
+        "calls": calls,
         "recipe": None if row.recipe is None else _seedless(row.recipe),
         "phases": _phases(row.schedule),
     }

@@ -162,6 +162,10 @@ def notes(result: Comparison) -> list[str]:
             f"A fine-tuned row is that net after {_length(result, tuned=True)} more; to tuned: its differences to "
             f"the row {TUNED.name!r}, which had the same steps."
         )
+    lines += [
+        f"Native in {', '.join(names)} too, as results.json explains: {calls}."
+        for calls, names in _native_calls(result).items()
+    ]
     equal = any(row.difference is not None and row.difference.low == row.difference.high for row in result.rows)
     if equal and metric.better == "higher":
         lines.append("An interval without length: all seeds differ by the same number of test samples.")
@@ -170,6 +174,21 @@ def notes(result: Comparison) -> list[str]:
             if run.diverged:
                 lines.append(f"{row.row.name}, seed {run.seed}: diverged, {run.diverged}.")
     return lines
+
+
+def _native_calls(result: Comparison) -> dict[str, list[str]]:
+    """What modules call for that no rule keeps native and yet is so, -> the rows of which this is true."""
+    found: dict[str, list[str]] = {}
+    for row in result.rows:
+        calls = () if row.layers is None else row.layers.calls
+        native = [call for call in calls if call.rule is None and call.keeper is None]
+        told = [
+            f"{'the gradient of ' * call.backward}{call.function} in {call.module or 'the model itself'}"
+            for call in native
+        ]
+        if told:
+            found.setdefault(", ".join(told), []).append(row.row.name)
+    return found
 
 
 def table_text(result: Comparison, width: int | None = None) -> str:

@@ -12,7 +12,7 @@ from .functional.outside import Outside, told
 from .functional.products import ADAPTERS
 from .functional.watch import CHOICES, Watch, attach, detach, entry, watch_of, watches
 from .nn import EMULATED, NORMS, OPENED, Emulated, Emulation
-from .obstacles import LAYERS, NATIVE, is_norm, match, native_type, obstacle, own_forward
+from .obstacles import LAYERS, NATIVE, calls_functions, is_norm, kinds, match, native_type, obstacle, own_forward
 from .recipe import ROLES, Recipe, Rule
 from .unmatched import Unused, unused
 
@@ -143,14 +143,16 @@ def swap_(
     computes in a backward pass.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
+    A layer that is parametrized (a spectral norm, say) or of a subclass calls its function and is emulated so; the type
+    of a parametrized one is also what it was before.
 
     Errors: ValueError, and the model as it was, for a model with emulated layers already, a recipe that matches no
-    layer and names no function, a rule whose pattern matches no qualified name, or only that of a container, or picks names
-    of which none has one of its `types`, or whose `types` name what is neither in the model nor in torch, a rule whose
-    `types` name a type that cannot be emulated, with "refuse" a scripted module that no rule keeps, and another `functional`
-    or `replica`; TypeError for anything but a module and a Recipe. In a forward ValueError for a call that is refused, with
-    "refuse" also of a layer by a method that is called from outside, and one whose rule names its function where it cannot
-    be emulated.
+    layer and no module with parameters for functions, and names no function, a rule whose pattern matches no qualified name,
+    or only that of a container, or picks names of which none has one of its `types`, or whose `types` name what is neither in
+    the model nor in torch, a rule whose `types` name a type that cannot be emulated, with "refuse" a scripted module that no
+    rule keeps, and another `functional` or `replica`; TypeError for anything but a module and a Recipe. In a forward
+    ValueError for a call that is refused, with "refuse" also of a layer by a method that is called from outside, and one
+    whose rule names its function where it cannot be emulated.
     """
     _check_arguments(model, recipe)
     check_options(functional, replica)
@@ -163,14 +165,20 @@ def swap_(
         if rule.mistake:
             raise ValueError(f"rule {rule.rule} of {_title(recipe)} decides about nothing: {rule.why}; or leave it out")
     calls = functional != "report" and any(set(rule.types) & set(ADAPTERS) for rule in recipe.rules if not rule.keep)
+    if functional != "report":
+        calls = calls or any(
+            _calls(recipe, module, names[0]) for names, module, reader in _modules(model) if not reader
+        )
     for layer in report.native:
-        index = match(recipe, model.get_submodule(layer.name), layer.name)
-        if index is not None and not recipe.rules[index].keep and layer.type in recipe.rules[index].types:
-            if functional == "emulate" and layer.native == own_forward(layer.type):
-                calls = True  # what it calls is emulated
-                continue
+        module = model.get_submodule(layer.name)
+        index = match(recipe, module, layer.name)
+        named_by = [kind for kind in kinds(module) if index is not None and kind in recipe.rules[index].types]
+        if index is not None and not recipe.rules[index].keep and named_by:
+            by_calls = functional == "emulate" and layer.native == own_forward(layer.type)
+            if by_calls or (layer.type not in named_by and calls_functions(module)):
+                continue  # what it calls is emulated
             raise ValueError(
-                f"rule {index} names the type {layer.type}, and module {layer.name!r} is one that cannot be emulated:"
+                f"rule {index} names the type {named_by[0]}, and module {layer.name!r} is one that cannot be emulated:"
                 f" {layer.native}; or leave it native by an earlier rule with keep=True"
             )
     for layer in report.native:
@@ -204,6 +212,12 @@ def swap_(
     return model
 
 
+def _calls(recipe: Recipe, module: torch.nn.Module, name: str) -> bool:
+    """Whether a rule is to emulate what a module that is no layer calls."""
+    index = match(recipe, module, name) if calls_functions(module) else None
+    return index is not None and not recipe.rules[index].keep and recipe.rules[index].norm is None
+
+
 def check_options(functional: str, replica: int | None) -> None:
     """Errors: ValueError for options that `swap_` does not take."""
     if functional not in CHOICES:
@@ -227,7 +241,7 @@ def restore_(model: torch.nn.Module) -> torch.nn.Module:
         if parametrize.is_parametrized(layer):
             raise ValueError(
                 f"layer {layer.emulation.name!r} ({type(layer).__name__}) was parametrized after swap_: call"
-                " torch.nn.utils.parametrize.remove_parametrizations first"
+                " torch.nn.utils.parametrize.remove_parametrizations first, and parametrize it again behind restore_"
             )
         if type(layer) not in NATIVE:
             raise ValueError(
@@ -345,7 +359,7 @@ def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
 
 
 def _named(model: torch.nn.Module) -> list[tuple[str, str]]:
-    """Qualified name, as the rules of a swapped model have seen it, and native type of every module."""
+    """Qualified name, as the rules of a swapped model have seen it, and native type of every module; of some two."""
     found = []
     for name, module in model.named_modules():
         before = entry(module)
@@ -353,7 +367,7 @@ def _named(model: torch.nn.Module) -> list[tuple[str, str]]:
             name = module.emulation.name
         elif before is not None:
             name = before.name
-        found.append((name, native_type(module).__name__))
+        found += [(name, kind) for kind in kinds(module)]
     return found
 
 

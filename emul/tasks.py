@@ -73,7 +73,10 @@ def builder_of(given: str | Callable[..., torch.nn.Module], data: Dataset) -> tu
         return given, digits.MODELS[given]
     if given == "gpt":
         return given, partial(_gpt, data)
-    return given, _with_data(given, _factory(given, found(given)), data)
+    made = found(given)
+    if isinstance(made, torch.nn.Module):
+        known_model(made)
+    return given, _with_data(given, _factory(given, made), data)
 
 
 def checked(name: str, build: Builder, data: Dataset) -> torch.nn.Module:

@@ -16,8 +16,8 @@ from ..culprits import given
 from ..draws import Draw
 from ..geometry import Geometry
 from ..nn.base import Emulated, Emulation, run
-from ..obstacles import native_type
-from ..operators.checks import PAD
+from ..obstacles import kinds
+from ..operators.checks import PAD, widened
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
@@ -147,12 +147,12 @@ class Watch:
         """(the rule, why the call is native or "")."""
         if caller.restored:
             return None, "restored"
-        kind = native_type(caller.module).__name__
+        names = (function, *kinds(caller.module))
         index = next(
             (
                 index
                 for index, rule in enumerate(self.recipe.rules)
-                if rule.norm is None and (rule.matches(caller.name, function) or rule.matches(caller.name, kind))
+                if rule.norm is None and any(rule.matches(caller.name, name) for name in names)
             ),
             None,
         )
@@ -190,7 +190,7 @@ class Watch:
             return run(state, caller.module.training, compute, (activation, weight), part)
 
         try:
-            bound = _SIGNATURES[function].bind(product, *args, **kwargs)
+            bound = _SIGNATURES[function].bind(product, *map(_widened, args), **_widened(kwargs))
         except TypeError as error:
             raise ValueError(
                 f"{_title(caller)} calls {known} with arguments that emul does not take, {error}: leave them out, or give"
@@ -372,10 +372,22 @@ def watches(model: torch.nn.Module) -> list[Watch]:
     return list({id(before.watch): before.watch for before in found if before is not None}.values())
 
 
+def _widened(value: Any) -> Any:
+    """An argument, or a list or dict of them, as float32 where autocast made it 16 bits."""
+    if isinstance(value, dict):
+        return {name: _widened(one) for name, one in value.items()}
+    return list(map(_widened, value)) if type(value) in (list, tuple) else widened(value)
+
+
 def _check(label: str, activation: Tensor, weight: Tensor) -> None:
     for operand in (activation, weight):
         if not operand.dtype.is_floating_point and not operand.dtype.is_complex:
             raise Unfit(f"its operands are {operand.dtype}, whose products are exact")
+        if operand.dtype.is_complex:
+            raise TypeError(
+                f"{label.format('an operand')} is {operand.dtype}: emul takes torch.float32 and torch.float64; multiply real"
+                " and imaginary parts, or give a rule with keep=True"
+            )
     check_operand(activation, label.format("an operand"))
     check_operand(weight, label.format("an operand"))
     check_together(activation, weight, label.format("an operand"), "the other")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..culprits import given
 from ..geometry import BatchGeometry, LinearGeometry
+from ..operators.checks import widened
 from ..recipe import Rule
 from .base import Emulated
 from .functional import attend, masked
@@ -74,6 +75,8 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """(output, weights or None): see the class."""
+        query, key, value = map(widened, (query, key, value))
+        attn_mask, key_padding_mask = (None if m is None else widened(m) for m in (attn_mask, key_padding_mask))
         tensors = {"query": query, "key": key, "value": value, **dict(self.named_parameters())}
         with given(f"MultiheadAttention {self.emulation.name!r}", tensors):
             return self._attended(

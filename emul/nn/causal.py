@@ -5,6 +5,7 @@ from torch import Tensor
 from .. import gpt
 from ..culprits import given
 from ..geometry import BatchGeometry
+from ..operators.checks import widened
 from ..recipe import Rule
 from .base import Emulated
 from .functional import attend, causal
@@ -27,6 +28,7 @@ class CausalAttention(Emulated, gpt.CausalAttention):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """[..., length, depth]."""
         label = f"CausalAttention {self.emulation.name!r}"
+        query, key, value = map(widened, (query, key, value))
         self._check(query, key)
         self._check(query, value)
         if not query.shape == key.shape == value.shape or query.dim() < 2:

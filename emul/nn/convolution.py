@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 
 from ..culprits import given
 from ..geometry import ConvGeometry
+from ..operators.checks import widened
 from ..recipe import Rule
 from .base import Emulated
 
@@ -51,6 +52,7 @@ class _Convolution(Emulated):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, *size] -> [N, O, *output size], or both without N."""
+        input = widened(input)
         self._check(input, self.weight)
         dims = len(self.kernel_size)
         title = f"the input of Conv{dims}d {self.emulation.name!r} has shape {list(input.shape)}"

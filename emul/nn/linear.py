@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import LinearGeometry
+from ..operators.checks import widened
 from ..recipe import Rule
 from .base import Emulated
 
@@ -36,6 +37,7 @@ class Linear(Emulated, torch.nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
+        input = widened(input)
         self._check(input, self.weight)
         if input.dim() == 0 or input.shape[-1] != self.weight.shape[1]:
             raise ValueError(

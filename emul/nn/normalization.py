@@ -16,6 +16,7 @@ from torch import Tensor
 from ..autograd import Draw
 from ..culprits import given
 from ..norm import Norm
+from ..operators.checks import widened
 from ..operators.eager import EAGER
 from ..recipe import ROLES, Product, Rule
 from .base import Emulated
@@ -46,6 +47,7 @@ class EmulatedNorm(Emulated):
         self, input: Tensor, weight: Tensor | None, shape: tuple[int, ...], epsilon: float, centred: bool
     ) -> Tensor:
         """Each sample of `input` normalized over its last dimensions, those of `shape`, times the gain of each feature."""
+        input = widened(input)
         other = input if weight is None else weight
         self._check(input, other)
         if tuple(input.shape[input.dim() - len(shape) :]) != shape or 0 in shape:
@@ -122,6 +124,7 @@ class RMSNorm(EmulatedNorm, torch.nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., *normalized_shape] -> the same."""
+        x = widened(x)  # its type says what epsilon is
         epsilon = torch.finfo(x.dtype).eps if self.eps is None else self.eps
         output: Tensor = self._over_features(x, self.weight, tuple(self.normalized_shape), epsilon, False)
         return output
@@ -161,6 +164,7 @@ class _BatchNorm(EmulatedNorm):
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, ...] -> the same."""
         self._check_input_dim(input)  # type: ignore[operator]  # torch's own, and its sentence
+        input = widened(input)
         other = input if self.weight is None else self.weight
         self._check(input, other)
         title = f"the input of {type(self).__name__} {self.emulation.name!r} has shape {list(input.shape)}"

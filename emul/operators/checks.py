@@ -24,8 +24,18 @@ def check_operand(tensor: Tensor, label: str) -> None:
     if tensor.dtype not in WIDE:
         raise TypeError(
             f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64;"
-            f" {_converted(tensor, ', which is exact for 16-bit floats (and switch autocast off around emulated layers)')}"
+            f" {_converted(tensor, ', which is exact for 16-bit floats')}"
         )
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """In an autocast region a 16-bit tensor as float32, which is exact; elsewhere, and of other types, the tensor.
+
+    So does torch itself there for the functions that it computes in float32.
+    """
+    if isinstance(tensor, Tensor) and tensor.dtype in _NARROW and torch.is_autocast_enabled(tensor.device.type):
+        return tensor.float()
+    return tensor
 
 
 def check_floats(tensor: Tensor, label: str) -> None:
@@ -47,6 +57,8 @@ def _converted(tensor: Tensor, exact: str) -> str:
 
 def check_place(tensor: Tensor, label: str) -> None:
     """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
+    if isinstance(tensor, torch.fx.Proxy):
+        raise TypeError(f"{label} is one of torch.fx's symbols, which has no values: trace the model before swap_")
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
     if tensor.is_nested:

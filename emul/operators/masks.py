@@ -14,10 +14,11 @@ from numerics import luq, sparsity
 
 from . import batching
 from .library import call, define, straight, unsigned
+from .reading import read
 
 
 def _array(tensor: Tensor | None) -> Any:
-    return None if tensor is None else tensor.detach().numpy()
+    return None if tensor is None else read(tensor)
 
 
 def _keys(seed: int | None, stream: int, offset: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import emul
@@ -65,6 +66,28 @@ def train(model: nn.Module, steps: range, rank: int, *, synchronized: bool) -> l
     return found
 
 
+def train_sharded(model: nn.Module, steps: range, rank: int) -> list[torch.Tensor]:
+    """The weights after steps in which each rank holds a part of every layer, and gathers a layer for its products."""
+    for layer in (model[0], model[3], model):
+        fully_shard(layer)
+    sgd = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    for step in steps:
+        sgd.zero_grad()
+        model(batch(step, rank)).square().mean().backward()
+        sgd.step()
+    return [parameter.full_tensor().detach() for parameter in model.parameters()]
+
+
+def train_whole(model: nn.Module, steps: range, rank: int) -> list[torch.Tensor]:
+    """The same where each rank holds all."""
+    ddp, sgd = DistributedDataParallel(model), torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    for step in steps:
+        sgd.zero_grad()
+        ddp(batch(step, rank)).square().mean().backward()
+        sgd.step()
+    return weights(model)
+
+
 def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -74,6 +97,8 @@ def main(rank: int, folder: Path) -> None:
         "same input": build()(batch(0, 0)).detach(),
         "apart": train(apart, range(STEPS), rank, synchronized=False),
     }
+    result["sharded"] = train_sharded(build(), range(2), rank)
+    result["whole"] = train_whole(build(), range(2), rank)
     result["before"] = apart.state_dict()
     emul.synchronize_(apart)
     result["after"] = apart.state_dict()

@@ -187,6 +187,7 @@ def test_version_and_help_come_without_torch() -> None:
         assert expected in done.stdout
         assert done.stdout.endswith("False\n")
     assert "--runs-dir" in python("-m", "emul.cli", "compare", "--help").stdout
+    assert "--runs-dir" in python("-m", "emul", "compare", "--help").stdout
 
 
 @pytest.mark.parametrize("name", cli.NEEDED)

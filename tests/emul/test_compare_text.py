@@ -151,3 +151,32 @@ def test_a_diverged_gpt_has_no_bits(data: Dataset) -> None:
     assert record["rows"][0]["bits_per_character"] is None
     assert record["rows"][0]["runs"][0]["perplexity"] is None
     assert "diverged (2 of 2)" in result.table()
+
+
+class Recurrent(torch.nn.Module):
+    def __init__(self, data: Dataset) -> None:
+        super().__init__()
+        self.look = torch.nn.Embedding(data.classes, 4)
+        self.cells, self.head = torch.nn.LSTM(4, 4, batch_first=True), torch.nn.Linear(4, data.classes)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.cells(self.look(ids))[0]
+        return self.head(x @ x.mT @ x + 0 * torch.rand(1))
+
+
+def test_what_stays_native_in_a_model_of_ones_own_is_told(data: Dataset) -> None:
+    fp8 = emul.recipes.get("fp8")
+    kept = emul.Recipe((emul.Rule("cells", keep=True), *fp8.rules), name="kept")
+    before = torch.get_rng_state()
+    result = emul.compare(Recurrent, ["fp8", "mxfp8", kept], 2, settings=replace(TINY, steps=1), data=data)
+    assert torch.equal(torch.get_rng_state(), before)
+    told = [line for line in result.table(10**4).splitlines() if line.startswith("Native in ")]
+    names = [row.row.name for row in result.rows]
+    assert told == [f"Native in {names[1]}, {names[2]} too, as results.json explains: lstm in cells."]
+    native, *emulated = json.loads(result.to_json())["rows"]
+    assert native["calls"] == []
+    for row, rule in zip(emulated, (0, 0, 1), strict=True):
+        calls = {call["function"]: call for call in row["calls"]}
+        assert (calls["lstm"]["module"], calls["lstm"]["rule"]) == ("cells", None)
+        assert (calls["matmul"]["module"], calls["matmul"]["rule"], calls["matmul"]["count"]) == ("", rule, 2)
+    assert calls["lstm"]["native"] == "kept by rule 0"

@@ -127,7 +127,7 @@ def test_the_operators_have_kernels_for_cuda():
 
 def test_the_raw_operator_refuses_two_devices():
     with pytest.raises(ValueError, match=r"a is on cpu and b on meta"):
-        ops._matmul_cuda(torch.ones(2, 2), torch.ones(2, 2, device="meta"), "", 0, 0)
+        ops.matmul_cuda(torch.ones(2, 2), torch.ones(2, 2, device="meta"), "", 0, 0)
 
 
 # What is called for a CUDA tensor, with CPU tensors in its place, in an installation without the extra: numba's own numba.cuda,
@@ -147,7 +147,7 @@ e4m3, mx, sums = (
 )
 for call in (
     lambda: ops._quantize_cuda(x, e4m3, 0, 0, 0),
-    lambda: ops._matmul_cuda(x, x, sums, 0, 0),
+    lambda: ops.matmul_cuda(x, x, sums, 0, 0),
     lambda: codes._encode_cuda(x, e4m3, 0, 0, 0),
     lambda: codes._encode_blocks_cuda(x, mx, 0, 0, 0),
     lambda: codes._decode_cuda(x.to(torch.uint8), e4m3, torch.float32),

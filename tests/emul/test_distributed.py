@@ -84,6 +84,12 @@ def test_replicas_have_the_same_weights_after_each_step(ranks, run):
     assert not any(equal(steps[i], steps[i + 1]) for i in range(len(steps) - 1))
 
 
+def test_sharded_layers_are_emulated_as_whole_ones(ranks):
+    for rank in ranks:
+        assert equal(rank["sharded"], rank["whole"])
+    assert not equal(ranks[0]["sharded"], weights(build()))
+
+
 def test_ranks_draw_their_own_words_and_a_replica_that_is_named_has_them(ranks):
     outputs = [rank["same input"] for rank in ranks]
     assert not torch.equal(*outputs)

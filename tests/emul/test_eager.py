@@ -68,6 +68,14 @@ def test_a_layer_alone_cannot_be_exported_either():
         torch.export.export(emul.nn.Linear(4, 2, rule=RULE, name="fc"), (X,))
 
 
+def test_symbols_are_told_to_be_traced_before():
+    with pytest.raises(
+        TypeError, match=r"the input of Linear '0' is one of torch\.fx's symbols, .*: trace the model before"
+    ):
+        torch.fx.symbolic_trace(net())
+    assert torch._C._len_torch_function_stack() == 0
+
+
 def test_attention_as_a_function_is_refused_too():
     call = emul.nn.functional.scaled_dot_product_attention
     q = torch.ones(2, 1, 3, 4)

@@ -160,6 +160,8 @@ def test_binary64_is_torch_s_own_within_the_bound(made, shape):
         bound = 2.001 * float(theory.error_bound(WIDE.accumulator, n).products) * size
         assert ((mine - other).abs() <= bound).all()
         assert bound.max() < 1e-12
+    # On Intel's processors MKL's short sums of the forward product are in our order; those of the gradients are not.
+    assert any(not torch.equal(mine, other) for mine, other in zip(*results[:2], strict=True))
 
 
 def test_inputs_of_any_strides():

@@ -40,6 +40,8 @@ def line():
 def fitted(data):
     return torch.nn.Linear(data.train_inputs.shape[1], data.classes)
 
+built = line()
+
 def narrow():
     return torch.nn.Linear(2, 2)
 
@@ -110,6 +112,7 @@ def test_next_tokens_of_a_user_and_a_model_that_returns_logits(mine: str) -> Non
         ("{}:nothing", None, ValueError, "my_task has no 'nothing'; give module:name of what it has"),
         ("{}:number", None, TypeError, "my_task:number is a int; name a function that builds it"),
         (None, "{}:number", TypeError, "my_task:number is a int"),
+        ("{}:built", "{}:points", TypeError, "the model is a Linear, one net: give a function that builds a fresh one"),
         (None, "{}:tensor", TypeError, "my_task:tensor returned a Tensor; return an emul.datasets.Dataset"),
         ("{}:table", "{}:points", TypeError, "the model 'my_task:table' is a list; return a torch.nn.Module"),
         ("{}:two", "{}:points", TypeError, "my_task:two takes the arguments data, width; a model's factory takes none"),
