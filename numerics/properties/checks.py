@@ -37,6 +37,7 @@ from .rounding_checks import (
     saturation,
     specials,
 )
+from .step_checks import every_step
 from .wiring_checks import independent, reproducible
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "draws",
     "error_bound",
     "every_code",
+    "every_step",
     "faithful",
     "fixed_points",
     "independent",

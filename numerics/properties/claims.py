@@ -15,6 +15,7 @@ from . import (
     product_checks,
     product_moments,
     rounding_checks,
+    step_checks,
     wiring_checks,
 )
 from .accumulators import AccumulatorUnderTest
@@ -109,6 +110,10 @@ def _specials(q: QuantizerUnderTest) -> str | None:
     return None
 
 
+def _values(q: QuantizerUnderTest) -> str | None:
+    return None if q.source is None else f"it takes codes of {q.source}, no values between them"
+
+
 def _table(q: QuantizerUnderTest) -> str | None:
     if q.source is None:
         return "it takes values, no codes"
@@ -129,6 +134,7 @@ QUANTIZER_CLAIMS = (
     Claim(rounding_checks.decision, _one_rounding),
     Claim(rounding_checks.saturation, _always),
     Claim(rounding_checks.specials, _specials),
+    Claim(step_checks.every_step, _values),
     Claim(code_checks.every_code, _table),
     Claim(moment_checks.unbiased, _enumerated),
     Claim(moment_checks.bias, _enumerated),
