@@ -37,11 +37,13 @@ from .rounding_checks import (
     saturation,
     specials,
 )
+from .shape_checks import any_shape
 from .step_checks import every_step
 from .wiring_checks import independent, reproducible
 
 __all__ = [
     "Component",
+    "any_shape",
     "batched",
     "bias",
     "block_apart",

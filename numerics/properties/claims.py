@@ -15,6 +15,7 @@ from . import (
     product_checks,
     product_moments,
     rounding_checks,
+    shape_checks,
     step_checks,
     wiring_checks,
 )
@@ -144,6 +145,7 @@ QUANTIZER_CLAIMS = (
     Claim(draws, _draws),
     Claim(wiring_checks.independent, _not_random),
     Claim(wiring_checks.reproducible, _not_random),
+    Claim(shape_checks.any_shape, _not_random),
 )
 
 BLOCK_CLAIMS = (

@@ -105,7 +105,14 @@ def drawn_cases(claim: Claim, subject: Subject) -> SearchStrategy[dict[str, Any]
             if claim.name in ("mask_draws",)
             else strategies.nm_blocks(subject.m, dtype=subject.dtype).map(lambda x: {"x": x})
         )
-    if not subject.elementwise or claim.name in ("draws", "saturation", "specials", "every_code", "every_step"):
+    if not subject.elementwise or claim.name in (
+        "draws",
+        "saturation",
+        "specials",
+        "every_code",
+        "every_step",
+        "any_shape",
+    ):
         return None
     if claim.name in _OF_WORDS and int(subject.random_bits or 0) > 10:
         return _values(subject, 2).map(lambda x: {"x": x})
