@@ -26,6 +26,7 @@ from .product_checks import (
     steps,
 )
 from .product_moments import product_moments
+from .product_shapes import any_block
 from .rounding_checks import (
     decision,
     faithful,
@@ -43,6 +44,7 @@ from .wiring_checks import independent, reproducible
 
 __all__ = [
     "Component",
+    "any_block",
     "any_shape",
     "batched",
     "bias",

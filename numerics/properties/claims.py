@@ -14,6 +14,7 @@ from . import (
     moment_checks,
     product_checks,
     product_moments,
+    product_shapes,
     rounding_checks,
     shape_checks,
     step_checks,
@@ -179,6 +180,7 @@ ACCUMULATOR_CLAIMS = (
     Claim(product_checks.product_odd, product_checks.symmetric),
     Claim(product_moments.product_moments, _all_words),
     Claim(product_checks.product_reproducible, _always),
+    Claim(product_shapes.any_block, _always),
     Claim(batched, _always),
 )
 
