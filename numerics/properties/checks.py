@@ -15,6 +15,7 @@ from .mask_checks import (
     pattern,
 )
 from .mask_draws_check import mask_draws, p_value_of_mask_draws
+from .mask_places import any_place
 from .moment_checks import bias, smp, unbiased, variance, variance_bound, word_order
 from .power import power_table, smallest_shift
 from .product_checks import (
@@ -45,6 +46,7 @@ from .wiring_checks import independent, reproducible
 __all__ = [
     "Component",
     "any_block",
+    "any_place",
     "any_shape",
     "batched",
     "bias",

@@ -11,6 +11,7 @@ from . import (
     code_checks,
     mask_checks,
     mask_draws_check,
+    mask_places,
     moment_checks,
     product_checks,
     product_moments,
@@ -225,4 +226,5 @@ MASK_CLAIMS = (
     Claim(mask_checks.mask_variance, _mask_words),
     Claim(mask_draws_check.mask_draws, _mask_draws),
     Claim(mask_checks.blocks_apart, _mask_samples),
+    Claim(mask_places.any_place, _mask_samples),
 )

@@ -165,6 +165,8 @@ def blocks(m: int, dtype: Any = np.float64) -> NDArray[Any]:
         [2.0**-100 * (i + 1) for i in range(m)],
         [2.0**100 * (m - i) for i in range(m)],
         [-float(2**i) for i in range(m)],
+        [2.0**100 * (i + 1) for i in range(m)],
+        [2.0**-100 * (m - i) for i in range(m)],
         [1.0 + 2.0**-20 * i for i in range(m)],
     ]
     words = random_words(32 * m, 32, seed=0x6D61736B).astype(np.int64).reshape(32, m)

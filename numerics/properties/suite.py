@@ -102,7 +102,7 @@ def drawn_cases(claim: Claim, subject: Subject) -> SearchStrategy[dict[str, Any]
     if isinstance(subject, MaskUnderTest):
         return (
             None
-            if claim.name in ("mask_draws",)
+            if claim.name in ("mask_draws", "any_place")
             else strategies.nm_blocks(subject.m, dtype=subject.dtype).map(lambda x: {"x": x})
         )
     if not subject.elementwise or claim.name in (
