@@ -16,7 +16,9 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
 from ..parameters import FLOAT64
 from ..products import matmul
-from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
+from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+
+__tracebackhide__ = hides
 
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
 OperandFormat = FloatFormat | FixedFormat

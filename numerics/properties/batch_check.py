@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulators import AccumulatorUnderTest, Extra
-from .evidence import EXACT, ClaimError, Evidence, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .product_problems import Problem, extras, problems
 from .rounding_checks import same_bits
+
+__tracebackhide__ = hides
 
 DEPTHS = (3, 5)
 FORMS = {

@@ -9,10 +9,12 @@ from .. import reference
 from ..formats import BlockFormat, FixedFormat
 from ..quantizer import Quantizer
 from ..words import random_words
-from .evidence import EXACT, ClaimError, Evidence, literal, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, literal, shown
 from .points import points
 from .quantizers import QuantizerUnderTest
 from .rounding_checks import same_bits
+
+__tracebackhide__ = hides
 
 BLOCKS = 40
 SAMPLES = 16

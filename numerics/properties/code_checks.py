@@ -11,9 +11,11 @@ from ..formats import ElementFormat, code_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow
 from ..words import random_words
-from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, call_function, called, literal, shown
+from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, call_function, called, hides, literal, shown
 from .law import law_of, overflows
 from .quantizers import QuantizerUnderTest
+
+__tracebackhide__ = hides
 
 ENTRIES = 16  # bits of a code up to which all codes are tried
 ALL = 1 << 22  # results of codes under words up to which every word is tried

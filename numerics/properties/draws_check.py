@@ -29,11 +29,13 @@ from .. import reference
 from .counter_examples import broken
 from .draws_cause import Pairs, cause_of
 from .draws_places import MOST_STEPS, TESTS, places
-from .evidence import STATISTICAL, ClaimError, Evidence, shown
+from .evidence import STATISTICAL, ClaimError, Evidence, hides, shown
 from .law import Law, law_of, overflows
 from .points import steps
 from .quantizers import QuantizerUnderTest
 from .tails import bonferroni, fisher, simes, two_sided
+
+__tracebackhide__ = hides
 
 ALPHA = 1e-9
 FIRST_LOOK = 1 << 11

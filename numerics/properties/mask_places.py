@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..words import random_words
-from .evidence import EXACT, Evidence
+from .evidence import EXACT, Evidence, hides
 from .mask_cases import broken_mask, given_blocks
 from .masks import MaskUnderTest
 from .reproductions import same_bits
+
+__tracebackhide__ = hides
 
 CASES = 16
 COUNTS = (*range(1, 66), 100, 127, 128, 129, 1000, 1025)

@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
+from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+
+__tracebackhide__ = hides
 
 KINDS = ("top_n", "mvue")
 METHODS = ("exact", "approximate", "sequential")

@@ -13,7 +13,7 @@ from ..formats import FixedFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .accumulators import AccumulatorUnderTest, Extra
-from .evidence import EXACT, ClaimError, Evidence, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .product_cases import broken_product
 from .product_limits import dtype_error, unreached
 from .product_moments import product_moments as product_moments
@@ -21,6 +21,8 @@ from .product_problems import Problem, extras, lone_products, nearest_member, on
 from .product_shapes import addends, lengths
 from .rounding_checks import DIRECTED, same_bits
 from .wiring_checks import with_threads
+
+__tracebackhide__ = hides
 
 
 def _each(subject: AccumulatorUnderTest, given: Problem | None, deep: bool = True) -> Any:

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulators import AccumulatorUnderTest, Extra
-from .evidence import EXACT, Evidence, shown
+from .evidence import EXACT, Evidence, hides, shown
 from .points import members
 from .product_cases import broken_product
 from .product_problems import DEPTHS, Problem, drawn, extras
 from .reproductions import same_bits
+
+__tracebackhide__ = hides
 
 #: Every length up to twice a usual block, and those beside larger ones.
 LENGTHS = (*range(1, 66), 96, 127, 128, 129, 200, 255, 256, 257, 1025)

@@ -15,7 +15,9 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .evidence import FEW, ClaimError, call_function, called, raised_for, repeated, shown, smallest
+from .evidence import FEW, ClaimError, call_function, called, hides, raised_for, repeated, shown, smallest
+
+__tracebackhide__ = hides
 
 Floats = NDArray[Any]
 Threads = tuple[Callable[[], int], Callable[[int], Any]]

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..words import random_words
-from .evidence import EXACT, ClaimError, Evidence, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .law import law_of, overflows
 from .points import steps
 from .quantizers import QuantizerUnderTest
 from .reproductions import FORTRAN, FOUR, INNER, LAID, REVERSED, TURNED, same_bits
 from .rounding_checks import inputs
 from .wiring_checks import SLOW, Made, compare
+
+__tracebackhide__ = hides
 
 #: Every short length, for loops of any width with a rest of any size, and those beside usual blocks.
 LENGTHS = (*range(1, 71), 100, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1000, 1023, 1024, 1025, 2047, 4095)

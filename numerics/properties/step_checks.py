@@ -14,10 +14,12 @@ from ..formats import ElementFormat, FixedFormat, FloatFormat, PositFormat, Subn
 from ..reference.posit import tie
 from ..rounding import Rounding
 from .counter_examples import broken, simplest
-from .evidence import EXACT, Evidence, shown
+from .evidence import EXACT, Evidence, hides, shown
 from .points import codes_of, decoded
 from .quantizers import QuantizerUnderTest
 from .reproductions import Call
+
+__tracebackhide__ = hides
 
 EVERY_STEP = 16  # bits up to which all steps are tried
 SOME = 1 << 10  # of those of wider formats

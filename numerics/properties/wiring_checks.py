@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..words import random_words
-from .evidence import EXACT, ClaimError, Evidence, literal, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, literal, shown
 from .quantizers import QuantizerUnderTest, Threads
 from .reproductions import CUBE, SPREAD, Call, details_of, same_bits
 from .rounding_checks import inputs
+
+__tracebackhide__ = hides
 
 MANY = 1 << 12
 SLOW = 512  # points below which a function is taken for a slow one
