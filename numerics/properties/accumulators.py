@@ -16,7 +16,9 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
 from ..parameters import FLOAT64
 from ..products import matmul
-from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
+from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+
+__tracebackhide__ = hides
 
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
 OperandFormat = FloatFormat | FixedFormat
@@ -155,7 +157,7 @@ def as_accumulator(
     operands: the format, or the formats of a and b, whose members fn takes; None: a unit's inputs; integers of half the
     bits for a fixed-point accumulator; E5M2 for the others, or an exponent so wide that sums reach the limits. Where no
     sum does, the verdict on `steps` says so. tensor: makes what fn takes of an array, such as torch.from_numpy.
-    deep: chains of up to 300 products are tried, else of up to 9. threads: how its number of threads is read and set,
+    deep: chains of up to 1025 products are tried, else of up to 12. threads: how its number of threads is read and set,
     such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
     Errors: TypeError for what is no such function or claim; ValueError for a claim whose results no float64 holds.
     """

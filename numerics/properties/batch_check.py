@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulators import AccumulatorUnderTest, Extra
-from .evidence import EXACT, ClaimError, Evidence, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .product_problems import Problem, extras, problems
 from .rounding_checks import same_bits
+
+__tracebackhide__ = hides
 
 DEPTHS = (3, 5)
 FORMS = {
@@ -16,6 +18,7 @@ FORMS = {
     "one b for a batch of a": (True, False),
     "one a for a batch of b": (False, True),
 }
+SHAPES = {"a batch of three": (0, 1, 0), "a batch of [2, 2]": (1, 0, 0, 1)}
 
 
 def batched(subject: AccumulatorUnderTest) -> Evidence:
@@ -48,9 +51,37 @@ def batched(subject: AccumulatorUnderTest) -> Evidence:
                 continue
             _compare(subject, form, (a, b, c, extra), found, np.stack(alone))
             cases += found.size
+            if many_a and many_b:
+                cases += _of_other_shapes(subject, (a, b, c, extra), found)
         if notes and not cases:
             return Evidence(EXACT, 0, notes[0])
     return Evidence(EXACT, cases, "; ".join(dict.fromkeys(notes)))
+
+
+def _of_other_shapes(
+    subject: AccumulatorUnderTest,
+    given: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, Extra],
+    two: NDArray[Any],
+) -> int:
+    """Batches of three matrices and of two by two, where they are taken: as in the batch of two; how many cases."""
+    cases = 0
+    a, b, c, extra = given
+    for form, order in SHAPES.items():
+
+        def laid(x: NDArray[Any], order: tuple[int, ...] = order) -> NDArray[Any]:
+            own = x[list(order)]
+            return own.reshape(2, 2, *x.shape[1:]) if len(order) == 4 else own
+
+        arrays = laid(a), laid(b), None if c is None else laid(c), tuple(laid(x) for x in extra)
+        try:
+            found = subject(*arrays)
+        except ClaimError:
+            raise
+        except Exception:  # one dimension of batches may be all that is taken
+            continue
+        _compare(subject, form, arrays, found, laid(two))
+        cases += found.size
+    return cases
 
 
 Given = tuple[Problem, Extra]

@@ -9,10 +9,12 @@ from .. import reference
 from ..formats import BlockFormat, FixedFormat
 from ..quantizer import Quantizer
 from ..words import random_words
-from .evidence import EXACT, ClaimError, Evidence, literal, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, literal, shown
 from .points import points
 from .quantizers import QuantizerUnderTest
 from .rounding_checks import same_bits
+
+__tracebackhide__ = hides
 
 BLOCKS = 40
 SAMPLES = 16
@@ -178,4 +180,27 @@ def block_apart(q: QuantizerUnderTest, x: Any = None) -> Evidence:
             alone,
             "a block depends on its elements and their words",
         )
-    return Evidence(EXACT, 3 * given.size)
+    alike = q.axis == -1 and not fmt.tensor_scale and fmt.block > 0
+    return Evidence(EXACT, 3 * given.size + (_any_shape(q, given, words, plain) if alike else 0))
+
+
+def _any_shape(q: QuantizerUnderTest, given: NDArray[Any], words: Any, plain: NDArray[Any]) -> int:
+    """Rows of one to some blocks, a row by itself and rows of three dimensions give the same; how many cases."""
+    assert isinstance(q.fmt, BlockFormat)
+    length, cases = q.fmt.block, 0
+    told = "block_apart", "in an array of another shape, a block gave another result"
+    for number in (1, 2, 3):
+        if number * length > given.shape[1]:
+            continue
+        part = slice(0, number * length)
+        x, own = given[:, part], None if words is None else words[:, part]
+        for shape in (x.shape, (x.shape[0], 1, x.shape[1])):
+            found = q(x.reshape(shape), None if own is None else own.reshape(shape)).reshape(x.shape)
+            _broken(*told, q, x, own, found, plain[:, part], "a block depends on its elements and their words")
+            cases += x.size
+        one = q(x[0].copy(), None if own is None else own[0].copy())[None]
+        _broken(
+            *told, q, x[:1], None if own is None else own[:1], one, plain[:1, part], "a row is what it is among others"
+        )
+        cases += one.size
+    return cases

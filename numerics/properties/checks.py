@@ -15,6 +15,7 @@ from .mask_checks import (
     pattern,
 )
 from .mask_draws_check import mask_draws, p_value_of_mask_draws
+from .mask_places import any_place
 from .moment_checks import bias, smp, unbiased, variance, variance_bound, word_order
 from .power import power_table, smallest_shift
 from .product_checks import (
@@ -26,6 +27,7 @@ from .product_checks import (
     steps,
 )
 from .product_moments import product_moments
+from .product_shapes import any_block
 from .rounding_checks import (
     decision,
     faithful,
@@ -37,10 +39,15 @@ from .rounding_checks import (
     saturation,
     specials,
 )
+from .shape_checks import any_shape
+from .step_checks import every_step
 from .wiring_checks import independent, reproducible
 
 __all__ = [
     "Component",
+    "any_block",
+    "any_place",
+    "any_shape",
     "batched",
     "bias",
     "block_apart",
@@ -50,6 +57,7 @@ __all__ = [
     "draws",
     "error_bound",
     "every_code",
+    "every_step",
     "faithful",
     "fixed_points",
     "independent",

@@ -11,10 +11,14 @@ from . import (
     code_checks,
     mask_checks,
     mask_draws_check,
+    mask_places,
     moment_checks,
     product_checks,
     product_moments,
+    product_shapes,
     rounding_checks,
+    shape_checks,
+    step_checks,
     wiring_checks,
 )
 from .accumulators import AccumulatorUnderTest
@@ -109,6 +113,10 @@ def _specials(q: QuantizerUnderTest) -> str | None:
     return None
 
 
+def _values(q: QuantizerUnderTest) -> str | None:
+    return None if q.source is None else f"it takes codes of {q.source}, no values between them"
+
+
 def _table(q: QuantizerUnderTest) -> str | None:
     if q.source is None:
         return "it takes values, no codes"
@@ -129,6 +137,7 @@ QUANTIZER_CLAIMS = (
     Claim(rounding_checks.decision, _one_rounding),
     Claim(rounding_checks.saturation, _always),
     Claim(rounding_checks.specials, _specials),
+    Claim(step_checks.every_step, _values),
     Claim(code_checks.every_code, _table),
     Claim(moment_checks.unbiased, _enumerated),
     Claim(moment_checks.bias, _enumerated),
@@ -138,6 +147,7 @@ QUANTIZER_CLAIMS = (
     Claim(draws, _draws),
     Claim(wiring_checks.independent, _not_random),
     Claim(wiring_checks.reproducible, _not_random),
+    Claim(shape_checks.any_shape, _not_random),
 )
 
 BLOCK_CLAIMS = (
@@ -171,6 +181,7 @@ ACCUMULATOR_CLAIMS = (
     Claim(product_checks.product_odd, product_checks.symmetric),
     Claim(product_moments.product_moments, _all_words),
     Claim(product_checks.product_reproducible, _always),
+    Claim(product_shapes.any_block, _always),
     Claim(batched, _always),
 )
 
@@ -215,4 +226,5 @@ MASK_CLAIMS = (
     Claim(mask_checks.mask_variance, _mask_words),
     Claim(mask_draws_check.mask_draws, _mask_draws),
     Claim(mask_checks.blocks_apart, _mask_samples),
+    Claim(mask_places.any_place, _mask_samples),
 )

@@ -9,6 +9,8 @@ What is looked at, at each of a few looks, on all draws so far:
   with probability p**2 + (1 - p)**2 if they are independent;
 - calls: the same for one element of two calls in a row, and of two calls with one between.
 These six, and the looks, are put together by Bonferroni, which needs no independence. Sources: papers cited in `tails`.
+With 2**17 draws or more there is one look besides, with draws of its own: at each place, at small calls and at each step,
+see `draws_places`.
 Which fault it is that was found, `draws_cause` tells.
 That the rate of false alarms is kept, and that bugs are found, is measured: `make mutants`.
 """
@@ -26,11 +28,14 @@ from numpy.typing import NDArray
 from .. import reference
 from .counter_examples import broken
 from .draws_cause import Pairs, cause_of
-from .evidence import STATISTICAL, ClaimError, Evidence, shown
+from .draws_places import MOST_STEPS, TESTS, places
+from .evidence import STATISTICAL, ClaimError, Evidence, hides, shown
 from .law import Law, law_of, overflows
 from .points import steps
 from .quantizers import QuantizerUnderTest
 from .tails import bonferroni, fisher, simes, two_sided
+
+__tracebackhide__ = hides
 
 ALPHA = 1e-9
 FIRST_LOOK = 1 << 11
@@ -44,6 +49,7 @@ PARTS = (*(Fraction(n, 16) for n in (8, 4, 12, 1, 15, 5, 11)), Fraction(31, 1 <<
 # Up to so many random bits, points that go up for one word alone, and for all but one, are among those that are tried.
 ONE_WORD = 12
 COMPONENTS = 6
+PLACES_FROM = 1 << 17  # draws from which places and steps are looked at besides
 CALLS = ("in a row", "with one between")
 
 
@@ -123,6 +129,11 @@ def looks(budget: int) -> list[int]:
     return found
 
 
+def tests_of(budget: int) -> int:
+    """How many p-values a verdict is made of, over all looks."""
+    return len(looks(budget)) * COMPONENTS + (TESTS if budget >= PLACES_FROM else 0)
+
+
 class Look(NamedTuple):
     """What is known after so many draws: the p-value of all tests and looks together, and what it is made of."""
 
@@ -144,7 +155,20 @@ def looked(q: QuantizerUnderTest, x: Any = None, budget: int = 1 << 18) -> Itera
     for number, end in enumerate(ends, 1):
         counts.draw(end)
         least = min(component.p_value for component in counts.components())
-        yield Look(counts.total, number, min(1.0, len(ends) * COMPONENTS * least), counts)
+        yield Look(counts.total, number, min(1.0, tests_of(budget) * least), counts)
+    if budget >= PLACES_FROM and x is None:
+        counts.places = [Component(*place) for place in places(counts, _ties(q))]
+        least = min(component.p_value for component in counts.places)
+        yield Look(counts.total, len(ends) + 1, min(1.0, tests_of(budget) * least), counts)
+
+
+def _ties(q: QuantizerUnderTest) -> Tried:
+    """The ties of all steps, of both signs; evenly some where there are more than 256."""
+    low, high = steps(q.element, q.dtype)
+    places = np.unique(np.linspace(0, len(low) - 1, min(len(low), MOST_STEPS // 2)).astype(int))
+    with np.errstate(over="ignore", under="ignore"):
+        middle = (low[places] + (high[places] - low[places]) / 2).astype(q.dtype)
+    return tried_points(q, np.unique(np.concatenate([-middle, middle]) if q.element.signed else middle))
 
 
 def p_value_of_draws(q: QuantizerUnderTest, x: Any = None, *, budget: int = 1 << 18) -> float:
@@ -162,9 +186,10 @@ def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget:
     """What a quantizer draws for itself has the probabilities, and the independence, that it claims.
 
     alpha: the probability that a right quantizer is called wrong, all tests and looks taken together. budget: draws in
-    all; a plain bias ends it at the first looks, after some 2,048 or 8,192. x: points to try; None: ties, quarters,
-    sixteenths and just under 2**-5 and 2**-8 of steps at both ends, around 1 and between, of both signs. What is found
-    with how many draws: `smallest_shift`. Errors: ClaimError; ValueError for a quantizer that takes words.
+    all, besides some 80,000 of the last look; a plain bias ends it at the first looks, after some 2,048 or 8,192. x: points
+    to try; None: ties, quarters, sixteenths and just under 2**-5 and 2**-8 of steps at both ends, around 1 and between, of
+    both signs, and in the last look the ties of all steps. What is found with how many draws: `smallest_shift`.
+    Errors: ClaimError; ValueError for a quantizer that takes words.
     """
     total = 0
     for look in looked(q, x, budget):
@@ -179,7 +204,7 @@ def draws(q: QuantizerUnderTest, x: Any = None, *, alpha: float = ALPHA, budget:
                 besides=cause.besides,
                 bound=f"p-value {look.p_value:.3g} of all tests, the rate of false alarms is {alpha:g}",
                 formula=f"up with probability {_chance_text(q)}, draws independent",
-                after=f"{look.draws} draws, look {look.number} of {len(looks(budget))}",
+                after=f"{look.draws} draws, look {look.number} of {len(looks(budget)) + (budget >= PLACES_FROM)}",
                 reproduce=f"{_again(q)}, budget={budget})  # with other counts in each run",
             )
     return Evidence(STATISTICAL, total, f"false alarms: {alpha:g}")
@@ -211,6 +236,7 @@ class Counts:
         self.pairs: dict[int | str, Pairs] = dict.fromkeys([*DISTANCES, *CALLS], Pairs())
         self.lane_calls = self.lane_draws = self.lane_ups = 0
         self.before: NDArray[np.bool_] = np.zeros(0, bool)
+        self.places: list[Component] = []
 
     def draw(self, end: int) -> None:
         """Draws until there are `end` draws or a few more."""
@@ -234,7 +260,7 @@ class Counts:
         given: NDArray[Any] = np.tile(self.tiled, times)
         given = given.reshape(-1, REPEATS) if self.lane_calls % 4 >= 2 else given
         result = self.q(given).astype(np.float64).reshape(times, -1, REPEATS)
-        up = self._up(result, points.low[:, None], points.high[:, None], points.x[None, :, None])
+        up = self.up(result, points.low[:, None], points.high[:, None], points.x[None, :, None])
         self.ups += up.sum(axis=(0, 2))
         self.each += times * REPEATS
         self.total += up.size
@@ -245,7 +271,7 @@ class Counts:
         if self.lane_calls % 4 >= 2 and lanes % 16 == 0:  # rows may share what elements may not
             given = given.reshape(16, -1)
         result = self.q(given).astype(np.float64).reshape(-1)
-        up = self._up(result, points.low[i], points.high[i], points.x[i])
+        up = self.up(result, points.low[i], points.high[i], points.x[i])
         for distance in DISTANCES:
             start = distance * (self.lane_calls // 2 % 2)  # words may be shared from an odd lane on
             blocks = (lanes - start) // (2 * distance)
@@ -264,7 +290,8 @@ class Counts:
     def _compare(self, name: int | str, some: NDArray[np.bool_], others: NDArray[np.bool_]) -> None:
         self.pairs[name] = self.pairs[name].with_(some, others)
 
-    def _up(self, result: NDArray[np.float64], low: Any, high: Any, x: Any) -> NDArray[np.bool_]:
+    def up(self, result: NDArray[np.float64], low: Any, high: Any, x: Any) -> NDArray[np.bool_]:
+        """Which results went up. Errors: ClaimError at one that is neither neighbour."""
         up: NDArray[np.bool_] = result == high
         strange = ~(up | (result == low))
         if strange.any():
@@ -283,8 +310,13 @@ class Counts:
         return up
 
     def components(self) -> list[Component]:
-        """The p-values that the verdict is made of, COMPONENTS at most."""
-        found = [*self._each_point(), self._pooled((None,), "any x"), self._pooled((False, True), "x of one sign")]
+        """The p-values that the verdict is made of."""
+        found = [
+            *self.places,
+            *self._each_point(),
+            self._pooled((None,), "any x"),
+            self._pooled((False, True), "x of one sign"),
+        ]
         for kind, names in (("lanes", DISTANCES), ("calls", CALLS)):
             tried = [pairs for pairs in (self.pairs[name] for name in names) if pairs.number]
             values = [float(two_sided(pairs.number, self.same)[pairs.agreed]) for pairs in tried]

@@ -78,6 +78,17 @@ def raised_details(error: Exception) -> dict[str, str]:
     return {label: str(text) for label, text in subject.raised_by(*arguments, type(error)).items()}
 
 
+def hides(excinfo: Any) -> bool:
+    """For pytest: whether the frames of the checks say nothing, as the function under test is at fault and the text tells it.
+
+    A module of checks has it as its `__tracebackhide__`.
+    """
+    return isinstance(excinfo.value, ClaimError) or hasattr(excinfo.value, _GIVEN)
+
+
+__tracebackhide__ = hides
+
+
 def smallest(size: int, must: Sequence[int], shows: Callable[[Indices], bool]) -> Indices:
     """Of 0 .. size - 1 few that still show a fault, `must` among them: large powers of two left out, then small ones.
 

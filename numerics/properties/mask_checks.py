@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
+from .evidence import EXACT, EXHAUSTIVE, Evidence, hides, shown
 from .mask_cases import broken_mask, given_blocks, words_of
 from .mask_draws_check import mask_draws as mask_draws
 from .masks import MaskUnderTest
+
+__tracebackhide__ = hides
 
 ENUMERATED = 16
 

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from .draws_cause import SETTLED, Pairs
 from .draws_check import ALPHA, DISTANCES
-from .evidence import STATISTICAL, ClaimError, Evidence
+from .evidence import STATISTICAL, ClaimError, Evidence, hides
 from .mask_cases import broken_mask, given_blocks
 from .masks import MaskUnderTest
 from .tails import bonferroni, two_sided
+
+__tracebackhide__ = hides
 
 DRAWS = 1 << 14
 BLOCKS = 1 << 10  # of one kind, to see whether they share their draws

@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
-from .evidence import FEW, ClaimError, call_function, called, literal, raised_for
+from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+
+__tracebackhide__ = hides
 
 KINDS = ("top_n", "mvue")
 METHODS = ("exact", "approximate", "sequential")
@@ -165,6 +167,8 @@ def blocks(m: int, dtype: Any = np.float64) -> NDArray[Any]:
         [2.0**-100 * (i + 1) for i in range(m)],
         [2.0**100 * (m - i) for i in range(m)],
         [-float(2**i) for i in range(m)],
+        [2.0**100 * (i + 1) for i in range(m)],
+        [2.0**-100 * (m - i) for i in range(m)],
         [1.0 + 2.0**-20 * i for i in range(m)],
     ]
     words = random_words(32 * m, 32, seed=0x6D61736B).astype(np.int64).reshape(32, m)

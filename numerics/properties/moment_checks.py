@@ -16,12 +16,14 @@ from .. import reference
 from ..rounding import Rounding
 from ..words import random_words
 from .counter_examples import broken
-from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, shown
+from .evidence import EXACT, EXHAUSTIVE, ClaimError, Evidence, hides, shown
 from .law import Law, law_of, overflows
 from .points import points
 from .quantizers import QuantizerUnderTest
 from .reproductions import Call, same_bits
 from .rounding_checks import inputs, with_thresholds
+
+__tracebackhide__ = hides
 
 ENUMERATED = 16  # random bits up to which all words are tried
 THRESHOLDS = 10  # random bits up to which every word is the first that goes up at one of the points

@@ -19,7 +19,7 @@ def members(fmt: ElementFormat, dtype: Any = np.float64, limit: int = 1 << EVERY
 
     dtype: whose table of values a LogFormat has.
     """
-    values = np.unique(_decoded(fmt, dtype, _codes(fmt, limit)))
+    values = np.unique(decoded(fmt, dtype, codes_of(fmt, limit)))
     return values[np.isfinite(values) & (values >= 0)]
 
 
@@ -27,19 +27,21 @@ def steps(
     fmt: ElementFormat, dtype: Any = np.float64, limit: int = 1 << EVERY_CODE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Neighbours (low, high) among the nonnegative finite values, ascending: those above the members."""
-    codes = _codes(fmt, limit)
+    codes = codes_of(fmt, limit)
     codes = codes[codes < fmt.largest_code]
-    low, high = (_decoded(fmt, dtype, found) for found in (codes, codes + 1))
+    low, high = (decoded(fmt, dtype, found) for found in (codes, codes + 1))
     keep = np.isfinite(low) & np.isfinite(high) & (low >= 0) & (high > low)
     return low[keep], high[keep]
 
 
-def _codes(fmt: ElementFormat, limit: int) -> NDArray[np.int64]:
+def codes_of(fmt: ElementFormat, limit: int) -> NDArray[np.int64]:
+    """Nonnegative codes up to the largest value's, ascending: all if there are at most `limit`, else the telling ones."""
     last = fmt.largest_code
     return np.arange(last + 1) if last < limit else _telling_codes(fmt, last, limit)
 
 
-def _decoded(fmt: ElementFormat, dtype: Any, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+def decoded(fmt: ElementFormat, dtype: Any, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The values of codes, in the table of a dtype."""
     return Quantizer(fmt).decode(codes.astype(np.uint64), dtype=dtype).astype(np.float64)
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .draws_check import ALPHA, COMPONENTS, PARTS, looks
+from .draws_check import ALPHA, PARTS, tests_of
 from .tails import binomial_pmf, two_sided
 
 
@@ -17,7 +17,7 @@ def smallest_shift(draws_in_all: int, *, alpha: float = ALPHA, power: float = 0.
     either sign; of up to 12 random bits there are 32 points more. The power is measured: `make mutants`.
     """
     n = max(1, int(Fraction(points, 144) * draws_in_all / 2))
-    level = alpha / (len(looks(draws_in_all)) * COMPONENTS)  # and Simes over the probabilities at its most strict
+    level = alpha / tests_of(draws_in_all)  # and Simes over the probabilities at its most strict
     rejected = np.flatnonzero(two_sided(n, Fraction(1, 2)) * len(PARTS) <= level)
     above = rejected[rejected > n / 2]
     if not len(above):

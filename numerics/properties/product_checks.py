@@ -1,6 +1,7 @@
 """Checks of accumulators and matrix units: each step by the oracle, errors within their bound, and the wiring."""
 
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ from ..formats import FixedFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .accumulators import AccumulatorUnderTest, Extra
-from .evidence import EXACT, ClaimError, Evidence, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .product_cases import broken_product
 from .product_limits import dtype_error, unreached
 from .product_moments import product_moments as product_moments
 from .product_problems import Problem, extras, lone_products, nearest_member, one_output, problems
+from .product_shapes import addends, lengths
 from .rounding_checks import DIRECTED, same_bits
 from .wiring_checks import with_threads
+
+__tracebackhide__ = hides
 
 
 def _each(subject: AccumulatorUnderTest, given: Problem | None, deep: bool = True) -> Any:
@@ -70,7 +74,8 @@ def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:
 def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Every output has the oracle's bits: each step's exact sum rounded once, in the declared order."""
     cases = 0
-    for given, extra in _each(subject, problem):
+    more = (*lengths(subject), *addends(subject)) if problem is None else ()
+    for given, extra in chain(_each(subject, problem), ((one, next(extras(subject, one))) for one in more)):
         found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:
             continue

@@ -5,9 +5,11 @@ from fractions import Fraction
 import numpy as np
 
 from .accumulators import AccumulatorUnderTest
-from .evidence import EXHAUSTIVE, Evidence
+from .evidence import EXHAUSTIVE, Evidence, hides
 from .product_cases import broken_product
 from .product_problems import Problem, problems, word_bits
+
+__tracebackhide__ = hides
 
 ENUMERATED = 14  # random bits of all roundings of an output up to which all tuples of words are tried
 

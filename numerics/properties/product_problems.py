@@ -33,9 +33,9 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
     """The telling problems, all of members of the operands' formats; deep: with long chains too."""
     first, second = subject.operands
     for k in (0, *DEPTHS) if deep else (0, *DEPTHS[:8]):
-        yield _drawn(subject, f"{k} products of one size", k, seed, 0)
+        yield drawn(subject, f"{k} products of one size", k, seed, 0)
         if k > 1:
-            yield _drawn(subject, f"{k} products of many sizes", k, seed + 1, 6)
+            yield drawn(subject, f"{k} products of many sizes", k, seed + 1, 6)
     one_a, one_b = _near(subject, 0, 1.0), _near(subject, 1, 1.0)
     big_a, big_b = _top(first), _top(second)
     low_a, low_b = _bottom(first), _bottom(second)
@@ -62,7 +62,7 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
         yield from _not_finite(subject)
     if deep:
         yield _laid(subject, "stagnation", [one_a] * 300, [one_b] * 300)
-        yield _drawn(subject, "260 products of one size", 260, seed, 0)
+        yield drawn(subject, "260 products of one size", 260, seed, 0)
         yield _many_outputs(subject)
         yield _ties(subject)
 
@@ -140,16 +140,17 @@ def _addend(subject: AccumulatorUnderTest, x: Any) -> NDArray[Any] | None:
     return _members(subject.output, x, subject.dtype) if subject.takes_c else None
 
 
-def _drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: int) -> Problem:
+def drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: int) -> Problem:
+    """Operands drawn from a fixed stream, of one size or of many, a sixteenth of them zeros."""
     sides: list[NDArray[Any]] = []
     for side, shape in ((0, (ROWS, k)), (1, (k, COLUMNS))):
         fmt = subject.operands[side]
         size = int(np.prod(shape))
-        drawn = random_words(3 * size, 32, seed=seed, stream=side * 256 + k).astype(np.int64).reshape(3, size)
-        uniform = drawn[0] / 2.0**31 - 1
-        sized = uniform * 2.0 ** (drawn[1] % (2 * spread + 1) - spread) if spread else uniform
+        some = random_words(3 * size, 32, seed=seed, stream=side * 256 + k).astype(np.int64).reshape(3, size)
+        uniform = some[0] / 2.0**31 - 1
+        sized = uniform * 2.0 ** (some[1] % (2 * spread + 1) - spread) if spread else uniform
         peak = _peak(subject, side, k, spread) if isinstance(fmt, FixedFormat) else 1.0
-        sides.append(_members(fmt, np.where(drawn[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
+        sides.append(_members(fmt, np.where(some[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
     c = (random_words(ROWS * COLUMNS, 32, seed=seed, stream=999) / 2.0**31 - 1).reshape(ROWS, COLUMNS)
     return Problem(name, sides[0], sides[1], _addend(subject, c if k % 2 == 0 else 0 * c))
 
@@ -231,8 +232,8 @@ def _not_finite(subject: AccumulatorUnderTest) -> Iterator[Problem]:
 
 def _many_outputs(subject: AccumulatorUnderTest) -> Problem:
     """More rows and columns than a tile has."""
-    a = np.concatenate([_drawn(subject, "", 3, seed, 2).a for seed in range(18)])
-    b = np.concatenate([_drawn(subject, "", 3, seed, 2).b for seed in range(12)], axis=1)
+    a = np.concatenate([drawn(subject, "", 3, seed, 2).a for seed in range(18)])
+    b = np.concatenate([drawn(subject, "", 3, seed, 2).b for seed in range(12)], axis=1)
     return Problem("many outputs", a, b, _addend(subject, np.zeros((len(a), b.shape[1]))))
 
 

@@ -15,7 +15,9 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
-from .evidence import FEW, ClaimError, call_function, called, raised_for, repeated, shown, smallest
+from .evidence import FEW, ClaimError, call_function, called, hides, raised_for, repeated, shown, smallest
+
+__tracebackhide__ = hides
 
 Floats = NDArray[Any]
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
@@ -81,7 +83,7 @@ class QuantizerUnderTest:
         """
         array = np.asarray(x, self.dtype)
         array = array if array.flags.writeable else array.copy()  # torch warns of arrays that are not
-        drawn = None if words is None else np.array(words, np.uint32)
+        drawn = None if words is None else _own(np.asarray(words, np.uint32))
         before = array.copy()
         try:
             result = np.asarray(self.call(array, drawn))
@@ -186,10 +188,20 @@ class QuantizerUnderTest:
         given = np.atleast_1d(np.asarray(x, self.dtype))
         given = given if self.source is None else Quantizer(self.source).encode(given)
         parts = [laid.format(repeated(given, given.dtype))]
-        if words is not None:  # they are passed as they are, of x's shape
-            drawn = repeated(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32)
-            parts.append(laid.format(drawn) if "reshape" in laid else drawn)
+        if words is not None:
+            parts.append(laid.format(repeated(np.atleast_1d(np.asarray(words, np.uint32)), np.uint32)))
         return called(self.name, self.tensor, parts)
+
+
+def _own(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """A copy that lies in memory as they do: in some order of their dimensions, or with gaps."""
+    copied = words.copy(order="K")
+    if copied.strides == words.strides:
+        return copied
+    spread = np.zeros((*words.shape, 2), np.uint32)
+    spread[..., 0] = words
+    gaps: NDArray[np.uint32] = spread[..., 0]
+    return gaps
 
 
 def as_quantizer(

@@ -14,10 +14,20 @@ PRINTED = 1 << 12  # elements above which all are shown, as they may repeat and 
 LINE = 1 << 18  # characters that are printed at most
 SPREAD = "np.repeat({}, 2)[::2]"
 CUBE = "{}.reshape(2, 3, -1)"
-_LAID: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+FOUR = "{}.reshape(2, 1, 3, -1)"
+FORTRAN = "np.asfortranarray({}.reshape(6, -1))"
+TURNED = "np.moveaxis(np.moveaxis({}.reshape(2, 3, -1), 0, 2).copy(), 2, 0)"
+INNER = "np.repeat({}.reshape(6, -1), 2, axis=1)[:, ::2]"
+REVERSED = "{}[::-1].copy()[::-1]"
+LAID: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "{}": lambda x: x,
     SPREAD: lambda x: np.repeat(x, 2)[::2],
     CUBE: lambda x: x.reshape(2, 3, -1),
+    FOUR: lambda x: x.reshape(2, 1, 3, -1),
+    FORTRAN: lambda x: np.asfortranarray(x.reshape(6, -1)),
+    TURNED: lambda x: np.moveaxis(np.moveaxis(x.reshape(2, 3, -1), 0, 2).copy(), 2, 0),
+    INNER: lambda x: np.repeat(x.reshape(6, -1), 2, axis=1)[:, ::2],
+    REVERSED: lambda x: x[::-1].copy()[::-1],
 }
 
 
@@ -86,12 +96,12 @@ def _among(q: QuantizerUnderTest, call: Call) -> str | None:
 
 def _again(q: QuantizerUnderTest, call: Call, kept: NDArray[np.int64]) -> NDArray[Any] | None:
     """What the elements of the fault give among those kept; None where the function fails."""
-    laid = _LAID[call.laid]
+    laid = LAID[call.laid]
     words = _some(call.words, kept)
     if call.laid != "{}" and len(kept) == len(call.at):  # alone: however it lies
-        laid = _LAID["{}"]
+        laid = LAID["{}"]
     try:
-        result = q(laid(call.x[kept]), None if words is None else words.reshape(laid(call.x[kept]).shape))
+        result = q(laid(call.x[kept]), None if words is None else laid(words))
     except Exception:  # of so few, or of such a shape, it can do nothing
         return None
     found: NDArray[Any] = result.reshape(-1)[np.searchsorted(kept, call.at)]
@@ -108,5 +118,5 @@ def _line(q: QuantizerUnderTest, call: Call, kept: NDArray[np.int64]) -> str:
     line = q.reproduce(call.x[kept], _some(call.words, kept), laid="{}" if alone else call.laid)
     if alone:
         return line
-    flat = ".reshape(-1)" if call.laid == CUBE else ""
+    flat = ".reshape(-1)" if "reshape" in call.laid else ""
     return f"{line}{flat}[{places[0] if len(places) == 1 else places}]"

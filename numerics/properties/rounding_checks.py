@@ -17,12 +17,14 @@ from ..formats import FixedFormat, FloatFormat, PositFormat
 from ..rounding import Overflow, Rounding
 from ..words import random_words
 from .counter_examples import broken, simplest
-from .evidence import EXACT, EXHAUSTIVE, Evidence, shown
+from .evidence import EXACT, EXHAUSTIVE, Evidence, hides, shown
 from .law import law_of, overflows
 from .points import members, points, thresholds
 from .quantizers import QuantizerUnderTest
 from .reproductions import Call
 from .reproductions import same_bits as same_bits
+
+__tracebackhide__ = hides
 
 DIRECTED = (Rounding.RTP, Rounding.RTN)
 THRESHOLDS = 12  # random bits up to which a word is tried at its own threshold
@@ -493,8 +495,3 @@ def specials(q: QuantizerUnderTest, x: Any = None, words: Any = None) -> Evidenc
                 )
             cases += len(tried)
     return Evidence(EXACT, cases)
-
-
-def refuses_nothing(q: QuantizerUnderTest) -> str | None:
-    """Why a claim about all finite x does not apply, if so."""
-    return "Overflow.ERROR refuses what overflows" if q.overflow is Overflow.ERROR else None

@@ -16,12 +16,14 @@ from ..quantizer import Quantizer
 from . import strategies
 from .accumulators import AccumulatorUnderTest, as_accumulator
 from .claims import Claim, Subject, claims_of
-from .evidence import Evidence
+from .evidence import ClaimError, Evidence, hides, raised_details, told
 from .law import overflows
 from .masks import MaskUnderTest
 from .product_problems import Problem
 from .quantizers import QuantizerUnderTest, as_quantizer
 from .rounding_checks import inputs
+
+__tracebackhide__ = hides
 
 #: The key under which a test leaves its evidence in pytest's user properties; the plugin sums it up.
 PROPERTY = "emul-claim"
@@ -67,10 +69,7 @@ def _test(claim: Claim, subject: Subject) -> Callable[..., None]:
             record_property(PROPERTY, {"claim": claim.name, "status": "skipped", "note": reason})
             raise SkipTest(f"{claim.name}: {reason}")
         record_property(PROPERTY, {"claim": claim.name, "status": "broken"})  # unless it is shown below
-        found = claim.check(subject)
-        drawn = drawn_cases(claim, subject)
-        if drawn is not None:
-            found = Evidence(found.kind, found.cases + _try(claim, subject, drawn), found.note)
+        found = _found(claim, subject)
         if not found.cases:
             note = found.note or "no case could be tried"
             record_property(PROPERTY, {"claim": claim.name, "status": "skipped", "note": note})
@@ -80,6 +79,23 @@ def _test(claim: Claim, subject: Subject) -> Callable[..., None]:
     test.__name__ = test.__qualname__ = f"test_{claim.name}"
     test.__doc__ = claim.statement
     return test
+
+
+def _found(claim: Claim, subject: Subject) -> Evidence:
+    """What the check brings back on its own cases and on drawn ones. What the function raises says with what it was called."""
+    try:
+        found = claim.check(subject)
+        drawn = drawn_cases(claim, subject)
+        if drawn is not None:
+            found = Evidence(found.kind, found.cases + _try(claim, subject, drawn), found.note)
+    except ClaimError:
+        raise
+    except Exception as error:
+        details = raised_details(error)
+        if details:
+            error.add_note(told(f"{claim.name}: raised by {subject.name}, called with", details))
+        raise
+    return found
 
 
 def _try(claim: Claim, subject: Subject, drawn: SearchStrategy[dict[str, Any]]) -> int:
@@ -102,10 +118,17 @@ def drawn_cases(claim: Claim, subject: Subject) -> SearchStrategy[dict[str, Any]
     if isinstance(subject, MaskUnderTest):
         return (
             None
-            if claim.name in ("mask_draws",)
+            if claim.name in ("mask_draws", "any_place")
             else strategies.nm_blocks(subject.m, dtype=subject.dtype).map(lambda x: {"x": x})
         )
-    if not subject.elementwise or claim.name in ("draws", "saturation", "specials", "every_code"):
+    if not subject.elementwise or claim.name in (
+        "draws",
+        "saturation",
+        "specials",
+        "every_code",
+        "every_step",
+        "any_shape",
+    ):
         return None
     if claim.name in _OF_WORDS and int(subject.random_bits or 0) > 10:
         return _values(subject, 2).map(lambda x: {"x": x})

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..words import random_words
-from .evidence import EXACT, ClaimError, Evidence, literal, shown
+from .evidence import EXACT, ClaimError, Evidence, hides, literal, shown
 from .quantizers import QuantizerUnderTest, Threads
 from .reproductions import CUBE, SPREAD, Call, details_of, same_bits
 from .rounding_checks import inputs
+
+__tracebackhide__ = hides
 
 MANY = 1 << 12
 SLOW = 512  # points below which a function is taken for a slow one
@@ -40,7 +42,7 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
     order = np.argsort(random_words(len(xs), 32, seed=2), kind="stable")
     moved = q(xs[order], None if words is None else words[order])
     at_all = np.arange(len(xs))
-    _compare(
+    compare(
         q,
         "independent",
         "permuted with its word, an element gave another result",
@@ -48,14 +50,14 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         None if words is None else words[order],
         moved,
         plain[order],
-        _Made(xs[order], None if words is None else words[order], moved, at_all),
-        _Made(xs, words, plain, order),
+        Made(xs[order], None if words is None else words[order], moved, at_all),
+        Made(xs, words, plain, order),
     )
     small = np.abs(xs) <= np.median(np.abs(xs)) if len(xs) else np.zeros(0, bool)
     for kept in (small, ~small):  # a scale taken from the largest of all would be another one
         own = None if words is None else words[kept]
         fewer = q(xs[kept], own)
-        _compare(
+        compare(
             q,
             "independent",
             "without larger or smaller ones beside it, an element gave another result",
@@ -63,8 +65,8 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
             own,
             fewer,
             plain[kept],
-            _Made(xs[kept], own, fewer, at_all),
-            _Made(xs, words, plain, np.flatnonzero(kept)),
+            Made(xs[kept], own, fewer, at_all),
+            Made(xs, words, plain, np.flatnonzero(kept)),
         )
     if words is not None:
         others = _drawn(q, xs.shape, stream=1)
@@ -72,7 +74,7 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
         for parity in (0, 1):
             held = q(xs, mixed)
             wanted = plain if parity == 0 else q(xs, others)
-            _compare(
+            compare(
                 q,
                 "independent",
                 "the words of other elements changed a result",
@@ -80,8 +82,8 @@ def independent(q: QuantizerUnderTest, x: Any = None) -> Evidence:
                 mixed[parity::2],
                 held[parity::2],
                 wanted[parity::2],
-                _Made(xs, mixed, held, at_all[parity::2]),
-                _Made(xs, words if parity == 0 else others, wanted, at_all[parity::2]),
+                Made(xs, mixed, held, at_all[parity::2]),
+                Made(xs, words if parity == 0 else others, wanted, at_all[parity::2]),
             )
     return Evidence(EXACT, (5 if words is not None else 3) * len(xs))
 
@@ -126,11 +128,11 @@ def reproducible(q: QuantizerUnderTest, x: Any = None) -> Evidence:
     laid = {"as [2, 3, n]": CUBE, "from strided views": SPREAD}
     at_all = np.arange(len(xs))
     for how, result in again.items():
-        own = _Made(
+        own = Made(
             xs, words, result, at_all, laid.get(how, "{}"), tile=7 if "tiles" in how else 1 if "one" in how else 0
         )
-        _compare(
-            q, "reproducible", f"{how}, the bits differ", xs, words, result, plain, own, _Made(xs, words, plain, at_all)
+        compare(
+            q, "reproducible", f"{how}, the bits differ", xs, words, result, plain, own, Made(xs, words, plain, at_all)
         )
     cases = (len(again) + 1) * len(xs) + _any_size(q, xs, words, plain) + _any_threads(q, xs)
     empty = q(xs[:0], None if words is None else words[:0])
@@ -148,7 +150,7 @@ def _any_size(q: QuantizerUnderTest, xs: NDArray[Any], words: Any, plain: NDArra
     many = np.resize(xs, LARGE)
     drawn = None if words is None else np.resize(words, LARGE)
     result = q(many, drawn)
-    _compare(
+    compare(
         q,
         "reproducible",
         f"in an array of {LARGE}, the bits differ",
@@ -156,8 +158,8 @@ def _any_size(q: QuantizerUnderTest, xs: NDArray[Any], words: Any, plain: NDArra
         drawn,
         result,
         np.resize(plain, LARGE),
-        _Made(many, drawn, result, np.arange(LARGE)),
-        _Made(xs, words, plain, np.arange(LARGE) % len(xs)),
+        Made(many, drawn, result, np.arange(LARGE)),
+        Made(xs, words, plain, np.arange(LARGE) % len(xs)),
     )
     return LARGE
 
@@ -170,8 +172,8 @@ def _any_threads(q: QuantizerUnderTest, xs: NDArray[Any]) -> int:
     words = _drawn(q, many.shape)
     found = with_threads(q.threads, lambda: q(many, words))
     for count, result in list(found.items())[1:]:
-        made = [_Made(many, words, found[k], np.arange(LARGE)) for k in (count, 1)]
-        _compare(q, "reproducible", f"with {count} threads, the bits differ", many, words, result, found[1], *made)
+        made = [Made(many, words, found[k], np.arange(LARGE)) for k in (count, 1)]
+        compare(q, "reproducible", f"with {count} threads, the bits differ", many, words, result, found[1], *made)
     return len(found) * LARGE
 
 
@@ -189,7 +191,7 @@ def with_threads(threads: Threads, call: Callable[[], NDArray[Any]]) -> dict[int
         set_(before)
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """A call, and where the elements that are compared lie in it; tile: of how many at a time it was made."""
 
     x: NDArray[Any]
@@ -208,7 +210,7 @@ class _Made(NamedTuple):
         return Call(self.x[part], words, self.result[part], (at - first,), self.laid)
 
 
-def _compare(
+def compare(
     q: QuantizerUnderTest,
     claim: str,
     statement: str,
@@ -216,9 +218,12 @@ def _compare(
     words: Any,
     found: NDArray[Any],
     wanted: NDArray[Any],
-    *made: _Made,
+    *made: Made,
 ) -> None:
-    """made: the calls of both, in one of which the element gives something else than alone."""
+    """Refuses what is found where it is not what is wanted.
+
+    made: the calls of both, in one of which the element gives something else than alone.
+    """
     wrong = ~same_bits(found, wanted)
     if wrong.any():
         i = int(np.argmax(wrong))

@@ -71,7 +71,7 @@ def test_a_bias_is_told_with_counts_the_bound_and_the_draws_it_took():
     assert "expected" in details["seen"]
     assert "the rate of false alarms is 1e-09" in details["bound"]
     assert details["formula"] == "up with probability k/2**r, r = 8, draws independent"
-    assert details["after"].endswith("look 1 of 5")
+    assert details["after"].endswith("look 1 of 6")
     assert details["reproduce"].startswith("checks.draws(as_quantizer(s, fmt=FloatFormat(")
     assert biased.fn.drawn < 10_000
 

@@ -124,3 +124,37 @@ def test_checks_need_no_hypothesis(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+FRAMES = """
+from numerics import Quantizer, catalog
+from numerics.properties import as_quantizer, checks, quantizer_suite
+
+def refuses_one(x):
+    if (x == 1).any():
+        raise KeyError("no ones")
+    return Quantizer(catalog.E2M1).quantize(x)
+
+same = as_quantizer(lambda x: x, fmt=catalog.E2M1, name="same")
+TestSame = quantizer_suite(same)
+TestRefuses = quantizer_suite(as_quantizer(refuses_one, fmt=catalog.E2M1))
+
+def test_plainly():
+    checks.member(same)
+"""
+
+
+def test_a_failure_shows_the_case_and_no_source_of_the_checks(tmp_path):
+    told = run(tmp_path, "-k", "test_member or test_plainly", source=FRAMES).stdout
+    assert told.count("member: a result is no value of the format") == 2
+    assert "found = claim.check(subject)" not in told
+    assert "raise broken(" not in told
+    assert "return fn(*arguments)" not in told
+    assert "checks.member(same)" in told  # what calls a check is shown
+    assert 'raise KeyError("no ones")' in told
+
+
+def test_what_the_function_raises_is_told_with_a_line_that_raises_it(tmp_path):
+    told = run(tmp_path, "-k", "test_member", source=FRAMES).stdout
+    assert "member: raised by refuses_one, called with" in told
+    assert "refuses_one(np.array([1.0], np.float32))" in told

@@ -1,0 +1,123 @@
+"""Products of every length and shape: one chain of each number of products, addends of all sizes, blocks of a large product."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accumulators import AccumulatorUnderTest, Extra
+from .evidence import EXACT, Evidence, hides, shown
+from .points import members
+from .product_cases import broken_product
+from .product_problems import DEPTHS, Problem, drawn, extras
+from .reproductions import same_bits
+
+__tracebackhide__ = hides
+
+#: Every length up to twice a usual block, and those beside larger ones.
+LENGTHS = (*range(1, 66), 96, 127, 128, 129, 200, 255, 256, 257, 1025)
+SHORT = range(1, 13)
+ROWS = (*range(1, 34), 36)
+LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "np.asfortranarray({})": np.asfortranarray,
+    "np.repeat({}, 2, axis=1)[:, ::2]": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+}
+
+
+def lengths(subject: AccumulatorUnderTest) -> Iterator[Problem]:
+    """One output of each number of products that the other problems have none of."""
+    for k in LENGTHS if subject.deep else SHORT:
+        if k not in DEPTHS:
+            both = drawn(subject, f"{k} products", k, k, 3)
+            c = None if both.c is None else both.c[:1, :1]
+            yield Problem(both.name, both.a[:1], both.b[:, :1], c)
+
+
+def addends(subject: AccumulatorUnderTest) -> Iterator[Problem]:
+    """Values of the output of all sizes as addends: with no product, with one of zero, and with one of usual size."""
+    if not subject.takes_c:
+        return
+    own = members(subject.output, np.float64, 512)
+    own = own[own <= 0.5 * own[-1]]
+    own = own[np.unique(np.linspace(0, len(own) - 1, 64).astype(int))]
+    own = np.concatenate([own, -own]) if subject.output.signed else own
+    with np.errstate(over="ignore", under="ignore"):
+        c = own.astype(subject.dtype)[None, :]
+    c = c[:, np.isfinite(c[0])]
+    one = drawn(subject, "", 1, 0, 0)
+    for name, k, size in (("no product", 0, 0), ("a product of zero", 1, 0), ("one product", 1, 1)):
+        a, b = one.a[:1, :k] * size, np.repeat(one.b[:k, :1], c.shape[1], axis=1)
+        yield Problem(f"addends of all sizes, {name}", a, b, c)
+
+
+def any_block(subject: AccumulatorUnderTest) -> Evidence:
+    """Products of 1 to 36 rows and columns are the blocks of a large one, however the operands lie in memory.
+
+    In memory: in Fortran order, the addend too; from views with gaps.
+    """
+    columns = [drawn(subject, "", 3, seed, 2) for seed in range(18)]
+    a = np.concatenate([part.a for part in columns])
+    b = np.concatenate([part.b for part in columns[:12]], axis=1)
+    c = None
+    if subject.takes_c:
+        small = [part.c for part in columns if part.c is not None]
+        c = np.tile(small[0] / 2, (18, 12)).astype(subject.dtype)
+    given = Problem("a large product", a, b, c)
+    extra = next(extras(subject, given))
+    try:
+        subject.wanted(a, b, c, extra)
+    except (OverflowError, ValueError):
+        return Evidence(EXACT, 0, "products of usual size overflow, which is refused")
+    large = subject(a, b, c, extra)
+    cases = 0
+    for m, n in dict.fromkeys(
+        pair for size in ROWS for pair in ((size, size), (size, 1), (1, size), (size, 7), (5, size))
+    ):
+        part = Problem(given.name, a[:m], b[:, :n], None if c is None else c[:m, :n])
+        own = _part(subject, extra, m, n)
+        found = subject(part.a.copy(), part.b.copy(), None if part.c is None else part.c.copy(), own)
+        _compare(subject, f"as {m} x {n}", part, own, found, large[:m, :n], "{}")
+        cases += found.size
+    block = Problem(given.name, a[:6], b[:, :6], None if c is None else c[:6, :6])
+    own = _part(subject, extra, 6, 6)
+    for laid, lay in LAYOUTS.items():
+        laid_c = None if block.c is None else lay(block.c)
+        found = subject(lay(block.a), lay(block.b), laid_c, tuple(map(lay, own)))
+        _compare(subject, "laid otherwise in memory", block, own, found, large[:6, :6], laid)
+        cases += found.size
+    return Evidence(EXACT, cases)
+
+
+def _part(subject: AccumulatorUnderTest, extra: Extra, m: int, n: int) -> Extra:
+    """The words, or the scales, of the first m rows and n columns."""
+    if subject.scaled:
+        return extra[0][:m].copy(), extra[1][:, :n].copy()
+    return tuple(words[:m, :n].copy() for words in extra)
+
+
+def _compare(
+    subject: AccumulatorUnderTest,
+    how: str,
+    given: Problem,
+    extra: Extra,
+    found: NDArray[Any],
+    wanted: NDArray[Any],
+    laid: str,
+) -> None:
+    wrong = ~same_bits(found, wanted)
+    if wrong.any():
+        i, j = (int(v) for v in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        raise broken_product(
+            "any_block",
+            f"{how}, an output differs from that of a larger product",
+            subject,
+            given,
+            extra,
+            (i, j),
+            shown(found[i, j]),
+            shown(wanted[i, j]),
+            "an output depends on its row, its column, its c and its words",
+            found,
+            laid,
+        )
