@@ -12,6 +12,6 @@ def read(x: Tensor) -> Any:
     Tensor.numpy() forbids for good that a storage changes its size, which is how fully sharded training frees a layer's
     gathered parameters. They, and what may be a view of them, are read by DLPack, which takes 2 us more.
     """
-    if type(x) is Tensor and not x.requires_grad and not x._is_view():  # isinstance of a Parameter takes torch long
-        return x.numpy()
+    if type(x) is Tensor and not x._is_view():  # isinstance of a Parameter takes torch long
+        return x.detach().numpy() if x.requires_grad else x.numpy()
     return np.from_dlpack(x.detach())
