@@ -1,6 +1,6 @@
 """Verdicts against values worked out by hand, every row of every claim built, and what ablations leave as it is.
 
-Nothing outside this folder may import from it: tests/benchmarks/test_claims.py runs this file.
+Nothing outside this folder may import from it, so they are here; an ordinary run takes them in.
 """
 
 import math

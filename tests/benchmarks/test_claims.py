@@ -1,11 +1,13 @@
-"""The claims about trainings: a run of few steps to the files, its verdicts computed again, and the parts' own tests."""
+"""The claims about trainings: a run of few steps to the files, and its verdicts computed again.
+
+Run in this process: another one would import torch once more.
+The parts' own tests lie beside them, in benchmarks/claims/test_parts.py.
+"""
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -14,26 +16,29 @@ pytest.importorskip("sklearn")
 
 from emul.intervals import paired, sign_flips
 
-ROOT = Path(__file__).resolve().parents[2]
+
+@pytest.fixture
+def claims(monkeypatch, capsys):
+    """The command -> (exit status, what it wrote to stderr)."""
+
+    def run(folder, *arguments):
+        monkeypatch.setattr(sys, "argv", ["claims", *([] if folder is None else ["--out", str(folder)]), *arguments])
+        monkeypatch.delitem(sys.modules, "benchmarks.claims.__main__", raising=False)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("benchmarks.claims", run_name="__main__")
+        return ended.value.code, capsys.readouterr().err
+
+    return run
 
 
-def python(*arguments):
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
-def claims(folder, *arguments):
-    return python("-m", "benchmarks.claims", "--out", str(folder), *arguments)
-
-
-def test_a_small_run_and_its_verdicts(tmp_path):
+def test_a_small_run_and_its_verdicts(claims, tmp_path):
     earlier = {"name": "luq", "says": "", "source": "", "setup": "", "reproduced": "no", "contrasts": []}
     row = {"name": "native", "bits_per_character": None, "runs": [{"seed": 0, "bits_per_character": None}]}
     settings = {"steps": 1, "batch": 1, "optimizer": "sgd", "learning_rate": 1.0}
     earlier["comparison"] = {"model": "", "data": {"name": ""}, "settings": settings, "seeds": [0], "rows": [row]}
     (tmp_path / "claims.json").write_text(json.dumps({"claims": [earlier]}))
-    done = claims(tmp_path, "--only", "norms", "--seeds", "2", "--steps", "12")
-    assert done.returncode == 0, done.stderr
+    status, told = claims(tmp_path, "--only", "norms", "--seeds", "2", "--steps", "12")
+    assert status == 0, told
     kept, record = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert kept == earlier and sorted(path.name for path in tmp_path.iterdir()) == ["claims.json", "claims.md"]
     runs = {row["key"]: row["runs"] for row in record["comparison"]["rows"]}
@@ -55,22 +60,20 @@ def test_a_small_run_and_its_verdicts(tmp_path):
     assert "diverged" in text and "12 steps in batches of 32, sgd at 0.05, 2 seeds." in text
 
 
-def test_where_a_file_has_no_place_none_is_written(tmp_path):
+def test_where_a_file_has_no_place_none_is_written(claims, tmp_path):
     (tmp_path / "claims.md").mkdir()
-    done = claims(tmp_path, "--only", "norms", "--seeds", "2", "--steps", "1")
-    assert done.returncode == 1 and "nothing was written" in done.stderr
+    status, told = claims(tmp_path, "--only", "norms", "--seeds", "2", "--steps", "1")
+    assert status == 1 and "nothing was written" in told
     assert [path.name for path in tmp_path.iterdir()] == ["claims.md"]
 
 
-def test_what_is_refused():
-    for arguments, sentence in (
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
         (("--only", "lbq"), "there is no claim 'lbq': give some of lba12, lba8, luq, mvue, fp4-sr, norms"),
         (("--steps", "5"), "the results are of the claims' own: give another --out"),
-    ):
-        done = python("-m", "benchmarks.claims", *arguments)
-        assert done.returncode == 2 and sentence in " ".join(done.stderr.split())
-
-
-def test_the_parts():
-    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks/claims/test_parts.py")
-    assert done.returncode == 0, done.stdout
+    ],
+)
+def test_what_is_refused(claims, arguments, sentence):
+    status, told = claims(None, *arguments)
+    assert status == 2 and sentence in " ".join(told.split())
