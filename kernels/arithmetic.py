@@ -217,7 +217,7 @@ def make_arithmetic(operation: int):
                 ky, sy, ey, my = operand(to_bits(y[i]))
                 if operation == SUB:
                     sy = U64(sy ^ U64(1))
-                if operation in (ADD, SUB):
+                if (operation == ADD) | (operation == SUB):
                     kind, sign, exponent, high, low = raw_sum(kx, sx, ex, mx, U64(0), ky, sy, ey, my, mode)
                 elif operation == DIV:
                     kind, sign, exponent, high, low = raw_quotient(kx, sx, ex, mx, ky, sy, ey, my)

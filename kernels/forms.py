@@ -95,7 +95,7 @@ def _make_magic_magnitude(U, EXPONENT, TRAILING):
         near = shifted - shifter
         if mode == RNE:
             return to_bits(near)
-        if mode in (RTZ, RTO):
+        if (mode == RTZ) | (mode == RTO):
             steps = U(to_bits(shifted) - (ONE if near > x else ZERO))
             if mode == RTO:
                 steps = U(steps | (ONE if near != x else ZERO))

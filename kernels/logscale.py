@@ -3,8 +3,8 @@
 Two ways from a value to a code. Where the mode is deterministic, what the rounder says is written down beforehand as
 the turning points of an octave, the least significands that go to the upper neighbour. For a random word (and for RTO)
 the neighbours are found and the rounder is asked; the distance to the lower one is a ratio of integers that is not
-binary, so its bits come from an exact long division. What goes from `quantize_bits` to `shown` is a code on a grid
-that has no top, with the sign in the top bit of the lane.
+binary, so its bits come from an exact long division, or in float32 two products are compared instead. What goes from
+`quantize_bits` to `shown` is a code on a grid that has no top, with the sign in the top bit of the lane.
 """
 
 from collections import namedtuple
@@ -80,15 +80,7 @@ def _grid_of_log(facts):
 
 @core
 def quotient32(numerator, denominator):
-    """(floor(numerator * 2^32 / denominator), the remainder) for numerator < denominator, numerator < 2^32."""
-    shifted = U64(numerator << U64(32))
-    quotient = U64(shifted // denominator)
-    return quotient, U64(shifted - U64(quotient * denominator))
-
-
-@core
-def long_quotient32(numerator, denominator):
-    """The same for numerators of up to 62 bits: as many binary digits at a time as there is room for."""
+    """(floor(numerator * 2^32 / denominator), the remainder), numerator < denominator < 2^62: digits while there is room."""
     quotient, rest, left = U64(0), U64(numerator), I64(32)
     room = I64(leading_zeros(U64(denominator)))
     while left > 0:
@@ -101,65 +93,81 @@ def long_quotient32(numerator, denominator):
     return quotient, rest
 
 
-def _make_ratio_words(divide):
-    def ratio_words(numerator, denominator, halvings):
-        """numerator / denominator * 2^-halvings as the rounder's two words; numerator < denominator, halvings >= 0.
+@core
+def ratio_words(numerator, denominator, halvings):
+    """numerator / denominator * 2^-halvings as the rounder's two words; numerator < denominator, halvings >= 0.
 
-        The first 33 bits are exact, the lowest bit of the second word stands for all below.
-        """
-        quotient, rest = divide(numerator, denominator)
-        double = U64(rest << U64(1))
-        half = U64(1) if double >= denominator else U64(0)
-        more = U64(1) if (double != denominator) & (rest != U64(0)) else U64(0)
-        word = U64(U64(quotient << U64(32)) | U64(U64(half << U64(31)) | more))
-        shift = U64(min(halvings, 63))  # from 2^-63 on all is below what any word looks at
-        kept = U64(word >> shift)
-        kept = U64(kept | (U64(1) if U64(kept << shift) != word else U64(0)))
-        return U32(U64(kept >> U64(32))), U32(U64(kept & U64(0xFFFFFFFF)))
-
-    return ratio_words
+    The first 33 bits are exact, the lowest bit of the second word stands for all below.
+    """
+    quotient, rest = quotient32(numerator, denominator)
+    double = U64(rest << U64(1))
+    half = U64(1) if double >= denominator else U64(0)
+    more = U64(1) if (double != denominator) & (rest != U64(0)) else U64(0)
+    word = U64(U64(quotient << U64(32)) | U64(U64(half << U64(31)) | more))
+    shift = U64(min(halvings, 63))  # from 2^-63 on all is below what any word looks at
+    kept = U64(word >> shift)
+    kept = U64(kept | (U64(1) if U64(kept << shift) != word else U64(0)))
+    return U32(U64(kept >> U64(32))), U32(U64(kept & U64(0xFFFFFFFF)))
 
 
-ratio_words32, ratio_words64 = core(_make_ratio_words(quotient32)), core(_make_ratio_words(long_quotient32))
+@core
+def random_up(numerator, denominator, halvings, word, mode, mask):
+    """Whether the fraction numerator / denominator * 2^-halvings goes up, 0 or 1: `round_up32` of it, without a division.
+
+    numerator < denominator <= 2^25. With words of r bits at the top of 32, of W = 2^32 - word and a unit of 2^(32-r), SR
+    asks whether the fraction times 2^32 reaches W, SR_B whether it reaches W - unit / 2, and SR_C lets a tie pass where
+    W / unit is even.
+    """
+    unit = U64(U64(U32(~U32(mask))) + U64(1))
+    least = U64(U64(1 << 32) - U64(word))
+    twice = U64(least << U64(1)) if mode == SR else U64(U64(least << U64(1)) - unit)
+    product = U64(twice * denominator)
+    scaled = U64(numerator << U64(33))
+    shift = U64(min(halvings, 63))
+    reached = U64(scaled >> shift)
+    if mode == SR_C:
+        passes = (U64(reached << shift) != scaled) | (U64(least & unit) == U64(0))
+        return U32(1) if (reached > product) | ((reached == product) & passes) else U32(0)
+    return U32(1) if reached >= product else U32(0)
 
 
-def _make_round_to_code(U, TRAILING, SIGN_BIT, ratio_words):
+def _make_round_to_code(U, TRAILING, SIGN_BIT):
     HIDDEN, LOW, TOP, ZERO = U(1 << TRAILING), U((1 << TRAILING) - 1), U(SIGN_BIT), U(0)
     T, COUNT = U(TRAILING), U(8 * U(0).itemsize - 1)
-    ABOVE = U(COUNT - T)
+    ABOVE, WIDE = U(COUNT - T), TRAILING > 32
 
     def round_to_code(bits, word, mode, normalise, facts):
         f, octave = facts.limits[FRACTION_BITS], facts.limits[OCTAVE]
         sign = U(bits & TOP)
         a = U(bits ^ sign)
-        exponent = I64(a >> T)
-        m = U(U(a & LOW) | HIDDEN)
-        if exponent == 0:
-            lift = U(leading_zeros(a) - ABOVE)
-            m = U(a << U(lift & COUNT))
-            exponent = 1 - I64(lift)
+        field = I64(a >> T)
+        lift = U(max(U(leading_zeros(a)), ABOVE) - ABOVE)
+        m = U(a << lift) if field == 0 else U(U(a & LOW) | HIDDEN)
+        exponent = 1 - I64(lift) if field == 0 else field
         j = U64(facts.guess[U64(U(m & LOW) >> U(I64(TRAILING) - f - 1))])
-        j = U64(j + U64(1)) if m >= facts.steps[U64(j + U64(1))] else j
+        j = U64(j + (U64(1) if m >= facts.steps[U64(j + U64(1))] else U64(0)))
         code = ((exponent - octave) << f) + I64(j)
-        if code > 0:
-            lower = facts.steps[j]
-            numerator, denominator, halvings = U64(m - lower), U64(facts.steps[U64(j + U64(1))] - lower), I64(0)
-        else:
-            # Below the smallest magnitude the neighbours are zero and it.
-            code = I64(0)
-            numerator, denominator = U64(m), U64(facts.steps[U64(1 & ((1 << f) - 1))])
-            halvings = octave + (1 >> f) - exponent
-            if numerator >= denominator:
-                denominator = U64(denominator << U64(1))
-                halvings -= 1
-        if mode in (SR, SR_B, SR_C):
-            fraction, rest = ratio_words(numerator, denominator, halvings)
+        # Below the smallest magnitude the neighbours are zero and it. A choice would become a branch around the look-ups.
+        code = max(code, 0)
+        inside = U64(min(code, 1))
+        some = U(ZERO - U(inside))
+        lower, upper, least = facts.steps[j], facts.steps[U64(j + U64(1))], facts.steps[U64(1 & ((1 << f) - 1))]
+        numerator, denominator = U64(m - U(lower & some)), U64(U(U(upper - lower) & some) | U(least & ~some))
+        whole = U64(1) if numerator >= denominator else U64(0)  # never between two magnitudes
+        denominator = U64(denominator << whole)
+        halvings = (octave + (1 >> f) - exponent - I64(whole)) * (1 - I64(inside))
+        negative, mask = U32(1) if sign != ZERO else U32(0), U32(facts.grid[RANDOM_MASK])
+        if (mode == SR) | (mode == SR_B) | (mode == SR_C):  # `in` would be a call, and the loop no vectors
+            if WIDE:
+                fraction, rest = ratio_words(numerator, denominator, halvings)
+                up = round_up32(mode, negative, U32(code & 1), fraction, rest, U32(word), mask)
+            else:
+                up = random_up(numerator, denominator, halvings, U32(word), mode, mask)
         else:
             double = U64(numerator << U64(1))
             side = BEFORE if (halvings > 0) | (double < denominator) else (AT if double == denominator else PAST)
-            fraction, rest = U32(U32(side if numerator != U64(0) else ON) << U32(30)), U32(0)
-        negative = U32(1) if sign != ZERO else U32(0)
-        up = round_up32(mode, negative, U32(code & 1), fraction, rest, U32(word), U32(facts.grid[RANDOM_MASK]))
+            fraction = U32(U32(side if numerator != U64(0) else ON) << U32(30))
+            up = round_up32(mode, negative, U32(code & 1), fraction, U32(0), U32(0), mask)
         return U(U(code + I64(up)) | sign)
 
     return round_to_code
@@ -188,8 +196,8 @@ def _make_turn_to_code(U, TRAILING, SIGN_BIT):
     return turn_to_code
 
 
-_round_to_code32 = _make_round_to_code(U32, 23, 0x80000000, ratio_words32)
-_round_to_code64 = _make_round_to_code(U64, 52, 1 << 63, ratio_words64)
+_round_to_code32 = _make_round_to_code(U32, 23, 0x80000000)
+_round_to_code64 = _make_round_to_code(U64, 52, 1 << 63)
 _turn_to_code32 = _make_turn_to_code(U32, 23, 0x80000000)
 _turn_to_code64 = _make_turn_to_code(U64, 52, 1 << 63)
 

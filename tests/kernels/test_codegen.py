@@ -156,6 +156,15 @@ def test_nothing_is_gathered(name):
     assert not any("gather" in mnemonic for mnemonic, _ in instructions(name))
 
 
+@pytest.mark.parametrize("mode", [Rounding.SR, Rounding.SR_C, Rounding.RTO], ids=lambda mode: mode.name)
+def test_logarithmic_steps_are_looked_up_in_vectors(mode):
+    bits, source = (16, elementwise.GIVEN) if mode.stochastic else (None, NONE)
+    found = instructions_of(*elements("log5.3", mode, bits=bits, source=source))
+    gathers = sum(n for (mnemonic, width), n in found.items() if "gather" in mnemonic and width != "xmm")
+    assert gathers >= 4 or WIDEST != "zmm"  # AVX2's are slow on some processors, where LLVM avoids them
+    assert not any(mnemonic.startswith("vdiv") for mnemonic, _ in found)
+
+
 def test_random_words_are_multiplied_in_64_bit_lanes():
     # That these instructions are seen where they must be shows that they would be seen elsewhere.
     assert instructions("e5m2 SR drawn")["vpmuludq", WIDEST] > 0
