@@ -47,6 +47,16 @@ def either(x, words=None):
 def three(x, words, rng):
     return x
 
+def leaves(x):
+    raise SystemExit(0)
+
+def loud(x):
+    print("looks at", x.shape)
+    return nearest(x)
+
+def makes():
+    raise SystemExit(0)
+
 subject = as_quantizer(nearest, fmt=catalog.E4M3, limit=64)
 unit = catalog.MATRIX_UNITS["a100.f16.f32"]
 sums = as_accumulator(Accumulator(catalog.E5M2), deep=False)
@@ -150,3 +160,16 @@ def test_refusals_are_one_sentence_and_status_two(verify, arguments, sentence):
     assert done.stderr.startswith("emul: ")
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_what_ends_python_is_no_proof(verify, tmp_path):
+    done = verify("mine:leaves", "--format", "e4m3fn", "--limit", "64")
+    assert done.exit_code == 1
+    assert "member: the function raised RuntimeError: SystemExit(0), which ends Python: raise another" in done.stdout
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
+    for target, sentence in (
+        ("script:fn", "script cannot be imported from"),
+        ("mine:makes", "mine:makes raised SystemExit: 0"),
+    ):
+        done = verify(target, "--format", "e4m3fn")
+        assert done.exit_code == 2 and sentence in done.stderr
