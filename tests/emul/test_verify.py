@@ -173,3 +173,17 @@ def test_what_ends_python_is_no_proof(verify, tmp_path):
     ):
         done = verify(target, "--format", "e4m3fn")
         assert done.exit_code == 2 and sentence in done.stderr
+
+
+def test_what_a_function_prints_is_not_in_the_report(verify, tmp_path):
+    arguments = ("--format", "e4m3fn", "--limit", "64", "--json")
+    done = verify("mine:loud", *arguments)
+    assert json.loads(done.stdout)["ok"] is True and "looks at" in done.stderr
+    (tmp_path / "starts.py").write_text(
+        "import os\nimport mine\nos.system('echo imported')\n\n"
+        "def fn(x):\n    os.system('echo simulated')\n    return mine.cut(x[..., :1])\n"
+    )
+    command = [sys.executable, "-m", "emul.cli", "verify", "starts:fn", *arguments]
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert json.loads(done.stdout)["ok"] is False and {"imported", "simulated"} <= set(done.stderr.split())
