@@ -17,6 +17,7 @@ from ..matrix_unit import MatrixUnit
 from ..parameters import FLOAT64
 from ..products import matmul
 from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+from .returned import NoArrayError, as_array, came_back
 
 __tracebackhide__ = hides
 
@@ -68,16 +69,21 @@ class AccumulatorUnderTest:
         convert = self.tensor or (lambda array: array)
         given = [x for x in (a, b, c if self.takes_c else None, *extra) if x is not None]
         try:
-            result = np.asarray(call_function(self.fn, *map(convert, given)))
+            found = call_function(self.fn, *map(convert, given))
         except Exception as error:
             raised_for(error, self, a, b, c, extra)
             raise
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-        if result.shape != shape or result.dtype != self.dtype:
+        try:
+            result = as_array(found, self.dtype)
+            fits, seen = result.shape == shape and result.dtype == self.dtype, came_back(found, result)
+        except NoArrayError as none:
+            fits, seen = False, str(none)
+        if not fits:
             raise ClaimError(
                 "result",
                 f"{a.shape} times {b.shape} must give {self.dtype} {shape}",
-                seen=f"{result.dtype} {result.shape}",
+                seen=seen,
                 reproduce=self.reproduce(a, b, c, extra),
             )
         if isinstance(self.output, FixedFormat):

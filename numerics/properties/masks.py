@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..reference import masks
 from ..words import random_words
 from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+from .returned import NoArrayError, as_array, came_back, remedy_for
 
 __tracebackhide__ = hides
 
@@ -69,15 +70,22 @@ class MaskUnderTest:
         convert = self.tensor or (lambda value: value)
         given = (convert(array),) if words is None else (convert(array), convert(np.asarray(words, np.uint32)))
         try:
-            result = np.asarray(call_function(self.fn, *given))
+            found = call_function(self.fn, *given)
         except Exception as error:
             raised_for(error, self, array, words)
             raise
-        if result.shape != array.shape or result.dtype != self.dtype:
+        try:
+            result = as_array(found, self.dtype)
+            fits = result.shape == array.shape and result.dtype == self.dtype
+            seen = (came_back(found, result), remedy_for(found, result, array))
+        except NoArrayError as none:
+            fits, seen = False, (none.came, none.remedy)
+        if not fits:
             raise ClaimError(
                 "result",
                 f"an array of {array.dtype} {array.shape} must give one of the same",
-                seen=f"{result.dtype} {result.shape}",
+                seen=seen[0],
+                remedy=seen[1],
                 reproduce=self.reproduce(array, words),
             )
         return result

@@ -16,9 +16,11 @@ from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .evidence import FEW, ClaimError, call_function, called, hides, raised_for, repeated, shown, smallest
+from .returned import NoArrayError, as_array, came_back, remedy_for
 
 __tracebackhide__ = hides
 
+_FEWEST = ((1,), (2,), (3,), (2, 2), (2, 3, 2), (2, 1, 3, 2))  # shapes in which to show a result of another one
 Floats = NDArray[Any]
 Threads = tuple[Callable[[], int], Callable[[int], Any]]
 
@@ -86,24 +88,40 @@ class QuantizerUnderTest:
         drawn = None if words is None else _own(np.asarray(words, np.uint32))
         before = array.copy()
         try:
-            result = np.asarray(self.call(array, drawn))
+            found = self.call(array, drawn)
         except Exception as error:
             raised_for(error, self, before, drawn)
             raise
         if array.tobytes() != before.tobytes():
-            array[...] = before
-            first = None if drawn is None else drawn.reshape(-1)[:1]
-            raise ClaimError(
-                "result", "the input was written to", reproduce=self.reproduce(before.reshape(-1)[:1], first)
-            )
+            raise self._written(array, before, drawn)
+        try:
+            result = as_array(found, self.dtype)
+        except NoArrayError as none:
+            raise self._misshapen(array, drawn, found, none) from none.__cause__
         if self.codes:
             strange = self._no_codes(result)
             if strange is not None:
                 raise self._uncoded(array, drawn, result, strange)
             result = Quantizer(self.element).decode(result, dtype=self.dtype)
         if result.shape != array.shape or result.dtype != self.dtype:
-            raise self._misshapen(array, drawn, result)
+            raise self._misshapen(array, drawn, found)
         return result
+
+    def _written(self, array: NDArray[Any], before: NDArray[Any], words: NDArray[Any] | None) -> ClaimError:
+        """What says so of the first element that was changed; array is as it was before again."""
+        size = f"u{array.dtype.itemsize}"
+        changed = np.ascontiguousarray(array).view(size) != np.ascontiguousarray(before).view(size)
+        i, after = int(np.argmax(changed)), array.copy()
+        array[...] = before
+        x, drawn = before.reshape(-1)[i : i + 1], None if words is None else words.reshape(-1)[i : i + 1]
+        return ClaimError(
+            "result",
+            "the input was written to",
+            x=", ".join(map(shown, x)),
+            became=shown(after.reshape(-1)[i]),
+            remedy="work on a copy: x.copy(), or of a tensor x.clone()",
+            reproduce=self.reproduce(x, drawn),
+        )
 
     def _no_codes(self, result: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Which results are no codes of the format; None where all are."""
@@ -160,27 +178,42 @@ class QuantizerUnderTest:
             flat, drawn = flat[kept], None if drawn is None else drawn[kept]
         elif flat.size > FEW:  # not flat, or not again
             return {"x": given, "reproduce": f"{self.name}(x) for x of that shape"}
-        laid = "{}" if flat.size < x.size or x.ndim == 1 else f"{{}}.reshape{x.shape}"
+        laid = "{}" if flat.size < x.size or x.ndim == 1 else f"{{}}.reshape({x.shape})"
         told = f"{', '.join(map(shown, flat))}; in {given}" if flat.size <= 3 else given
         return {"x": told, "reproduce": self.reproduce(flat, drawn, laid)}
 
-    def _misshapen(self, array: NDArray[Any], words: NDArray[Any] | None, result: NDArray[Any]) -> ClaimError:
-        """What says so of the fewest elements that show it."""
-        for count in (1, 2, 3):
-            few = array.reshape(-1)[:count]
-            own = None if words is None else words.reshape(-1)[:count]
+    def _misshapen(
+        self, array: NDArray[Any], words: NDArray[Any] | None, found: Any, none: NoArrayError | None = None
+    ) -> ClaimError:
+        """What says so of the fewest elements that show it; none: where numpy makes no array of what came back."""
+        x, laid = array, "{}"
+        for shape in _FEWEST:
+            count = math.prod(shape)
+            if count > array.size or len(shape) > max(1, array.ndim):
+                break
+            few = array.reshape(-1)[:count].reshape(shape)
+            own = None if words is None else words.reshape(-1)[:count].reshape(shape)
             try:
-                found = np.asarray(self.call(few.copy(), own))
+                again = self.call(few.copy(), own)
+                result = as_array(again, self.dtype)
+            except NoArrayError as other:
+                x, words, found, none = few, own, again, other
+                break
             except Exception:  # of so few it can do nothing
                 continue
-            if found.shape != few.shape or (found.dtype != self.dtype and not self.codes):
-                array, words, result = few, own, found
+            if result.shape != few.shape or (result.dtype != self.dtype and not self.codes):
+                x, words, found, none = few, own, again, None
                 break
+        if x.ndim != 1:
+            laid = f"{{}}.reshape({x.shape})"
+        result = np.asarray(None) if none is not None else as_array(found, self.dtype)
+        flat = x.reshape(-1), None if words is None else words.reshape(-1)
         return ClaimError(
             "result",
-            f"an array of {array.dtype} {array.shape} must give one of the same",
-            seen=f"{result.dtype} {result.shape}",
-            reproduce=self.reproduce(array, words) if array.size < 100 else f"{self.name}(x) for x of that shape",
+            f"an array of {array.dtype} {x.shape} must give {'codes in its shape' if self.codes else 'one of the same'}",
+            seen=came_back(found, result) if none is None else none.came,
+            remedy=remedy_for(found, result, x) if none is None else none.remedy,
+            reproduce=self.reproduce(*flat, laid) if x.size < FEW else f"{self.name}(x) for x of that shape",
         )
 
     def reproduce(self, x: Any, words: Any = None, laid: str = "{}") -> str:
