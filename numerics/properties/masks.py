@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
+from .arguments import check_common, label_of
 from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
 from .returned import NoArrayError, as_array, came_back, remedy_for
 
@@ -145,6 +146,9 @@ def as_mask(
     for label, value, known in (("kind", kind, KINDS), ("method", method, METHODS)):
         if value not in known:
             raise ValueError(f"{label} = {value!r}: give one of {', '.join(known)}")
+    if not all(isinstance(count, int | np.integer) for count in (n, m)):
+        raise TypeError(f"n = {n!r}, m = {m!r}: give integers, n of m elements are kept")
+    check_common(tensor, name=name)
     if not 1 <= n <= m:
         raise ValueError(f"n = {n}, m = {m}: n of m elements are kept, 1 <= n <= m")
     if method != "exact" and n != 2:
@@ -153,9 +157,7 @@ def as_mask(
         raise ValueError("random_bits with kind 'top_n', which draws nothing: leave it out")
     if random_bits is not None and not 1 <= random_bits <= 32:
         raise ValueError(f"random_bits = {random_bits}: give 1 to 32")
-    return MaskUnderTest(
-        fn, n, m, kind, method, random_bits, np.dtype(dtype), tensor, name or getattr(fn, "__name__", "fn")
-    )
+    return MaskUnderTest(fn, n, m, kind, method, random_bits, np.dtype(dtype), tensor, label_of(fn, name))
 
 
 def blocks(m: int, dtype: Any = np.float64) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
+from .arguments import Threads, check_common, check_own, label_of
 from .evidence import FEW, ClaimError, call_function, called, hides, raised_for, repeated, shown, smallest
 from .returned import NoArrayError, as_array, came_back, remedy_for
 
@@ -22,7 +23,6 @@ __tracebackhide__ = hides
 
 _FEWEST = ((1,), (2,), (3,), (2, 2), (2, 3, 2), (2, 1, 3, 2))  # shapes in which to show a result of another one
 Floats = NDArray[Any]
-Threads = tuple[Callable[[], int], Callable[[int], Any]]
 
 
 @dataclass(frozen=True)
@@ -264,14 +264,27 @@ def as_quantizer(
 
     codes: fn returns codepoints of fmt. source: fn takes codepoints of this format instead of values. tensor: makes
     what fn takes of an array, such as torch.from_numpy; what fn returns is made an array by np.asarray.
-    name: how a reproduction calls it. axis: along which the blocks of a BlockFormat lie. limit: about how many points
-    are tried, 64 or more; fewer for a slow fn, such as a simulation of RTL. threads: how fn's number of threads is read and
-    set, such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
+    name: how a reproduction calls it; without one, a partial, an instance or a lambda is called fn. axis: along which the
+    blocks of a BlockFormat lie. limit: about how many points are tried, 64 or more; fewer for a slow fn, such as a
+    simulation of RTL. threads: how fn's number of threads is read and set, such as (torch.get_num_threads,
+    torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
     Errors: TypeError and ValueError for what contradicts itself, as in `Quantizer`.
     """
     if isinstance(fn, Quantizer):
-        if fmt is not None and fmt != fn.fmt:
-            raise ValueError(f"fmt = {fmt} beside a Quantizer of {fn.fmt}: leave fmt out")
+        check_own(
+            {
+                "fmt": (fmt, None, fn.fmt),
+                "rounding": (rounding, Rounding.RNE, fn.rounding),
+                "random_bits": (random_bits, None, fn.random_bits),
+                "overflow": (overflow, Overflow.SATURATE, fn.overflow),
+                "axis": (axis, -1, fn.axis),
+                "sampler": (sampler, False, False),
+                "codes": (codes, False, False),
+                "source": (source, None, None),
+                "tensor": (tensor, None, None),
+            },
+            "a Quantizer",
+        )
         return _of_ours(fn, dtype, name, limit)
     if not callable(fn):
         raise TypeError(f"{named(fn)} cannot be called: give a function of an array, or a Quantizer")
@@ -279,6 +292,13 @@ def as_quantizer(
         raise TypeError("fmt is missing: say which format the function rounds to")
     if not isinstance(fmt, Format):
         raise TypeError(f"fmt = {named(fmt)}: give a format record; numerics.parse_format(name) makes one from a name")
+    if not isinstance(rounding, Rounding):
+        raise TypeError(f"rounding = {named(rounding)}: give a member of Rounding, such as Rounding.RNE")
+    if not (random_bits is None or random_bits == math.inf or isinstance(random_bits, int | np.integer)):
+        raise TypeError(f"random_bits = {named(random_bits)}: give an integer from 1 to 32, or leave it out")
+    if source is not None and (not isinstance(source, Format) or isinstance(source, BlockFormat)):
+        raise TypeError(f"source = {named(source)}: give a format record of single numbers, such as catalog.E5M2")
+    check_common(tensor, threads, name)
     draws = rounding.stochastic and (sampler or random_bits is None)
     if sampler and not rounding.stochastic:
         raise ValueError(f"sampler = True with {rounding.name}, which draws nothing: leave it out, or give SR")
@@ -288,6 +308,8 @@ def as_quantizer(
         raise ValueError("random_bits = inf: words have 1 to 32 bits; sampler=True says that fn draws for itself")
     if codes and isinstance(fmt, BlockFormat):
         raise TypeError(f"codes = True with {fmt}: give a function that returns the values of its blocks")
+    if not isinstance(limit, int | np.integer):
+        raise TypeError(f"limit = {named(limit)}: give an integer, how many points are tried, 64 or more")
     if limit < 64:
         raise ValueError(f"limit = {limit}: too few points for any claim; give at least 64")
     check_dtype(np.dtype(dtype))
@@ -295,7 +317,7 @@ def as_quantizer(
     parts = (fmt.element, fmt.scale) if isinstance(fmt, BlockFormat) else (fmt,)
     if not all(carrier.holds(part) for part in parts):
         raise ValueError(f"{fmt} has values that {carrier.name} does not hold: give dtype=np.float64")
-    label = name or getattr(fn, "__name__", "") or type(fn).__name__
+    label = label_of(fn, name)
     bits = random_bits if random_bits == math.inf else None if random_bits is None else int(random_bits)
     subject = QuantizerUnderTest(
         fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, label, limit, threads
