@@ -54,6 +54,12 @@ def loud(x):
     print("looks at", x.shape)
     return nearest(x)
 
+def gives_four():
+    return 4
+
+def by_name(x, *, words):
+    return by_words(x, words)
+
 def makes():
     raise SystemExit(0)
 
@@ -140,7 +146,15 @@ def test_a_wrong_one_in_words_and_in_json(verify):
         (("mine:nearest",), "mine:nearest is a function: say what it rounds to, --format e4m3fn for example"),
         (("mine:absent",), "mine has no 'absent'"),
         (("absent:fn",), "absent cannot be imported"),
-        (("mine:number",), "give what as_quantizer, as_accumulator or as_mask made"),
+        (("mine:number",), "mine:number is 3: give a function of an array, a format, a Quantizer, "),
+        (
+            ("mine:gives_four", "--format", "e4m3fn"),
+            "mine:gives_four returned 4: give a function of an array, a format, ",
+        ),
+        (
+            ("mine:by_name", *SR, "--random-bits", "4"),
+            "mine:by_name needs words by name, and it is called as fn(x), or as fn(x, words): give a function that passes",
+        ),
         (("mine:nearest", "--format", "e4m3fn", "--source", "mxfp4_e2m1"), "is a block format"),
         (("mine:by_words", *SR), "takes 2 arguments, x and words: --random-bits is missing"),
         (("mine:by_words", *SR, "--sampler"), "leave --sampler out, and give --random-bits"),
