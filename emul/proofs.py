@@ -61,6 +61,8 @@ def subject_of(
         _check_unused(f"{target} is a matrix unit", of_functions | of_roundings)
         return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
     made: Any = found_or_made(target) if ":" in target else parse_format(target)
+    if isinstance(made, type) and hasattr(made, "subject"):  # what a suite for pytest was made of
+        made = made.subject
     if is_format(made):
         _check_unused(f"{target} is a format", of_functions)
         bits = 8 if mode.stochastic and random_bits is None else random_bits

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import numpy as np
 from numerics import Accumulator, Quantizer, Rounding, catalog
-from numerics.properties import as_accumulator, as_quantizer
+from numerics.properties import as_accumulator, as_quantizer, quantizer_suite
 
 def nearest(x):
     return Quantizer(catalog.E4M3).quantize(x)
@@ -64,6 +64,7 @@ def makes():
     raise SystemExit(0)
 
 subject = as_quantizer(nearest, fmt=catalog.E4M3, limit=64)
+TestSubject = quantizer_suite(subject)
 unit = catalog.MATRIX_UNITS["a100.f16.f32"]
 sums = as_accumulator(Accumulator(catalog.E5M2), deep=False)
 number = 3
@@ -113,6 +114,7 @@ def test_a_right_stochastic_format_ends_in_under_ten_seconds():
         ("mine:either", *SR, "--random-bits", "4"),
         ("mine:either", "--format", "e4m3fn"),
         ("mine:subject",),
+        ("mine:TestSubject",),
         ("mine:unit",),
         ("mine:sums",),
         ("h100.f16.f16",),
