@@ -266,8 +266,9 @@ def as_quantizer(
     what fn takes of an array, such as torch.from_numpy; what fn returns is made an array by np.asarray.
     name: how a reproduction calls it; without one, a partial, an instance or a lambda is called fn. axis: along which the
     blocks of a BlockFormat lie. limit: about how many points are tried, 64 or more; fewer for a slow fn, such as a
-    simulation of RTL. threads: how fn's number of threads is read and set, such as (torch.get_num_threads,
-    torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
+    simulation of RTL; with words of r bits four claims call it with all 2**r words, at 12 points at least. threads: how
+    fn's number of threads is read and set, such as (torch.get_num_threads, torch.set_num_threads); the same bits are then
+    asked of 1, 2 and 3.
     Errors: TypeError and ValueError for what contradicts itself, as in `Quantizer`.
     """
     if isinstance(fn, Quantizer):

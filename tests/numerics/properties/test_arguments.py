@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
-from numerics.properties import as_accumulator, as_mask, as_quantizer, verify
+from numerics.properties import as_accumulator, as_mask, as_quantizer, checks, verify
 
 E5M2, E4M3 = catalog.E5M2, catalog.E4M3
 OURS = Quantizer(E5M2)
@@ -102,3 +102,10 @@ def test_a_line_that_reproduces_calls_something_that_takes_an_array():
 def test_a_verdict_that_is_not_there():
     with pytest.raises(KeyError, match="no verdict on 'unbiassed': there are member, "):
         verify(as_quantizer(OURS, limit=64))["unbiassed"]
+
+
+def test_few_points_are_few_calls_with_every_word():
+    ours = Quantizer(E5M2, Rounding.SR, random_bits=16)
+    few, usual = (checks.bias(as_quantizer(ours, limit=limit)) for limit in (64, 2048))
+    assert few.kind == usual.kind == "exhaustive"
+    assert (few.cases, usual.cases) == (12 << 16, 64 << 16)
