@@ -314,29 +314,32 @@ def verify(
     """Put a quantizer, an accumulator or a mask to the proof: every claim with its evidence, or the case that breaks it.
 
     Exit status: 0 if all claims hold, 1 if one is broken, 2 for what cannot be tested. A name may also stand for what
-    numerics.properties.as_quantizer, as_accumulator or as_mask made, which says the rest.
+    numerics.properties.as_quantizer, as_accumulator or as_mask made, which says the rest. What a function prints goes
+    to stderr.
     """
     from numerics.properties.verify import Report, describe, is_repeated, verdicts
 
+    from .pipes import printed_aside
     from .proofs import HEADER, cells, subject_of, summary
 
-    try:
-        subject = subject_of(
-            target,
-            fmt=fmt,
-            rounding=rounding,
-            random_bits=random_bits,
-            overflow=overflow,
-            sampler=sampler,
-            codes=codes,
-            source=source,
-            tensor=torch,
-            dtype=dtype,
-            limit=limit,
-        )
-    except (ValueError, TypeError, ImportError) as error:
-        _refuse(error)
-    report = Report(describe(subject), tuple(verdicts(subject)))
+    with printed_aside():  # a user's function may say what it likes
+        try:
+            subject = subject_of(
+                target,
+                fmt=fmt,
+                rounding=rounding,
+                random_bits=random_bits,
+                overflow=overflow,
+                sampler=sampler,
+                codes=codes,
+                source=source,
+                tensor=torch,
+                dtype=dtype,
+                limit=limit,
+            )
+        except (ValueError, TypeError, ImportError) as error:
+            _refuse(error)
+        report = Report(describe(subject), tuple(verdicts(subject)))
     if as_json:
         typer.echo(report.to_json())
     else:

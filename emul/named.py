@@ -26,7 +26,9 @@ def found(target: str) -> Any:
         result: Any = importlib.import_module(module)
     except ImportError as error:
         raise ImportError(f"{module} cannot be imported from {here}: {error}") from None
-    except Exception as error:  # the module's own, whatever it is
+    except (Exception, SystemExit) as error:  # the module's own, whatever it is; sys.exit(0) would pass for done
+        if isinstance(error, SystemExit) and type(error) is not SystemExit:  # of a closed pipe, say
+            raise
         raise ImportError(f"{module} cannot be imported from {here}: {type(error).__name__}: {error}") from error
     for part in name.split("."):
         if not hasattr(result, part):

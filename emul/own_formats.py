@@ -48,7 +48,9 @@ def found_or_made(target: str) -> Any:
         return made
     try:
         return made()
-    except Exception as error:  # the function's own, whatever it is
+    except (Exception, SystemExit) as error:  # the function's own, whatever it is; sys.exit(0) would pass for done
+        if isinstance(error, SystemExit) and type(error) is not SystemExit:  # of a closed pipe, say
+            raise
         raise ValueError(f"{target} raised {type(error).__name__}: {error}") from error
 
 

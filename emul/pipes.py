@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn, TextIO, cast
 
 #: What a shell says of a process that SIGPIPE has ended; the exit status where there is no such signal.
@@ -94,3 +94,20 @@ def _end() -> NoReturn:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.raise_signal(signal.SIGPIPE)
     raise SystemExit(STATUS)
+
+
+@contextmanager
+def printed_aside() -> Iterator[None]:
+    """What is printed to stdout meanwhile goes to stderr, of programs that are started too: stdout is the result's alone."""
+    sys.stdout.flush()
+    kept = None
+    with suppress(OSError):  # one of the two is closed
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)

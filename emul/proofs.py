@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .extras import require
+from .named import found
 from .own_formats import format_named, found_or_made, is_format
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def subject_of(
     Errors: ValueError, TypeError, ImportError, each with a sentence; options that the target has no use for are refused.
     """
     from numerics import catalog, parse_format
+    from numerics.formats.naming import named
     from numerics.properties import as_accumulator, as_quantizer
     from numerics.properties.verify import as_subject
     from numerics.quantizer import Quantizer
@@ -59,12 +61,21 @@ def subject_of(
         _check_unused(f"{target} is a matrix unit", of_functions | of_roundings)
         return as_accumulator(catalog.MATRIX_UNITS[target], takes_c=True)
     made: Any = found_or_made(target) if ":" in target else parse_format(target)
+    if isinstance(made, type) and hasattr(made, "subject"):  # what a suite for pytest was made of
+        made = made.subject
     if is_format(made):
         _check_unused(f"{target} is a format", of_functions)
         bits = 8 if mode.stochastic and random_bits is None else random_bits
         return as_quantizer(Quantizer(made, mode, rule, bits), dtype=dtype, limit=limit)
     if not _is_function(made):
-        subject = as_subject(made)
+        try:
+            subject = as_subject(made)
+        except TypeError:
+            what = "is" if found(target) is made else "returned"
+            raise TypeError(
+                f"{target} {what} {named(made)}: give a function of an array, a format, a Quantizer, Accumulator or MatrixUnit,"
+                " or what as_quantizer, as_accumulator or as_mask made"
+            ) from None
         _check_unused(f"{target} says all that is claimed", of_functions | of_roundings)
         return subject
     if fmt is None:
@@ -96,8 +107,14 @@ def _check_arguments(fn: Any, target: str, mode: Any, random_bits: int | None, s
     """Refuses options under which a function would be called with words that it does not take, or without those it needs."""
     try:
         needed, most = _argument_counts(fn)
+        by_name = _needed_by_name(fn)
     except (ValueError, TypeError):  # compiled code that does not tell
         return
+    if by_name:
+        raise ValueError(
+            f"{target} needs {', '.join(by_name)} by name, and it is called as fn(x), or as fn(x, words): give a function that"
+            " passes it on"
+        )
     if most == 0 or needed > 2:
         raise ValueError(f"{target} takes {needed} arguments: it is called as fn(x), or as fn(x, words)")
     if needed == 2 and not mode.stochastic:
@@ -130,6 +147,12 @@ def _argument_counts(fn: Any) -> tuple[int, float]:
             needed += parameter.default is parameter.empty
             most += 1
     return needed, most
+
+
+def _needed_by_name(fn: Any) -> list[str]:
+    """The arguments that a function needs and takes by keyword alone. Errors: as inspect.signature."""
+    parameters = inspect.signature(fn).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
 
 
 def _is_function(found: Any) -> bool:

@@ -1,6 +1,7 @@
 """The verifier is verified: bugs as they really occur are found by the claim they name, and no right function is accused."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_caught_by_the_claim_it_names_with_every_seed(mutant: Mutant):
 def test_caught_by_the_suite_under_the_ci_profile(mutant: Mutant, emul_ci: None):
     suite: Any = suite_of(mutant.make(0))
     with pytest.raises(ClaimError):
-        getattr(suite(), f"test_{mutant.caught_by}")(lambda name, value: None)
+        getattr(suite(), f"test_{mutant.caught_by}")(SimpleNamespace(node=SimpleNamespace(user_properties=[])))
 
 
 #: Of the mutants that draw for themselves: those whose lanes, calls or blocks depend, and those that draw nothing.

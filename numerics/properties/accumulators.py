@@ -14,13 +14,14 @@ from ..formats import FixedFormat, FloatFormat
 from ..formats.naming import named
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..matrix_unit import MatrixUnit
-from ..parameters import FLOAT64
+from ..parameters import FLOAT64, check_dtype
 from ..products import matmul
+from .arguments import Threads, check_common, check_own, label_of
 from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+from .returned import NoArrayError, as_array, came_back
 
 __tracebackhide__ = hides
 
-Threads = tuple[Callable[[], int], Callable[[int], Any]]
 OperandFormat = FloatFormat | FixedFormat
 Extra = tuple[NDArray[Any], ...]
 
@@ -68,16 +69,21 @@ class AccumulatorUnderTest:
         convert = self.tensor or (lambda array: array)
         given = [x for x in (a, b, c if self.takes_c else None, *extra) if x is not None]
         try:
-            result = np.asarray(call_function(self.fn, *map(convert, given)))
+            found = call_function(self.fn, *map(convert, given))
         except Exception as error:
             raised_for(error, self, a, b, c, extra)
             raise
         shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-        if result.shape != shape or result.dtype != self.dtype:
+        try:
+            result = as_array(found, self.dtype)
+            fits, seen = result.shape == shape and result.dtype == self.dtype, came_back(found, result)
+        except NoArrayError as none:
+            fits, seen = False, str(none)
+        if not fits:
             raise ClaimError(
                 "result",
                 f"{a.shape} times {b.shape} must give {self.dtype} {shape}",
-                seen=f"{result.dtype} {result.shape}",
+                seen=seen,
                 reproduce=self.reproduce(a, b, c, extra),
             )
         if isinstance(self.output, FixedFormat):
@@ -161,7 +167,12 @@ def as_accumulator(
     such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
     Errors: TypeError for what is no such function or claim; ValueError for a claim whose results no float64 holds.
     """
+    check_common(tensor, threads, name)
+    _check_operands(operands)
+    if np.dtype(dtype).kind == "f":
+        check_dtype(np.dtype(dtype))
     if isinstance(fn, Accumulator | MatrixUnit):
+        check_own({"claim": (claim, None, fn), "tensor": (tensor, None, None)}, "a record")
         claim, ours = fn, True
         if dtype is np.float32 and _needs_float64(fn):
             dtype = np.float64
@@ -187,7 +198,7 @@ def as_accumulator(
     )
     if not ours:
         assert callable(fn)
-        label = name or getattr(fn, "__name__", "") or type(fn).__name__
+        label = label_of(fn, name)
         return AccumulatorUnderTest(fn, claim, pair, takes_c, np.dtype(dtype), tensor, label, deep, threads)
 
     def own(a: Any, b: Any, *rest: Any) -> Any:
@@ -200,6 +211,12 @@ def as_accumulator(
     label = name or f"numerics.matmul with {claim}"
     own_threads = get_num_threads, set_num_threads
     return AccumulatorUnderTest(own, claim, pair, takes_c, np.dtype(dtype), tensor, label, deep, own_threads)
+
+
+def _check_operands(operands: Any) -> None:
+    both = operands if isinstance(operands, tuple) else (operands, operands)
+    if operands is not None and (len(both) != 2 or not all(isinstance(fmt, FloatFormat | FixedFormat) for fmt in both)):
+        raise TypeError(f"operands = {named(operands)}: give a format record, or a pair of them, of a and of b")
 
 
 def _needs_float64(claim: Accumulator | MatrixUnit) -> bool:

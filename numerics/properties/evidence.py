@@ -57,10 +57,16 @@ def told(sentence: str, details: Mapping[str, str]) -> str:
 def call_function(fn: Callable[..., Any], *arguments: Any) -> Any:
     """Calls the function under test: what is raised below this frame is its own error.
 
-    Infinities and NaNs are among what it is given: numpy's remarks on them are not its error.
+    Infinities and NaNs are among what it is given: numpy's remarks on them are not its error. One that leaves Python would
+    take the verdict with it, and with status 0 pass for proved.
     """
-    with np.errstate(all="ignore"):
-        return fn(*arguments)
+    try:
+        with np.errstate(all="ignore"):
+            return fn(*arguments)
+    except SystemExit as left:
+        if type(left) is not SystemExit:  # the command's own, as where nobody reads what the function prints
+            raise
+        raise RuntimeError(f"SystemExit({left.code!r}), which ends Python: raise another exception") from left
 
 
 def raised_for(error: Exception, subject: Any, *arguments: Any) -> None:

@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..reference import masks
 from ..words import random_words
+from .arguments import check_common, label_of
 from .evidence import FEW, ClaimError, call_function, called, hides, literal, raised_for
+from .returned import NoArrayError, as_array, came_back, remedy_for
 
 __tracebackhide__ = hides
 
@@ -69,15 +71,22 @@ class MaskUnderTest:
         convert = self.tensor or (lambda value: value)
         given = (convert(array),) if words is None else (convert(array), convert(np.asarray(words, np.uint32)))
         try:
-            result = np.asarray(call_function(self.fn, *given))
+            found = call_function(self.fn, *given)
         except Exception as error:
             raised_for(error, self, array, words)
             raise
-        if result.shape != array.shape or result.dtype != self.dtype:
+        try:
+            result = as_array(found, self.dtype)
+            fits = result.shape == array.shape and result.dtype == self.dtype
+            seen = (came_back(found, result), remedy_for(found, result, array))
+        except NoArrayError as none:
+            fits, seen = False, (none.came, none.remedy)
+        if not fits:
             raise ClaimError(
                 "result",
                 f"an array of {array.dtype} {array.shape} must give one of the same",
-                seen=f"{result.dtype} {result.shape}",
+                seen=seen[0],
+                remedy=seen[1],
                 reproduce=self.reproduce(array, words),
             )
         return result
@@ -137,6 +146,9 @@ def as_mask(
     for label, value, known in (("kind", kind, KINDS), ("method", method, METHODS)):
         if value not in known:
             raise ValueError(f"{label} = {value!r}: give one of {', '.join(known)}")
+    if not all(isinstance(count, int | np.integer) for count in (n, m)):
+        raise TypeError(f"n = {n!r}, m = {m!r}: give integers, n of m elements are kept")
+    check_common(tensor, name=name)
     if not 1 <= n <= m:
         raise ValueError(f"n = {n}, m = {m}: n of m elements are kept, 1 <= n <= m")
     if method != "exact" and n != 2:
@@ -145,9 +157,7 @@ def as_mask(
         raise ValueError("random_bits with kind 'top_n', which draws nothing: leave it out")
     if random_bits is not None and not 1 <= random_bits <= 32:
         raise ValueError(f"random_bits = {random_bits}: give 1 to 32")
-    return MaskUnderTest(
-        fn, n, m, kind, method, random_bits, np.dtype(dtype), tensor, name or getattr(fn, "__name__", "fn")
-    )
+    return MaskUnderTest(fn, n, m, kind, method, random_bits, np.dtype(dtype), tensor, label_of(fn, name))
 
 
 def blocks(m: int, dtype: Any = np.float64) -> NDArray[Any]:

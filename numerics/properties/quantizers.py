@@ -15,12 +15,14 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..parameters import carrier_of, check_dtype
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
+from .arguments import Threads, check_common, check_own, label_of
 from .evidence import FEW, ClaimError, call_function, called, hides, raised_for, repeated, shown, smallest
+from .returned import NoArrayError, as_array, came_back, remedy_for
 
 __tracebackhide__ = hides
 
+_FEWEST = ((1,), (2,), (3,), (2, 2), (2, 3, 2), (2, 1, 3, 2))  # shapes in which to show a result of another one
 Floats = NDArray[Any]
-Threads = tuple[Callable[[], int], Callable[[int], Any]]
 
 
 @dataclass(frozen=True)
@@ -86,24 +88,40 @@ class QuantizerUnderTest:
         drawn = None if words is None else _own(np.asarray(words, np.uint32))
         before = array.copy()
         try:
-            result = np.asarray(self.call(array, drawn))
+            found = self.call(array, drawn)
         except Exception as error:
             raised_for(error, self, before, drawn)
             raise
         if array.tobytes() != before.tobytes():
-            array[...] = before
-            first = None if drawn is None else drawn.reshape(-1)[:1]
-            raise ClaimError(
-                "result", "the input was written to", reproduce=self.reproduce(before.reshape(-1)[:1], first)
-            )
+            raise self._written(array, before, drawn)
+        try:
+            result = as_array(found, self.dtype)
+        except NoArrayError as none:
+            raise self._misshapen(array, drawn, found, none) from none.__cause__
         if self.codes:
             strange = self._no_codes(result)
             if strange is not None:
                 raise self._uncoded(array, drawn, result, strange)
             result = Quantizer(self.element).decode(result, dtype=self.dtype)
         if result.shape != array.shape or result.dtype != self.dtype:
-            raise self._misshapen(array, drawn, result)
+            raise self._misshapen(array, drawn, found)
         return result
+
+    def _written(self, array: NDArray[Any], before: NDArray[Any], words: NDArray[Any] | None) -> ClaimError:
+        """What says so of the first element that was changed; array is as it was before again."""
+        size = f"u{array.dtype.itemsize}"
+        changed = np.ascontiguousarray(array).view(size) != np.ascontiguousarray(before).view(size)
+        i, after = int(np.argmax(changed)), array.copy()
+        array[...] = before
+        x, drawn = before.reshape(-1)[i : i + 1], None if words is None else words.reshape(-1)[i : i + 1]
+        return ClaimError(
+            "result",
+            "the input was written to",
+            x=", ".join(map(shown, x)),
+            became=shown(after.reshape(-1)[i]),
+            remedy="work on a copy: x.copy(), or of a tensor x.clone()",
+            reproduce=self.reproduce(x, drawn),
+        )
 
     def _no_codes(self, result: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Which results are no codes of the format; None where all are."""
@@ -160,27 +178,42 @@ class QuantizerUnderTest:
             flat, drawn = flat[kept], None if drawn is None else drawn[kept]
         elif flat.size > FEW:  # not flat, or not again
             return {"x": given, "reproduce": f"{self.name}(x) for x of that shape"}
-        laid = "{}" if flat.size < x.size or x.ndim == 1 else f"{{}}.reshape{x.shape}"
+        laid = "{}" if flat.size < x.size or x.ndim == 1 else f"{{}}.reshape({x.shape})"
         told = f"{', '.join(map(shown, flat))}; in {given}" if flat.size <= 3 else given
         return {"x": told, "reproduce": self.reproduce(flat, drawn, laid)}
 
-    def _misshapen(self, array: NDArray[Any], words: NDArray[Any] | None, result: NDArray[Any]) -> ClaimError:
-        """What says so of the fewest elements that show it."""
-        for count in (1, 2, 3):
-            few = array.reshape(-1)[:count]
-            own = None if words is None else words.reshape(-1)[:count]
+    def _misshapen(
+        self, array: NDArray[Any], words: NDArray[Any] | None, found: Any, none: NoArrayError | None = None
+    ) -> ClaimError:
+        """What says so of the fewest elements that show it; none: where numpy makes no array of what came back."""
+        x, laid = array, "{}"
+        for shape in _FEWEST:
+            count = math.prod(shape)
+            if count > array.size or len(shape) > max(1, array.ndim):
+                break
+            few = array.reshape(-1)[:count].reshape(shape)
+            own = None if words is None else words.reshape(-1)[:count].reshape(shape)
             try:
-                found = np.asarray(self.call(few.copy(), own))
+                again = self.call(few.copy(), own)
+                result = as_array(again, self.dtype)
+            except NoArrayError as other:
+                x, words, found, none = few, own, again, other
+                break
             except Exception:  # of so few it can do nothing
                 continue
-            if found.shape != few.shape or (found.dtype != self.dtype and not self.codes):
-                array, words, result = few, own, found
+            if result.shape != few.shape or (result.dtype != self.dtype and not self.codes):
+                x, words, found, none = few, own, again, None
                 break
+        if x.ndim != 1:
+            laid = f"{{}}.reshape({x.shape})"
+        result = np.asarray(None) if none is not None else as_array(found, self.dtype)
+        flat = x.reshape(-1), None if words is None else words.reshape(-1)
         return ClaimError(
             "result",
-            f"an array of {array.dtype} {array.shape} must give one of the same",
-            seen=f"{result.dtype} {result.shape}",
-            reproduce=self.reproduce(array, words) if array.size < 100 else f"{self.name}(x) for x of that shape",
+            f"an array of {array.dtype} {x.shape} must give {'codes in its shape' if self.codes else 'one of the same'}",
+            seen=came_back(found, result) if none is None else none.came,
+            remedy=remedy_for(found, result, x) if none is None else none.remedy,
+            reproduce=self.reproduce(*flat, laid) if x.size < FEW else f"{self.name}(x) for x of that shape",
         )
 
     def reproduce(self, x: Any, words: Any = None, laid: str = "{}") -> str:
@@ -231,14 +264,28 @@ def as_quantizer(
 
     codes: fn returns codepoints of fmt. source: fn takes codepoints of this format instead of values. tensor: makes
     what fn takes of an array, such as torch.from_numpy; what fn returns is made an array by np.asarray.
-    name: how a reproduction calls it. axis: along which the blocks of a BlockFormat lie. limit: about how many points
-    are tried, 64 or more; fewer for a slow fn, such as a simulation of RTL. threads: how fn's number of threads is read and
-    set, such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
+    name: how a reproduction calls it; without one, a partial, an instance or a lambda is called fn. axis: along which the
+    blocks of a BlockFormat lie. limit: about how many points are tried, 64 or more; fewer for a slow fn, such as a
+    simulation of RTL; with words of r bits four claims call it with all 2**r words, at 12 points at least. threads: how
+    fn's number of threads is read and set, such as (torch.get_num_threads, torch.set_num_threads); the same bits are then
+    asked of 1, 2 and 3.
     Errors: TypeError and ValueError for what contradicts itself, as in `Quantizer`.
     """
     if isinstance(fn, Quantizer):
-        if fmt is not None and fmt != fn.fmt:
-            raise ValueError(f"fmt = {fmt} beside a Quantizer of {fn.fmt}: leave fmt out")
+        check_own(
+            {
+                "fmt": (fmt, None, fn.fmt),
+                "rounding": (rounding, Rounding.RNE, fn.rounding),
+                "random_bits": (random_bits, None, fn.random_bits),
+                "overflow": (overflow, Overflow.SATURATE, fn.overflow),
+                "axis": (axis, -1, fn.axis),
+                "sampler": (sampler, False, False),
+                "codes": (codes, False, False),
+                "source": (source, None, None),
+                "tensor": (tensor, None, None),
+            },
+            "a Quantizer",
+        )
         return _of_ours(fn, dtype, name, limit)
     if not callable(fn):
         raise TypeError(f"{named(fn)} cannot be called: give a function of an array, or a Quantizer")
@@ -246,6 +293,13 @@ def as_quantizer(
         raise TypeError("fmt is missing: say which format the function rounds to")
     if not isinstance(fmt, Format):
         raise TypeError(f"fmt = {named(fmt)}: give a format record; numerics.parse_format(name) makes one from a name")
+    if not isinstance(rounding, Rounding):
+        raise TypeError(f"rounding = {named(rounding)}: give a member of Rounding, such as Rounding.RNE")
+    if not (random_bits is None or random_bits == math.inf or isinstance(random_bits, int | np.integer)):
+        raise TypeError(f"random_bits = {named(random_bits)}: give an integer from 1 to 32, or leave it out")
+    if source is not None and (not isinstance(source, Format) or isinstance(source, BlockFormat)):
+        raise TypeError(f"source = {named(source)}: give a format record of single numbers, such as catalog.E5M2")
+    check_common(tensor, threads, name)
     draws = rounding.stochastic and (sampler or random_bits is None)
     if sampler and not rounding.stochastic:
         raise ValueError(f"sampler = True with {rounding.name}, which draws nothing: leave it out, or give SR")
@@ -255,6 +309,8 @@ def as_quantizer(
         raise ValueError("random_bits = inf: words have 1 to 32 bits; sampler=True says that fn draws for itself")
     if codes and isinstance(fmt, BlockFormat):
         raise TypeError(f"codes = True with {fmt}: give a function that returns the values of its blocks")
+    if not isinstance(limit, int | np.integer):
+        raise TypeError(f"limit = {named(limit)}: give an integer, how many points are tried, 64 or more")
     if limit < 64:
         raise ValueError(f"limit = {limit}: too few points for any claim; give at least 64")
     check_dtype(np.dtype(dtype))
@@ -262,7 +318,7 @@ def as_quantizer(
     parts = (fmt.element, fmt.scale) if isinstance(fmt, BlockFormat) else (fmt,)
     if not all(carrier.holds(part) for part in parts):
         raise ValueError(f"{fmt} has values that {carrier.name} does not hold: give dtype=np.float64")
-    label = name or getattr(fn, "__name__", "") or type(fn).__name__
+    label = label_of(fn, name)
     bits = random_bits if random_bits == math.inf else None if random_bits is None else int(random_bits)
     subject = QuantizerUnderTest(
         fn, fmt, rounding, overflow, bits, draws, np.dtype(dtype), axis, codes, source, tensor, label, limit, threads

@@ -60,8 +60,11 @@ class Report:
         return "\n".join(lines)
 
     def __getitem__(self, claim: str) -> Verdict:
-        """The verdict on a claim by its name."""
-        return next(v for v in self.verdicts if v.claim == claim)
+        """The verdict on a claim by its name. Errors: KeyError, with the names that there are."""
+        for verdict in self.verdicts:
+            if verdict.claim == claim:
+                return verdict
+        raise KeyError(f"no verdict on {claim!r}: there are {', '.join(v.claim for v in self.verdicts)}")
 
     def to_json(self) -> str:
         """The report as JSON: subject, ok, and the verdicts with all their fields."""

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..words import random_words
+from .arguments import Threads
 from .evidence import EXACT, ClaimError, Evidence, hides, literal, shown
-from .quantizers import QuantizerUnderTest, Threads
+from .quantizers import QuantizerUnderTest
 from .reproductions import CUBE, SPREAD, Call, details_of, same_bits
 from .rounding_checks import inputs
 

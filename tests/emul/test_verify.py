@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import numpy as np
 from numerics import Accumulator, Quantizer, Rounding, catalog
-from numerics.properties import as_accumulator, as_quantizer
+from numerics.properties import as_accumulator, as_quantizer, quantizer_suite
 
 def nearest(x):
     return Quantizer(catalog.E4M3).quantize(x)
@@ -47,7 +47,24 @@ def either(x, words=None):
 def three(x, words, rng):
     return x
 
+def leaves(x):
+    raise SystemExit(0)
+
+def loud(x):
+    print("looks at", x.shape)
+    return nearest(x)
+
+def gives_four():
+    return 4
+
+def by_name(x, *, words):
+    return by_words(x, words)
+
+def makes():
+    raise SystemExit(0)
+
 subject = as_quantizer(nearest, fmt=catalog.E4M3, limit=64)
+TestSubject = quantizer_suite(subject)
 unit = catalog.MATRIX_UNITS["a100.f16.f32"]
 sums = as_accumulator(Accumulator(catalog.E5M2), deep=False)
 number = 3
@@ -97,6 +114,7 @@ def test_a_right_stochastic_format_ends_in_under_ten_seconds():
         ("mine:either", *SR, "--random-bits", "4"),
         ("mine:either", "--format", "e4m3fn"),
         ("mine:subject",),
+        ("mine:TestSubject",),
         ("mine:unit",),
         ("mine:sums",),
         ("h100.f16.f16",),
@@ -130,7 +148,15 @@ def test_a_wrong_one_in_words_and_in_json(verify):
         (("mine:nearest",), "mine:nearest is a function: say what it rounds to, --format e4m3fn for example"),
         (("mine:absent",), "mine has no 'absent'"),
         (("absent:fn",), "absent cannot be imported"),
-        (("mine:number",), "give what as_quantizer, as_accumulator or as_mask made"),
+        (("mine:number",), "mine:number is 3: give a function of an array, a format, a Quantizer, "),
+        (
+            ("mine:gives_four", "--format", "e4m3fn"),
+            "mine:gives_four returned 4: give a function of an array, a format, ",
+        ),
+        (
+            ("mine:by_name", *SR, "--random-bits", "4"),
+            "mine:by_name needs words by name, and it is called as fn(x), or as fn(x, words): give a function that passes",
+        ),
         (("mine:nearest", "--format", "e4m3fn", "--source", "mxfp4_e2m1"), "is a block format"),
         (("mine:by_words", *SR), "takes 2 arguments, x and words: --random-bits is missing"),
         (("mine:by_words", *SR, "--sampler"), "leave --sampler out, and give --random-bits"),
@@ -150,3 +176,30 @@ def test_refusals_are_one_sentence_and_status_two(verify, arguments, sentence):
     assert done.stderr.startswith("emul: ")
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_what_ends_python_is_no_proof(verify, tmp_path):
+    done = verify("mine:leaves", "--format", "e4m3fn", "--limit", "64")
+    assert done.exit_code == 1
+    assert "member: the function raised RuntimeError: SystemExit(0), which ends Python: raise another" in done.stdout
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
+    for target, sentence in (
+        ("script:fn", "script cannot be imported from"),
+        ("mine:makes", "mine:makes raised SystemExit: 0"),
+    ):
+        done = verify(target, "--format", "e4m3fn")
+        assert done.exit_code == 2 and sentence in done.stderr
+
+
+def test_what_a_function_prints_is_not_in_the_report(verify, tmp_path):
+    arguments = ("--format", "e4m3fn", "--limit", "64", "--json")
+    done = verify("mine:loud", *arguments)
+    assert json.loads(done.stdout)["ok"] is True and "looks at" in done.stderr
+    (tmp_path / "starts.py").write_text(
+        "import os\nimport mine\nos.system('echo imported')\n\n"
+        "def fn(x):\n    os.system('echo simulated')\n    return mine.cut(x[..., :1])\n"
+    )
+    command = [sys.executable, "-m", "emul.cli", "verify", "starts:fn", *arguments]
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert json.loads(done.stdout)["ok"] is False and {"imported", "simulated"} <= set(done.stderr.split())

@@ -186,6 +186,7 @@ def test_a_batch_that_is_no_batch_of_products_is_broken(fn, told):
 
 
 def test_a_suite_skips_a_batch_that_is_refused():
+    from types import SimpleNamespace
     from unittest import SkipTest
 
     from numerics.properties import accumulator_suite
@@ -193,5 +194,5 @@ def test_a_suite_skips_a_batch_that_is_refused():
     suite = accumulator_suite(as_accumulator(two_axes, Accumulator(FixedFormat(32)), **SMALL))
     kept = []
     with pytest.raises(SkipTest, match="is refused"):
-        suite().test_batched(lambda name, value: kept.append(value["status"]))
-    assert kept[-1] == "skipped"
+        suite().test_batched(SimpleNamespace(node=SimpleNamespace(user_properties=kept)))
+    assert [found["status"] for _, found in kept][-1] == "skipped"

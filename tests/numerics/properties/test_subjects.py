@@ -47,7 +47,7 @@ def broken(subject):
         ({"fn": nearest, "fmt": E4M3, "overflow": Overflow.WRAP}, ValueError, "WRAP"),
         ({"fn": nearest, "fmt": E4M3, "dtype": "float16"}, TypeError, "float16"),
         ({"fn": nearest, "fmt": E4M3, "limit": 3}, ValueError, "limit = 3: too few points"),
-        ({"fn": Quantizer(E4M3), "fmt": catalog.E5M2}, ValueError, "fmt = e5m2 beside a Quantizer of e4m3fn"),
+        ({"fn": Quantizer(E4M3), "fmt": catalog.E5M2}, ValueError, "fmt = e5m2 beside a Quantizer that says e4m3fn"),
     ],
 )
 def test_refused_quantizers(arguments, error, sentence):

@@ -158,3 +158,10 @@ def test_what_the_function_raises_is_told_with_a_line_that_raises_it(tmp_path):
     told = run(tmp_path, "-k", "test_member", source=FRAMES).stdout
     assert "member: raised by refuses_one, called with" in told
     assert "refuses_one(np.array([1.0], np.float32))" in told
+
+
+def test_beside_a_junit_file_no_warning_fails_the_suite(tmp_path):
+    done = run(tmp_path, "-W", "error", "--emul-profile", "emul-ci", "--junitxml", "claims.xml", "-k", "TestTwice")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "proved, exhaustive:" in done.stdout
+    assert 'property name="emul-claim"' in (tmp_path / "claims.xml").read_text()
