@@ -54,8 +54,8 @@ def few(test: Callable[..., None]) -> Callable[..., None]:
 
 
 def collect_seldom() -> None:
-    """Looks for unreachable cycles a hundred times less often: a compiler makes much that is no garbage for long."""
-    gc.set_threshold(70_000, 10, 10)
+    """Looks for unreachable cycles seven hundred times less often: a compiler makes much that is no garbage for long."""
+    gc.set_threshold(500_000, 20, 50)
 
 
 def values_of(item: pytest.Item) -> dict[str, tuple[int, ...]]:
