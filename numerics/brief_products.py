@@ -16,7 +16,7 @@ from .accumulator import Accumulator
 from .brief import carrier_or_none, keep
 from .brief_sums import ExactSums, FixedSums, exact_sums, fixed_sums
 from .formats import FixedFormat, FloatFormat
-from .kernels import gemm, orders, philox, threads
+from .kernels import gemm, orders, threads
 from .kernels.scan import scan
 from .parameters import Carrier
 from .planning import first_plan
@@ -25,7 +25,7 @@ from .results import check_output, check_result
 from .rounding import Overflow
 from .stepping import NO_COUNTS, rows_of, source_of, tiny_of
 from .steps import random_bits_of
-from .words import unit_bytes
+from .words import drawn
 
 MULTIPLICATIONS = 1 << 18  # beyond which what the general way finds out costs less than it gains, threads included
 _WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
@@ -34,7 +34,6 @@ Kind = tuple[int, int, int, int]
 #: a, b, their carrier, and what `scan` finds in each.
 Pair = tuple[NDArray[Any], NDArray[Any], Carrier, tuple[Any, ...], tuple[Any, ...]]
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
-_UNITS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4)}  # of the stream of words
 _NO_LAID, _NO_NUMBERS = np.empty((0, 0, 0), np.uint32), (_ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)
 _NO_WORDS = gemm.Words(_NO_LAID, 0, *_NO_NUMBERS)
 
@@ -141,8 +140,8 @@ def _known(accumulator: Accumulator, depth: int, carrier: Carrier, first: Kind |
         return None
     facts = facts_of_kind(first, carrier), facts_of_kind(second, carrier), None
     stand_in = np.zeros((1, 1, depth), carrier.dtype)
-    drawn = Words(0, 0, accumulator.roundings(depth)) if accumulator.stochastic else None
-    problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, drawn)
+    words = Words(0, 0, accumulator.roundings(depth)) if accumulator.stochastic else None
+    problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, words)
     try:
         check_output(carrier.dtype, accumulator)
     except ValueError:
@@ -190,18 +189,11 @@ def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Cha
 def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int, stream: int) -> gemm.Words:
     """Where the kernel draws words, or reads them as they are laid out for it, [rows, span, columns]."""
     rows, columns = shape
-    key = np.uint64(seed), np.uint64(stream)
     if source != gemm.GIVEN:
-        return gemm.Words(_NO_LAID, 0, *key, np.uint64(span), _ZERO, np.uint64(columns), _ONE)
-    # As `random_words`, but shifted where they lie.
-    size, count = unit_bytes(bits), rows * columns * span
-    units = 16 // size
-    blocks = np.empty(4 * -(-count // units), _UNITS[4])
-    philox.random_blocks(blocks, _ZERO, units, *key)
-    drawn = blocks.view(_UNITS[size])[:count].reshape(rows, columns, span)
-    laid = drawn.swapaxes(1, 2).astype(np.uint32, order="C")
-    if bits != 8 * size:
-        laid >>= 8 * size - bits
+        numbers = np.uint64(seed), np.uint64(stream), np.uint64(span), _ZERO, np.uint64(columns), _ONE
+        return gemm.Words(_NO_LAID, 0, *numbers)
+    words = drawn(rows * columns * span, bits, seed, stream, 0).reshape(rows, columns, span)
+    laid = np.ascontiguousarray(words.swapaxes(1, 2))
     return gemm.Words(laid, 0, *_NO_NUMBERS)
 
 

@@ -9,6 +9,8 @@ from .formats.integers import whole
 from .kernels import philox
 from .operands import as_array
 
+_UNITS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4)}  # of the stream, by `unit_bytes`
+
 
 def counter(label: str, value: Any) -> int:
     """`value` as an integer in [0, 2**64), or a sentence that names it."""
@@ -34,19 +36,24 @@ def random_words(
 
     The map is frozen: see numerics.kernels.philox. A quantizer given these words gives the bits it gives for the seed.
     """
-    check_random_bits(True, random_bits, "SR")
+    bits = check_random_bits(True, random_bits, "SR")
     if (whole(count) or 0) < 0 or whole(count) is None:
         raise ValueError(f"count = {count!r}: give how many words, an integer of at least 0")
-    seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
+    assert bits is not None
+    return drawn(count, bits, counter("seed", seed), counter("stream", stream), counter("offset", offset))
+
+
+def drawn(count: int, random_bits: int, seed: int, stream: int, offset: int) -> NDArray[np.uint32]:
+    """`random_words` of numbers that were checked."""
     size = unit_bytes(random_bits)
     units = 16 // size
     skip = offset % units
-    blocks = (skip + count + units - 1) // units
-    words = np.empty(4 * blocks, np.dtype("<u4"))
-    philox.random_blocks(words, np.uint64(offset // units), units, np.uint64(seed), np.uint64(stream))
-    taken = words.view(np.dtype(f"<u{size}"))[skip : skip + count]
-    aligned: NDArray[np.uint32] = (taken >> taken.dtype.type(8 * size - random_bits)).astype(np.uint32)
-    return aligned
+    blocks = np.empty(4 * ((skip + count + units - 1) // units), _UNITS[4])
+    philox.random_blocks(blocks, np.uint64(offset // units), units, np.uint64(seed), np.uint64(stream))
+    words = blocks.view(_UNITS[size])[skip : skip + count].astype(np.uint32)
+    if random_bits != 8 * size:
+        words >>= 8 * size - random_bits
+    return words
 
 
 def given_words(

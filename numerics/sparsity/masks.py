@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..formats.integers import whole
 from ..kernels import mask_rows, masks, threads
 from ..quantizer import FloatArray
-from ..words import counter, given_words, random_words
+from ..words import counter, drawn, given_words, random_words
 from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
 
@@ -140,14 +140,14 @@ def mvue(
             here = slice(begin, min(begin + _TILE, stop))
             if given is None:
                 place = (first + begin) % (1 << 64)
-                drawn = random_words(here.stop - begin, bits, seed=seed or 0, stream=stream, offset=place)
+                own = drawn(here.stop - begin, bits, seed or 0, stream, place)
             else:
-                drawn = given[here]
+                own = given[here]
             if swift is None:
-                target[here] = general(cut[here], drawn)
-            elif swift(cut[here].reshape(-1), target[here].reshape(-1), drawn, left, bits):
-                rest = np.flatnonzero(left[: len(drawn)])
-                target[here][rest] = general(cut[here][rest], drawn[rest])
+                target[here] = general(cut[here], own)
+            elif swift(cut[here].reshape(-1), target[here].reshape(-1), own, left, bits):
+                rest = np.flatnonzero(left[: len(own)])
+                target[here][rest] = general(cut[here][rest], own[rest])
 
     threads.run(part, len(cut), GRAIN)
     return layout.join(target, out)
