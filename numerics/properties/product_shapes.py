@@ -16,7 +16,7 @@ from .reproductions import same_bits
 __tracebackhide__ = hides
 
 #: Every length up to twice a usual block, and those beside larger ones.
-LENGTHS = (*range(1, 66), 96, 127, 128, 129, 200, 255, 256, 257, 511, 512, 513, 1000, 1023, 1024, 1025)
+LENGTHS = (*range(1, 66), 96, 127, 128, 129, 200, 255, 256, 257, 512, 1000, 1024, 1025)
 SHORT = range(1, 13)
 OPERANDS, POWERS, COLUMNS = 128, 64, 16
 ROWS = (*range(1, 34), 36)

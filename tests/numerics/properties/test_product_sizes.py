@@ -49,7 +49,7 @@ def test_sums_of_one_binade_and_sign(claim, exponent, negative):
         checks.steps(under_test(claim, spoil=spoil))
 
 
-@pytest.mark.parametrize("k", [511, 512, 513, 1000, 1023, 1024, 1025])
+@pytest.mark.parametrize("k", [512, 1000, 1024, 1025])
 @pytest.mark.parametrize("claim", [CLAIMS["in sequence"], Accumulator(FixedFormat(16, 4))], ids=["floats", "fixed"])
 def test_chains_of_one_length(claim, k):
     with pytest.raises(ClaimError, match="steps: "):
