@@ -180,7 +180,9 @@ class QuantizerUnderTest:
             "result",
             f"an array of {array.dtype} {array.shape} must give one of the same",
             seen=f"{result.dtype} {result.shape}",
-            reproduce=self.reproduce(array, words) if array.size < 100 else f"{self.name}(x) for x of that shape",
+            reproduce=self.reproduce(array, words, "{}" if array.ndim else "{}.reshape(())")
+            if array.size < 100
+            else f"{self.name}(x) for x of that shape",
         )
 
     def reproduce(self, x: Any, words: Any = None, laid: str = "{}") -> str:
