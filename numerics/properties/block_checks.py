@@ -61,7 +61,7 @@ def called(q: QuantizerUnderTest, rows: NDArray[Any], words: Any = None) -> NDAr
 def laid(q: QuantizerUnderTest, rows: NDArray[Any]) -> NDArray[Any]:
     """Rows [R, L] as an array with L along the axis, of as few dimensions as have that axis."""
     if q.axis == -1:
-        return rows
+        return np.ascontiguousarray(rows)  # what lies otherwise is for any_blocks to tell
     dimensions = max(2, q.axis + 1, -q.axis)
     shaped = rows.reshape(len(rows), *[1] * (dimensions - 2), rows.shape[1])
     return np.ascontiguousarray(np.moveaxis(shaped, -1, q.axis))

@@ -214,3 +214,17 @@ def test_right_ones_are_not_accused(fmt, overflow):
     q = ours(fmt, overflow=overflow)
     for check in (checks.block_decision, checks.every_scale, checks.block_specials, checks.any_blocks):
         check(q)
+
+
+def test_blocks_that_do_not_lie_in_order_are_told_by_that_claim_alone():
+    right = Quantizer(MX)
+
+    def fn(x):
+        return right.quantize(x) if x.flags.c_contiguous else np.zeros_like(x)
+
+    q = as_quantizer(fn, fmt=MX)
+    assert checks.every_scale(q).cases
+    with pytest.raises(ClaimError, match="any_blocks: in Fortran order") as error:
+        checks.any_blocks(q)
+    found = eval(error.value.details["reproduce"], {"fn": fn, "np": np})
+    assert found == float(error.value.details["seen"].split()[0])
