@@ -109,7 +109,7 @@ def _laid(q: QuantizerUnderTest, rows: NDArray[Any]) -> int:
             continue
         cases += rows.size
     if q.axis in (-1, 0):
-        one, own = rows[:1], None if words is None else words[:1]
+        one, own = usable(q, rows[:1]), None if words is None else words[:1]
         if own is not None and of_blocks(q).tensor_scale:
             own = words_for(q, block_law(q, one))
         _same(q, one, own, "in an array of one dimension", "{}.reshape(-1)", lambda x: x.reshape(-1))

@@ -32,6 +32,9 @@ FORMATS = [
 ]
 
 
+UNSIGNED = BlockFormat(FixedFormat(4, signed=False), catalog.E4M3, 8, rule=ScaleRule.RATIO, tensor_scale=True)
+
+
 def ours(fmt, mode=Rounding.RNE, bits=None, **more):
     return as_quantizer(Quantizer(fmt, mode, random_bits=bits, **more))
 
@@ -209,7 +212,7 @@ def test_what_wrong_blocks_draw(fmt, spoil):
 
 
 @pytest.mark.parametrize("overflow", [Overflow.SATURATE, Overflow.PROPAGATE, Overflow.ERROR])
-@pytest.mark.parametrize("fmt", [MX, FORMATS[3], FORMATS[4]], ids=str)
+@pytest.mark.parametrize("fmt", [MX, FORMATS[3], FORMATS[4], UNSIGNED], ids=str)
 def test_right_ones_are_not_accused(fmt, overflow):
     q = ours(fmt, overflow=overflow)
     for check in (checks.block_decision, checks.every_scale, checks.block_specials, checks.any_blocks):
