@@ -125,7 +125,7 @@ def _frozen(x: Any) -> _Frozen | None:
     return None if x is None else _Frozen(x.shape, x.dtype.str, x.tobytes())
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _wanted(claim: Accumulator | MatrixUnit, dtype: np.dtype[Any], *given: _Frozen | None) -> NDArray[Any]:
     a, b, c, *extra = (None if x is None else x.array() for x in given)
     if isinstance(claim, MatrixUnit):

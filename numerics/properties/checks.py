@@ -2,6 +2,9 @@
 
 from .batch_check import batched
 from .block_checks import block_apart, block_decision
+from .block_draws_check import block_draws
+from .block_places import any_blocks
+from .block_scale_checks import block_specials, every_scale, tensor_scales
 from .code_checks import every_code
 from .draws_check import Component, draws, p_value_of_draws
 from .mask_checks import (
@@ -46,17 +49,21 @@ from .wiring_checks import independent, reproducible
 __all__ = [
     "Component",
     "any_block",
+    "any_blocks",
     "any_place",
     "any_shape",
     "batched",
     "bias",
     "block_apart",
     "block_decision",
+    "block_draws",
+    "block_specials",
     "blocks_apart",
     "decision",
     "draws",
     "error_bound",
     "every_code",
+    "every_scale",
     "every_step",
     "faithful",
     "fixed_points",
@@ -87,6 +94,7 @@ __all__ = [
     "smp",
     "specials",
     "steps",
+    "tensor_scales",
     "unbiased",
     "variance",
     "variance_bound",

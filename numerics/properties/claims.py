@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..formats import BlockFormat
 from ..matrix_unit import MatrixUnit
 from ..rounding import Overflow
 from . import (
     block_checks,
+    block_places,
+    block_scale_checks,
     code_checks,
     mask_checks,
     mask_draws_check,
@@ -23,6 +26,7 @@ from . import (
 )
 from .accumulators import AccumulatorUnderTest
 from .batch_check import batched
+from .block_draws_check import block_draws
 from .draws_check import draws
 from .evidence import Evidence
 from .masks import MaskUnderTest
@@ -127,6 +131,10 @@ def _table(q: QuantizerUnderTest) -> str | None:
     return None
 
 
+def _tensor_scale(q: QuantizerUnderTest) -> str | None:
+    return None if isinstance(q.fmt, BlockFormat) and q.fmt.tensor_scale else f"{q.fmt} has no scale of the tensor"
+
+
 QUANTIZER_CLAIMS = (
     Claim(rounding_checks.member, _always),
     Claim(rounding_checks.fixed_points, _always),
@@ -152,7 +160,12 @@ QUANTIZER_CLAIMS = (
 
 BLOCK_CLAIMS = (
     Claim(block_checks.block_decision, _always),
+    Claim(block_scale_checks.every_scale, _always),
+    Claim(block_scale_checks.block_specials, _always),
+    Claim(block_scale_checks.tensor_scales, _tensor_scale),
+    Claim(block_draws, _draws),
     Claim(block_checks.block_apart, _not_random),
+    Claim(block_places.any_blocks, _always),
 )
 
 

@@ -43,15 +43,18 @@ def law_of(subject: QuantizerUnderTest, x: NDArray[Any]) -> Law:
 @lru_cache(maxsize=256)
 def _law(fmt: ElementFormat, overflow: Overflow, precision: int, data: bytes) -> Law:
     xs = np.frombuffer(data, np.float64).tolist()
-    low, high = (
-        np.array([_rounded(v, fmt, overflow, precision, word) for v in xs], np.float64)
-        for word in (0, (1 << _ALL_BITS) - 1)
-    )
+    ends = np.array([rounded(v, fmt, overflow, precision) for v in xs], np.float64).reshape(-1, 2)
+    low, high = ends[:, 0].copy(), ends[:, 1].copy()
     return Law(low, high, tuple(part_of(Fraction(v), fmt, precision) for v in xs))
 
 
-def _rounded(x: float, fmt: ElementFormat, overflow: Overflow, precision: int, word: int) -> float:
-    return reference.round_value(x, fmt, Rounding.SR, overflow, word=word, random_bits=_ALL_BITS, precision=precision)
+def rounded(x: float, fmt: ElementFormat, overflow: Overflow, precision: int = 53) -> tuple[float, float]:
+    """What a finite x becomes when it does not and when it does go away from zero."""
+    low, high = (
+        reference.round_value(x, fmt, Rounding.SR, overflow, word=word, random_bits=_ALL_BITS, precision=precision)
+        for word in (0, (1 << _ALL_BITS) - 1)
+    )
+    return low, high
 
 
 def part_of(exact: Fraction, fmt: ElementFormat, precision: int) -> Fraction:

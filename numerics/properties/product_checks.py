@@ -18,7 +18,7 @@ from .product_cases import broken_product
 from .product_limits import dtype_error, unreached
 from .product_moments import product_moments as product_moments
 from .product_problems import Problem, extras, lone_products, nearest_member, one_output, problems
-from .product_shapes import addends, lengths
+from .product_shapes import addends, lengths, sizes
 from .rounding_checks import DIRECTED, same_bits
 from .wiring_checks import with_threads
 
@@ -74,7 +74,7 @@ def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:
 def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Every output has the oracle's bits: each step's exact sum rounded once, in the declared order."""
     cases = 0
-    more = (*lengths(subject), *addends(subject)) if problem is None else ()
+    more = (*lengths(subject), *addends(subject), *sizes(subject)) if problem is None else ()
     for given, extra in chain(_each(subject, problem), ((one, next(extras(subject, one))) for one in more)):
         found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:

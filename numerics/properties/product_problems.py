@@ -111,7 +111,8 @@ def _signed(fmt: FloatFormat | FixedFormat) -> bool:
     return fmt.has_negative_zero
 
 
-def _members(fmt: FloatFormat | FixedFormat, x: Any, dtype: Any) -> NDArray[Any]:
+def nearest_members(fmt: FloatFormat | FixedFormat, x: Any, dtype: Any) -> NDArray[Any]:
+    """The members of a format nearest to x [...], in its shape; the largest for what is beyond."""
     given = np.asarray(x, np.float64)
     given = given if fmt.signed else np.abs(given)
     rounded = Quantizer(fmt, Rounding.RNE, Overflow.SATURATE).quantize(given)
@@ -120,7 +121,7 @@ def _members(fmt: FloatFormat | FixedFormat, x: Any, dtype: Any) -> NDArray[Any]
 
 def _near(subject: AccumulatorUnderTest, side: int, x: float) -> float:
     fmt = subject.operands[side]
-    return float(_members(fmt, [min(x, fmt.max)], np.float64)[0]) or _bottom(fmt)
+    return float(nearest_members(fmt, [min(x, fmt.max)], np.float64)[0]) or _bottom(fmt)
 
 
 def _top(fmt: FloatFormat | FixedFormat) -> float:
@@ -137,7 +138,7 @@ def _scale(subject: AccumulatorUnderTest, side: int) -> float:
 
 
 def _addend(subject: AccumulatorUnderTest, x: Any) -> NDArray[Any] | None:
-    return _members(subject.output, x, subject.dtype) if subject.takes_c else None
+    return nearest_members(subject.output, x, subject.dtype) if subject.takes_c else None
 
 
 def drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: int) -> Problem:
@@ -150,7 +151,7 @@ def drawn(subject: AccumulatorUnderTest, name: str, k: int, seed: int, spread: i
         uniform = some[0] / 2.0**31 - 1
         sized = uniform * 2.0 ** (some[1] % (2 * spread + 1) - spread) if spread else uniform
         peak = _peak(subject, side, k, spread) if isinstance(fmt, FixedFormat) else 1.0
-        sides.append(_members(fmt, np.where(some[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
+        sides.append(nearest_members(fmt, np.where(some[2] % 16 == 0, 0.0, sized * peak), subject.dtype).reshape(shape))
     c = (random_words(ROWS * COLUMNS, 32, seed=seed, stream=999) / 2.0**31 - 1).reshape(ROWS, COLUMNS)
     return Problem(name, sides[0], sides[1], _addend(subject, c if k % 2 == 0 else 0 * c))
 
@@ -168,7 +169,7 @@ def _peak(subject: AccumulatorUnderTest, side: int, k: int, spread: int) -> floa
 
 def nearest_member(fmt: FloatFormat | FixedFormat, x: float) -> float:
     """The member of a format nearest to x, which is within its range."""
-    return float(_members(fmt, [x], np.float64)[0])
+    return float(nearest_members(fmt, [x], np.float64)[0])
 
 
 def _past_limits(subject: AccumulatorUnderTest, deep: bool) -> Iterator[Problem]:
@@ -207,7 +208,7 @@ def _from_limit(subject: AccumulatorUnderTest) -> Problem:
         top = np.nextafter(top, subject.dtype.type(0))
     tops = [_top(fmt) for fmt in subject.operands]
     sides = [
-        _members(fmt, [x, x, last * x], subject.dtype)
+        nearest_members(fmt, [x, x, last * x], subject.dtype)
         for fmt, x, last in zip(subject.operands, tops, (-1, 1), strict=True)
     ]
     turned = -sides[0] if subject.operands[0].signed else sides[0]
@@ -239,7 +240,9 @@ def _many_outputs(subject: AccumulatorUnderTest) -> Problem:
 
 def _laid(subject: AccumulatorUnderTest, name: str, row: list[float], column: list[float]) -> Problem:
     """One chain of products, and the same with its sign turned and from the other end."""
-    first, second = (_members(fmt, x, subject.dtype) for fmt, x in zip(subject.operands, (row, column), strict=True))
+    first, second = (
+        nearest_members(fmt, x, subject.dtype) for fmt, x in zip(subject.operands, (row, column), strict=True)
+    )
     turned = -first if getattr(subject.operands[0], "signed", True) else first
     return Problem(
         name, np.stack([first, turned]), np.stack([second, second[::-1]], axis=1), _addend(subject, np.zeros((2, 2)))

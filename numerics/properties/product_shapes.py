@@ -10,14 +10,15 @@ from .accumulators import AccumulatorUnderTest, Extra
 from .evidence import EXACT, Evidence, hides, shown
 from .points import members
 from .product_cases import broken_product
-from .product_problems import DEPTHS, Problem, drawn, extras
+from .product_problems import DEPTHS, Problem, drawn, extras, nearest_members
 from .reproductions import same_bits
 
 __tracebackhide__ = hides
 
 #: Every length up to twice a usual block, and those beside larger ones.
-LENGTHS = (*range(1, 66), 96, 127, 128, 129, 200, 255, 256, 257, 1025)
+LENGTHS = (*range(1, 66), 96, 127, 128, 129, 200, 255, 256, 257, 512, 1000, 1024, 1025)
 SHORT = range(1, 13)
+OPERANDS, POWERS, COLUMNS = 128, 64, 16
 ROWS = (*range(1, 34), 36)
 LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "np.asfortranarray({})": np.asfortranarray,
@@ -49,6 +50,47 @@ def addends(subject: AccumulatorUnderTest) -> Iterator[Problem]:
     for name, k, size in (("no product", 0, 0), ("a product of zero", 1, 0), ("one product", 1, 1)):
         a, b = one.a[:1, :k] * size, np.repeat(one.b[:k, :1], c.shape[1], axis=1)
         yield Problem(f"addends of all sizes, {name}", a, b, c)
+
+
+def sizes(subject: AccumulatorUnderTest) -> Iterator[Problem]:
+    """Every operand of up to 8 bits, of wider formats some of each binade; sums of three products in every binade.
+
+    Each operand is multiplied by a small, a middle and a large one. Of the sums each row has its power of two, and each
+    column; what lies beyond the limits, or vanishes, is among them.
+    """
+    for side in (0, 1):
+        own = _telling(subject, side, OPERANDS)
+        others = _telling(subject, 1 - side, OPERANDS)
+        others = others[others > 0]
+        few = others[[0, len(others) // 2, -1]]
+        a, b = (own, few) if side == 0 else (few, own)
+        yield _problem(subject, f"every operand {'ab'[side]}", a[:, None], b[None, :])
+    both = [_telling(subject, side, POWERS) for side in (0, 1)]
+    pattern = [np.array([1.0, -0.75, 0.625]), np.array([1.0, 0.5, 1.0])]
+    scaled = []
+    for side, powers in enumerate(both):
+        pattern[side] = pattern[side] if subject.operands[side].signed else np.abs(pattern[side])
+        power = 2.0 ** np.floor(np.log2(np.abs(powers[powers != 0])))
+        signed = np.unique(np.sign(powers[powers != 0]) * power)
+        if side == 1:  # whose signs are tried above
+            signed = signed[signed > 0]
+            signed = signed[np.unique(np.linspace(0, len(signed) - 1, min(len(signed), COLUMNS)).astype(int))]
+        scaled.append(nearest_members(subject.operands[side], signed[:, None] * pattern[side], subject.dtype))
+    yield _problem(subject, "sums of every size", scaled[0], scaled[1].T)
+
+
+def _telling(subject: AccumulatorUnderTest, side: int, limit: int) -> NDArray[np.float64]:
+    """Members of an operand's format, of both signs where it has them, at most about so many, which the dtype holds."""
+    fmt = subject.operands[side]
+    own = members(fmt, np.float64, limit)
+    own = own[own.astype(subject.dtype).astype(np.float64) == own]
+    own = own[np.unique(np.linspace(0, len(own) - 1, min(len(own), limit)).astype(int))]
+    return np.concatenate([own, -own]) if fmt.signed else own
+
+
+def _problem(subject: AccumulatorUnderTest, name: str, a: NDArray[Any], b: NDArray[Any]) -> Problem:
+    c = np.zeros((len(a), b.shape[1]), subject.dtype) if subject.takes_c else None
+    return Problem(name, a.astype(subject.dtype), b.astype(subject.dtype), c)
 
 
 def any_block(subject: AccumulatorUnderTest) -> Evidence:

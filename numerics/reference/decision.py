@@ -2,16 +2,23 @@
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from ..rounding import Rounding
 
 _HALF = Fraction(1, 2)
 
 
+@lru_cache(maxsize=1 << 13)
+def power_of_two(e: int) -> Fraction:
+    """2**e: kept, as most of the time of a rounding in rationals went into the same few powers."""
+    return Fraction(2) ** e
+
+
 def floor_log2(x: Fraction) -> int:
     """The exponent e with 2**e <= x < 2**(e+1), of a positive rational."""
     e = x.numerator.bit_length() - x.denominator.bit_length()
-    return e if x >= Fraction(2) ** e else e - 1
+    return e if x >= power_of_two(e) else e - 1
 
 
 def stochastic_threshold(fraction: Fraction, rounding: Rounding, random_bits: int) -> int:

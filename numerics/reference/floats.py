@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from ..formats import FloatFormat, NanEncoding, Subnormals
 from ..rounding import Overflow, Rounding
-from .decision import floor_log2, rounds_up
+from .decision import floor_log2, power_of_two, rounds_up
 
 _WHOLE = (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE, Subnormals.NO_ZERO)
 
@@ -13,11 +13,11 @@ _WHOLE = (Subnormals.NORMAL_BINADE, Subnormals.FULL_BINADE, Subnormals.NO_ZERO)
 def lower_neighbour(magnitude: Fraction, fmt: FloatFormat) -> tuple[Fraction, Fraction]:
     """(lo, ulp): the grid value at or below and the step there; the grid has no top, and no bottom if flushed."""
     if magnitude == 0:
-        return Fraction(0), Fraction(2) ** (fmt.emin - fmt.mantissa_bits)
+        return Fraction(0), power_of_two(fmt.emin - fmt.mantissa_bits)
     exponent = floor_log2(magnitude)
     if fmt.subnormals is Subnormals.GRADUAL:
         exponent = max(exponent, fmt.emin)
-    ulp = Fraction(2) ** (exponent - fmt.mantissa_bits)
+    ulp = power_of_two(exponent - fmt.mantissa_bits)
     return math.floor(magnitude / ulp) * ulp, ulp
 
 
@@ -32,7 +32,7 @@ def magnitude_code(magnitude: Fraction, fmt: FloatFormat) -> int:
     exponent = floor_log2(magnitude)
     if fmt.subnormals is Subnormals.GRADUAL:
         exponent = max(exponent, fmt.emin)
-    significand = magnitude / Fraction(2) ** (exponent - fmt.mantissa_bits)
+    significand = magnitude / power_of_two(exponent - fmt.mantissa_bits)
     code: int = int(significand) + (exponent - fmt.emin) * 2**fmt.mantissa_bits
     return code - (1 << fmt.mantissa_bits) if fmt.subnormals in _WHOLE else code
 

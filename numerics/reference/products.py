@@ -42,22 +42,28 @@ def rounded(
     r = part.random_bits
     result: Number
     if isinstance(fmt, FixedFormat):
-        whole = fixed.round_unbounded(x.value, fmt, part.rounding, word=word, random_bits=r)
-        over = not fmt.lowest_integer <= whole <= fmt.largest_code
         found = fixed.round_exact(x.value, fmt, part.rounding, part.overflow, word=word, random_bits=r)
         result = Exact(found, False)
     else:
-        sign = x.value < 0 if x.value else x.negative
-        magnitude = floats.round_unbounded(x.value, fmt, part.rounding, negative=sign, word=word, random_bits=r)
-        over = magnitude > Fraction(fmt.max)
         result = number(
             floats.round_exact(
                 x.value, fmt, part.rounding, part.overflow, negative=x.negative, word=word, random_bits=r
             )
         )
     if steps.tally is not None:
-        steps.tally.rounding(x.value, result, over, fmt, label)
+        steps.tally.rounding(x.value, result, _overflows(x, part, fmt, word), fmt, label)
     return result
+
+
+def _overflows(x: Exact, part: Accumulator | Quantizer, fmt: Any, word: int | None) -> bool:
+    """Whether a number is rounded to what lies beyond the largest value."""
+    r = part.random_bits
+    if isinstance(fmt, FixedFormat):
+        whole = fixed.round_unbounded(x.value, fmt, part.rounding, word=word, random_bits=r)
+        return not fmt.lowest_integer <= whole <= fmt.largest_code
+    sign = x.value < 0 if x.value else x.negative
+    magnitude = floats.round_unbounded(x.value, fmt, part.rounding, negative=sign, word=word, random_bits=r)
+    return magnitude > Fraction(fmt.max)
 
 
 def add_numbers(x: Number, y: Number, accumulator: Accumulator, steps: Steps) -> Number:
@@ -245,7 +251,7 @@ def matmul(
     for index in np.ndindex(*shape):
         *outer, i, j = index
         row, column = left[(*outer, i)], right[(*outer, slice(None), j)]
-        tally = Tally()
+        tally = Tally() if events else None  # counts take as long as the sums
         out[index] = accumulate(
             row,
             column,
@@ -254,6 +260,7 @@ def matmul(
             words=None if drawn is None else drawn[index],
             tally=tally,
         )
-        for name in counts:
-            counts[name][index] = tally.counts[name]
+        if tally is not None:
+            for name in counts:
+                counts[name][index] = tally.counts[name]
     return (out, counts) if events else out

@@ -12,6 +12,7 @@ from . import own
 from .record import Mutant, Right
 
 SIZE = 8
+LARGEST = float(np.finfo(np.float32).max)
 MX = BlockFormat(catalog.E2M1, catalog.E8M0, SIZE)
 Array = Any
 
@@ -24,14 +25,20 @@ def exponent(amax: Array) -> Array:
 def quantized(
     x: Array, exponent_of: Callable[[Array], Array] = exponent, up: Any = own.even, amax_of: Any = None
 ) -> Array:
-    """Blocks of 8 along the last axis, the last may be short; scale 2**(exponent_of(amax) - 2)."""
+    """Blocks of 8 along the last axis, the last may be short; scale 2**(exponent_of(amax) - 2).
+
+    An infinity counts as the largest float32, and a NaN makes its block NaN, whose scale alone can say so.
+    """
     length = x.shape[-1]
     rows = x.reshape(-1, length).astype(np.float64)
     padded = np.pad(rows, ((0, 0), (0, -length % SIZE))).reshape(len(rows), -1, SIZE)
-    amax = np.abs(padded).max(axis=-1, keepdims=True) if amax_of is None else amax_of(padded)
+    missing = np.isnan(padded)
+    known = np.clip(np.where(missing, 0, padded), -LARGEST, LARGEST)
+    amax = np.abs(known).max(axis=-1, keepdims=True) if amax_of is None else amax_of(known)
     power = np.where(amax > 0, exponent_of(np.where(amax > 0, amax, 1)), -125)
     scale = np.ldexp(1.0, np.clip(power - 2, -127, 125).astype(int))
-    result = own.near(padded / scale, catalog.E2M1, up) * scale
+    result = own.near(known / scale, catalog.E2M1, up) * scale
+    result[missing.any(axis=-1)] = np.nan
     return result.reshape(len(rows), -1)[:, :length].reshape(x.shape).astype(x.dtype)
 
 
@@ -126,6 +133,25 @@ def writes_its_block(x: Array) -> Array:
     result = quantized(x)
     if x.flags.writeable:
         x[...] = np.clip(x, -1e4, 1e4)
+    return result
+
+
+@mutant("of a kind: scales below 2**-64 are flushed, as the table of powers ends there", "every_scale")
+def small_scales_to_zero(x: Array) -> Array:
+    result = quantized(x)
+    return np.where(np.abs(x) < 2.0**-64, 0 * result, result).astype(x.dtype)
+
+
+@mutant("of a kind: NaN is swallowed by fmax, and becomes zero under the scale of the others", "block_specials")
+def nan_swallowed(x: Array) -> Array:
+    return quantized(np.where(np.isnan(x), 0, x).astype(x.dtype))
+
+
+@mutant("of a kind: a loop over whole vectors leaves the last element of uneven rows as it was", "any_blocks")
+def last_of_uneven_rows(x: Array) -> Array:
+    result = quantized(x)
+    if x.shape[-1] % 2 and x.shape[-1] > 2 * SIZE:
+        result[..., -1] = x[..., -1]
     return result
 
 

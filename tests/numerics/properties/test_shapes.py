@@ -129,3 +129,14 @@ def test_arrays_that_may_be_refused_are_not_held_against_it():
         return RIGHT.quantize(x)
 
     assert checks.any_shape(as_quantizer(fn, fmt=catalog.E4M3)).cases > 10**6
+
+
+def test_the_line_of_what_gives_an_array_without_dimensions_one_has_none_either():
+    def fn(x):
+        return np.atleast_1d(Quantizer(catalog.E4M3).quantize(x))
+
+    with pytest.raises(ClaimError, match="result: an array of float32") as error:
+        checks.any_shape(as_quantizer(fn, fmt=catalog.E4M3))
+    line = error.value.details["reproduce"]
+    assert line.endswith(".reshape(()))")
+    assert eval(line, {"fn": fn, "np": np}).shape == (1,)
