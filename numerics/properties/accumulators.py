@@ -163,8 +163,9 @@ def as_accumulator(
     operands: the format, or the formats of a and b, whose members fn takes; None: a unit's inputs; integers of half the
     bits for a fixed-point accumulator; E5M2 for the others, or an exponent so wide that sums reach the limits. Where no
     sum does, the verdict on `steps` says so. tensor: makes what fn takes of an array, such as torch.from_numpy.
-    deep: chains of up to 1025 products are tried, else of up to 12. threads: how its number of threads is read and set,
-    such as (torch.get_num_threads, torch.set_num_threads); the same bits are then asked of 1, 2 and 3.
+    deep: chains of up to 1025 products, and operands and sums of every size are tried, else chains of up to 12. threads: how
+    its number of threads is read and set, such as (torch.get_num_threads, torch.set_num_threads); the same bits are then
+    asked of 1, 2 and 3.
     Errors: TypeError for what is no such function or claim; ValueError for a claim whose results no float64 holds.
     """
     check_common(tensor, threads, name)

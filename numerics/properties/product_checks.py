@@ -74,7 +74,7 @@ def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:
 def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Every output has the oracle's bits: each step's exact sum rounded once, in the declared order."""
     cases = 0
-    more = (*lengths(subject), *addends(subject), *sizes(subject)) if problem is None else ()
+    more = (*lengths(subject), *addends(subject), *(sizes(subject) if subject.deep else ())) if problem is None else ()
     for given, extra in chain(_each(subject, problem), ((one, next(extras(subject, one))) for one in more)):
         found, wanted = _run(subject, given, extra)
         if found is None or wanted is None:

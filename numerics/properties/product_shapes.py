@@ -70,7 +70,7 @@ def sizes(subject: AccumulatorUnderTest) -> Iterator[Problem]:
     scaled = []
     for side, powers in enumerate(both):
         pattern[side] = pattern[side] if subject.operands[side].signed else np.abs(pattern[side])
-        power = 2.0 ** np.floor(np.log2(np.abs(powers[powers != 0])))
+        power = np.ldexp(0.5, np.frexp(np.abs(powers[powers != 0]))[1])
         signed = np.unique(np.sign(powers[powers != 0]) * power)
         if side == 1:  # whose signs are tried above
             signed = signed[signed > 0]

@@ -221,7 +221,8 @@ def _at_thresholds(q: QuantizerUnderTest, steps: Steps) -> tuple[int, Points]:
         k = np.rint(scaled)
     # Exact where a step is a power of two; else the quotient is too near to where k changes to be trusted.
     edge = np.abs(scaled * 2 - np.rint(scaled * 2))
-    sure = (short & ((own.low == 0) | (exact <= 2 * own.low))) | (edge > max(2.0**-20, 2.0 ** (r - 46)))
+    with np.errstate(over="ignore"):  # infinity is larger too
+        sure = (short & ((own.low == 0) | (exact <= 2 * own.low))) | (edge > max(2.0**-20, 2.0 ** (r - 46)))
     sure &= (exact >= own.low) & (exact < own.high)
     first = (count - k).astype(np.int64)
     tried = [(first, sure & (first < count)), (first - 1, sure & (first > 0))]
