@@ -71,7 +71,9 @@ FUSED = {
 }
 
 
-@pytest.mark.parametrize("name", but_at_night(FUSED, ["downward", "to odd", "ties away, overflows", "one product"]))
+@pytest.mark.parametrize(
+    "name", but_at_night(FUSED, ["downward", "to odd", "ties away, overflows", "native", "one product"])
+)
 def test_exact_products(name):
     accumulator, options = FUSED[name]
     check(accumulator, **options)
@@ -108,7 +110,7 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("name", but_at_night(DRAWN, ["blocks of 8", "blocks of 16", "rounded products"]))
+@pytest.mark.parametrize("name", but_at_night(DRAWN, ["blocks of 8", "blocks of 16", "singly", "rounded products"]))
 def test_drawn_words(name):
     accumulator, shape, source = DRAWN[name]
     assert check(accumulator, shape=shape, batches=(2, 1), **SEEDED) == source

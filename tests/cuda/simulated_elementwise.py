@@ -110,8 +110,9 @@ def test_any_number_of_elements(count):
     assert_same(launch(q, x, False)[0], q.quantize(x))
 
 
-@pytest.mark.parametrize(("mode", "bits"), list(zip(STOCHASTIC, DRAWN, strict=True)), ids=str)
-def test_given_and_drawn_words(mode, bits):
+@pytest.mark.parametrize("case", but_at_night(zip(STOCHASTIC, DRAWN, strict=True), [(STOCHASTIC[1], 12)]), ids=str)
+def test_given_and_drawn_words(case):
+    mode, bits = case
     q = Quantizer(E4M3, mode, SATURATE, bits)
     x = values()
     words = np.random.default_rng(bits).integers(0, 1 << bits, x.size).astype(np.uint32)

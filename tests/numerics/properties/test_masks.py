@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from numerics.properties import ClaimError, as_mask, checks, strategies, verify
 from numerics.reference import masks
+from tests.sampling import but_at_night
 
 SPOTS = [
     ([1, 1, 1, 1], ["1/2"] * 4, 4, 4),
@@ -98,9 +99,9 @@ def estimator(n=2, m=4, bits=4):
     return as_mask(mvue, n, m, random_bits=bits)
 
 
-@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 2), (1, 4), (3, 5)])
-def test_the_oracle_holds_the_claims(n, m):
-    report = verify(estimator(n, m))
+@pytest.mark.parametrize("pattern", but_at_night([(2, 4), (1, 2), (1, 4), (3, 5)], [(1, 4), (3, 5)]), ids=str)
+def test_the_oracle_holds_the_claims(pattern):
+    report = verify(estimator(*pattern))
     assert report.ok, [v.note for v in report.verdicts if v.status == "broken"]
     assert report["marginals"].kind == "exhaustive"
     assert report["largest"].status == "skipped"
