@@ -383,13 +383,8 @@ def _check(label: str, activation: Tensor, weight: Tensor) -> None:
     for operand in (activation, weight):
         if not operand.dtype.is_floating_point and not operand.dtype.is_complex:
             raise Unfit(f"its operands are {operand.dtype}, whose products are exact")
-        if operand.dtype.is_complex:
-            raise TypeError(
-                f"{label.format('an operand')} is {operand.dtype}: emul takes torch.float32 and torch.float64; multiply real"
-                " and imaginary parts, or give a rule with keep=True"
-            )
-    check_operand(activation, label.format("an operand"))
-    check_operand(weight, label.format("an operand"))
+    for operand in (activation, weight):
+        check_operand(operand, label.format("an operand"), ", or give a rule with keep=True")
     check_together(activation, weight, label.format("an operand"), "the other")
     if activation.dtype != weight.dtype:
         raise TypeError(

@@ -18,13 +18,16 @@ _NARROW = {
 }
 
 
-def check_operand(tensor: Tensor, label: str) -> None:
-    """Refuse, with a sentence that starts with `label`, what is computed on in float32 and float64 alone."""
+def check_operand(tensor: Tensor, label: str, besides: str = "") -> None:
+    """Refuse, with a sentence that starts with `label`, what is computed on in float32 and float64 alone.
+
+    besides: what else helps, the sentence's end.
+    """
     check_place(tensor, label)
     if tensor.dtype not in WIDE:
         raise TypeError(
             f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64;"
-            f" {_converted(tensor, ', which is exact for 16-bit floats')}"
+            f" {_converted(tensor, ', which is exact for 16-bit floats')}{besides}"
         )
 
 
@@ -51,15 +54,15 @@ def check_floats(tensor: Tensor, label: str) -> None:
 def _converted(tensor: Tensor, exact: str) -> str:
     """What to do with a tensor of another type."""
     if tensor.dtype.is_complex:
-        return "take x.real and x.imag, each on its own, and write what is done to them"
+        return "take x.real and x.imag, its real and imaginary parts"
     return f"convert it with .float(){exact}"
 
 
 def check_place(tensor: Tensor, label: str) -> None:
     """Refuse, with a sentence that starts with `label`, what has no values in rows on the CPU or a CUDA device."""
-    if isinstance(tensor, torch.fx.Proxy):
-        raise TypeError(f"{label} is one of torch.fx's symbols, which has no values: trace the model before swap_")
     if not isinstance(tensor, Tensor):
+        if isinstance(tensor, torch.fx.Proxy):
+            raise TypeError(f"{label} is one of torch.fx's symbols, which has no values: trace the model before swap_")
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
     if tensor.is_nested:
         raise ValueError(f"{label} is a nested tensor: {PAD}")

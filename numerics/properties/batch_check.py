@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulators import AccumulatorUnderTest, Extra
+from .counter_examples import first_of
 from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .product_problems import Problem, extras, problems
 from .rounding_checks import same_bits
@@ -129,7 +130,7 @@ def _compare(
 ) -> None:
     wrong = ~same_bits(found, alone)
     if wrong.any():
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        where = first_of(wrong)
         raise ClaimError(
             "batched",
             f"{form}: a matrix of it gives another result than alone ({subject.claim})",

@@ -61,6 +61,11 @@ def _other_overflow(q: QuantizerUnderTest, x: float, words: Any, seen: Any) -> O
     return None
 
 
+def first_of(wrong: NDArray[np.bool_]) -> tuple[int, ...]:
+    """The indices of the first case that is wrong, in C order."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+
+
 def simplest(wrong: NDArray[np.bool_], x: NDArray[Any]) -> int:
     """Which of the cases that are wrong is the easiest to think about: near 1, of few bits, positive."""
     places = np.flatnonzero(wrong)

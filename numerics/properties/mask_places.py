@@ -1,7 +1,7 @@
 """Check of masks of any number of blocks, in any layout: a block keeps the same wherever it lies."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from .evidence import EXACT, Evidence, hides
 from .mask_cases import broken_mask, given_blocks
 from .masks import MaskUnderTest
 from .reproductions import same_bits
+from .shape_checks import Cases
 
 __tracebackhide__ = hides
 
@@ -24,32 +25,20 @@ LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-class Cases(NamedTuple):
-    """Blocks [n, m] with a word each, or None, and what is kept."""
-
-    blocks: NDArray[Any]
-    words: Any
-    kept: NDArray[Any]
-
-    def at(self, places: NDArray[np.int64]) -> "Cases":
-        """Those at some places."""
-        return Cases(self.blocks[places], None if self.words is None else self.words[places], self.kept[places])
-
-
 def any_place(subject: MaskUnderTest) -> Evidence:
     """Each of sixteen blocks keeps the same at every place among 1 to 1025 blocks, in rows, in Fortran order, with gaps."""
     told, cases = _cases(subject), 0
     for given in _arrays(told):
         words = None if given.words is None else given.words[:, None]
-        _compare(subject, f"among {len(given.blocks)} blocks", given, subject(given.blocks, words))
-        cases += len(given.blocks)
+        _compare(subject, f"among {len(given.x)} blocks", given, subject(given.x, words))
+        cases += len(given.x)
     for how, lay in LAYOUTS.items():
         given = told.at(np.arange(6 * CASES) % CASES)
         words = None if given.words is None else given.words[:, None]
         if how.startswith("as "):
             words = None if words is None else words.reshape(2, 3, -1)
-        _compare(subject, how, given, subject(lay(given.blocks), words).reshape(given.blocks.shape))
-        cases += len(given.blocks)
+        _compare(subject, how, given, subject(lay(given.x), words).reshape(given.x.shape))
+        cases += len(given.x)
     return Evidence(EXACT, cases)
 
 
@@ -60,19 +49,19 @@ def _arrays(told: Cases) -> Iterator[Cases]:
 
 
 def _compare(subject: MaskUnderTest, how: str, given: Cases, found: NDArray[Any]) -> None:
-    wrong = ~same_bits(found, given.kept).all(axis=1)
+    wrong = ~same_bits(found, given.wanted).all(axis=1)
     if wrong.any():
         i = int(np.argmax(wrong))
         raise broken_mask(
             "any_place",
             f"{how}, block {i} gave another result",
             subject,
-            given.blocks[i],
+            given.x[i],
             None if given.words is None else given.words[i],
             found[i].tolist(),
-            given.kept[i].tolist(),
+            given.wanted[i].tolist(),
             "a block depends on its elements and its word alone",
-            (given.blocks, given.words, found, i) if how.startswith("among") else None,
+            (given.x, given.words, found, i) if how.startswith("among") else None,
         )
 
 

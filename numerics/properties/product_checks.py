@@ -13,6 +13,7 @@ from ..formats import FixedFormat
 from ..quantizer import Quantizer
 from ..rounding import Overflow, Rounding
 from .accumulators import AccumulatorUnderTest, Extra
+from .counter_examples import first_of
 from .evidence import EXACT, ClaimError, Evidence, hides, shown
 from .product_cases import broken_product
 from .product_limits import dtype_error, unreached
@@ -66,11 +67,6 @@ def _must_raise(subject: AccumulatorUnderTest, problem: Problem, extra: Extra) -
     )
 
 
-def _where(wrong: NDArray[np.bool_]) -> tuple[int, int]:
-    i, j = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
-    return int(i), int(j)
-
-
 def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evidence:
     """Every output has the oracle's bits: each step's exact sum rounded once, in the declared order."""
     cases = 0
@@ -81,7 +77,7 @@ def steps(subject: AccumulatorUnderTest, problem: Problem | None = None) -> Evid
             continue
         wrong = ~same_bits(found, wanted)
         if wrong.any():
-            i, j = _where(wrong)
+            i, j = first_of(wrong)
             raise broken_product(
                 "steps",
                 "not the sum that the declared steps give",
@@ -120,7 +116,7 @@ def product_member(subject: AccumulatorUnderTest, problem: Problem | None = None
         again = nearest.astype(found.dtype)  # a member that the dtype does not hold is given as near as it can
         wrong = finite & (again != found) | (~finite & np.isfinite(wanted))
         if wrong.any():
-            i, j = _where(wrong)
+            i, j = first_of(wrong)
             told = "an output is no value of the output format", f"values of {subject.output}", "fl(sum) in F"
             if not finite[i, j]:
                 infinite = "an infinity" if np.isinf(found[i, j]) else "a NaN"
@@ -206,7 +202,7 @@ def product_odd(subject: AccumulatorUnderTest, problem: Problem | None = None) -
         if isinstance(fmt, FixedFormat):
             wrong &= np.abs(found) <= fmt.max
         if wrong.any():
-            i, j = _where(wrong)
+            i, j = first_of(wrong)
             raise broken_product(
                 "product_odd",
                 "-a did not give minus the result",
@@ -252,7 +248,7 @@ def product_reproducible(subject: AccumulatorUnderTest, problem: Problem | None 
         for how, result in again.items():
             wrong = ~same_bits(result, found)
             if wrong.any():
-                i, j = _where(wrong)
+                i, j = first_of(wrong)
                 raise broken_product(
                     "product_reproducible",
                     f"{how}, the bits differ",
@@ -285,7 +281,7 @@ def _any_threads(subject: AccumulatorUnderTest) -> int:
     for count, result in list(found.items())[1:]:
         wrong = ~same_bits(result, found[1])
         if wrong.any():
-            i, j = _where(wrong)
+            i, j = first_of(wrong)
             told = shown(result[i, j]), shown(found[1][i, j])
             raise broken_product(
                 "product_reproducible",

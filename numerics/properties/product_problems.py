@@ -63,7 +63,7 @@ def problems(subject: AccumulatorUnderTest, *, seed: int = 0, deep: bool = True)
     if deep:
         yield _laid(subject, "stagnation", [one_a] * 300, [one_b] * 300)
         yield drawn(subject, "260 products of one size", 260, seed, 0)
-        yield _many_outputs(subject)
+        yield many_outputs(subject)
         yield _ties(subject)
 
 
@@ -231,7 +231,7 @@ def _not_finite(subject: AccumulatorUnderTest) -> Iterator[Problem]:
         yield Problem("operands that are not finite", np.array(rows, subject.dtype), columns.astype(subject.dtype), c)
 
 
-def _many_outputs(subject: AccumulatorUnderTest) -> Problem:
+def many_outputs(subject: AccumulatorUnderTest) -> Problem:
     """More rows and columns than a tile has."""
     a = np.concatenate([drawn(subject, "", 3, seed, 2).a for seed in range(18)])
     b = np.concatenate([drawn(subject, "", 3, seed, 2).b for seed in range(12)], axis=1)

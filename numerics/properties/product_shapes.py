@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulators import AccumulatorUnderTest, Extra
+from .counter_examples import first_of
 from .evidence import EXACT, Evidence, hides, shown
 from .points import members
 from .product_cases import broken_product
-from .product_problems import DEPTHS, Problem, drawn, extras, nearest_members
+from .product_problems import DEPTHS, Problem, drawn, extras, many_outputs, nearest_members
 from .reproductions import same_bits
 
 __tracebackhide__ = hides
@@ -98,13 +99,9 @@ def any_block(subject: AccumulatorUnderTest) -> Evidence:
 
     In memory: in Fortran order, the addend too; from views with gaps.
     """
-    columns = [drawn(subject, "", 3, seed, 2) for seed in range(18)]
-    a = np.concatenate([part.a for part in columns])
-    b = np.concatenate([part.b for part in columns[:12]], axis=1)
-    c = None
-    if subject.takes_c:
-        small = [part.c for part in columns if part.c is not None]
-        c = np.tile(small[0] / 2, (18, 12)).astype(subject.dtype)
+    _, a, b, _ = many_outputs(subject)
+    small = drawn(subject, "", 3, 0, 2).c
+    c = None if small is None else np.tile(small / 2, (18, 12)).astype(subject.dtype)
     given = Problem("a large product", a, b, c)
     extra = next(extras(subject, given))
     try:
@@ -149,7 +146,7 @@ def _compare(
 ) -> None:
     wrong = ~same_bits(found, wanted)
     if wrong.any():
-        i, j = (int(v) for v in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        i, j = first_of(wrong)
         raise broken_product(
             "any_block",
             f"{how}, an output differs from that of a larger product",

@@ -36,7 +36,7 @@ LAYOUTS = {
 
 
 class Cases(NamedTuple):
-    """x [n] with their words [n] or None, and what they give."""
+    """Elements x [n], or blocks [n, m], with their words [n] or None, and what they give."""
 
     x: NDArray[Any]
     words: Any
