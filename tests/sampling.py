@@ -34,16 +34,22 @@ def covering(combinations):
     return sorted(chosen)
 
 
-def but_at_night(cases: Iterable[Any], names: Iterable[Any]) -> list[Any]:
-    """The cases for `parametrize`; those that are among `names` are for the nightly run alone."""
+def but_at_night(cases: Iterable[Any], names: Iterable[Any], *, several: bool = False) -> list[Any]:
+    """The cases for `parametrize`; those that are among `names` are for the nightly run alone.
+
+    several: each case is a tuple, of the values of several parameters.
+    """
     late = list(names)
-    return [pytest.param(case, marks=pytest.mark.nightly) if case in late else case for case in cases]
+    return [_late(case, several) if case in late else case for case in cases]
 
 
-def one_in(few: int, cases: Iterable[Any]) -> list[Any]:
-    """The cases for `parametrize`; all but every `few`-th are for the nightly run alone."""
-    every = list(cases)
-    return [case if i % few == 0 else pytest.param(case, marks=pytest.mark.nightly) for i, case in enumerate(every)]
+def one_in(few: int, cases: Iterable[Any], *, several: bool = False) -> list[Any]:
+    """The cases for `parametrize`; all but every `few`-th are for the nightly run alone. several: as above."""
+    return [case if i % few == 0 else _late(case, several) for i, case in enumerate(cases)]
+
+
+def _late(case: Any, several: bool) -> Any:
+    return pytest.param(*(case if several else (case,)), marks=pytest.mark.nightly)
 
 
 def few(test: Callable[..., None]) -> Callable[..., None]:

@@ -51,7 +51,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    "name", but_at_night(CASES, [name for name in CASES if name not in ("tree", "drawn", "nothing rounded")])
+    "name", but_at_night(CASES, [name for name in CASES if name not in ("tree", "nothing rounded")])
 )
 def test_events(name):
     accumulator, shape, options = CASES[name]

@@ -13,6 +13,7 @@ from numerics.kernels.cuda import fixed, gemm
 from numerics.kernels.cuda._jit import SIMULATED
 from numerics.parameters import FLOAT32, FLOAT64
 from numerics.problem import Problem, Words, facts
+from tests.sampling import but_at_night
 
 assert SIMULATED
 R, SATURATE, WRAP, ERROR = Rounding, Overflow.SATURATE, Overflow.WRAP, Overflow.ERROR
@@ -93,7 +94,7 @@ NIGHTLY = pytest.mark.nightly  # other constants of a kernel that is here alread
 
 @pytest.mark.parametrize(
     "mode",
-    [R.RNE, R.RTP, *(pytest.param(mode, marks=NIGHTLY) for mode in (R.RNA, R.RTZ, R.RTN, R.RTO))],
+    [R.RNE, *(pytest.param(mode, marks=NIGHTLY) for mode in (R.RTP, R.RNA, R.RTZ, R.RTN, R.RTO))],
     ids=lambda m: m.name,
 )
 def test_every_mode(mode):
@@ -118,7 +119,11 @@ def test_reports():
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize(("mode", "bits"), [(R.SR, 3), (R.SR_B, 2), (R.SR_C, 2), (R.SR, 32)], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "bits"),
+    but_at_night([(R.SR, 3), (R.SR_B, 2), (R.SR_C, 2), (R.SR, 32)], [(R.SR_B, 2), (R.SR_C, 2)], several=True),
+    ids=str,
+)
 @pytest.mark.parametrize("given", [False, True])
 def test_random_words(mode, bits, given):
     product = Quantizer(PRODUCT, R.SR, SATURATE, 5) if bits == 3 else None

@@ -71,7 +71,7 @@ def test_trees_of_other_constants():
 def test_kahan():
     check(Accumulator(catalog.E5M2, order="kahan"), (3, 9, 3), addend=True)
     check(Accumulator(catalog.BINARY16, Rounding.RTZ, product=PRODUCT, order="kahan"), (2, 5, 3), batches=(2, 2))
-    check(Accumulator(catalog.BINARY16, Rounding.RNE, order="kahan"), (2, 1, 3))
+    check(Accumulator(catalog.E5M2, order="kahan"), (2, 1, 3))
 
 
 STOCHASTIC = {
@@ -81,7 +81,7 @@ STOCHASTIC = {
 }
 
 
-@pytest.mark.parametrize("name", but_at_night(STOCHASTIC, ["leaves"]))
+@pytest.mark.parametrize("name", but_at_night(STOCHASTIC, ["leaves", "kahan"]))
 def test_random_words(name):
     accumulator, shape = STOCHASTIC[name], (2, 7, 3)
     check(accumulator, shape, batches=(2, 1), addend=True, **SEEDED)

@@ -139,6 +139,7 @@ def multiples(fmt, carrier):
     return np.concatenate([x, -x[x != 0]]).view(carrier.unsigned)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
 @pytest.mark.parametrize("mode", [*DETERMINISTIC, Rounding.SR], ids=lambda mode: mode.name)
 def test_multiples_of_the_quantum_are_rounded_alike_everywhere(mode, carrier):
@@ -276,6 +277,7 @@ def stochastic_loop(mode):
     return loop
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
 @pytest.mark.parametrize("random_bits", [1, 9, 21, 32])
 def test_faster_forms_of_stochastic_rounding_are_the_rounder(random_bits, carrier):

@@ -161,6 +161,7 @@ def test_value_tables(info, fmt):
     assert (info.max, info.bias) == (fmt.max, fmt.bias)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", DETERMINISTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(("info", "fmt"), IN_ALL_MODES.values(), ids=IN_ALL_MODES)
 def test_deterministic_modes(info, fmt, mode):
@@ -172,6 +173,7 @@ def test_nearest_even(info, fmt):
     check(info, fmt, Rounding.RNE)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", STOCHASTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(("info", "fmt"), IN_ALL_MODES.values(), ids=IN_ALL_MODES)
 def test_stochastic_modes(info, fmt, mode):

@@ -55,6 +55,7 @@ def test_deterministic_modes_exhaustively(fmt, dtype, mode):
     check_deterministic(fmt, dtype, mode)
 
 
+@pytest.mark.sampled
 @MODES
 @pytest.mark.parametrize(("fmt", "dtype"), ENDS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_deterministic_modes_at_the_ends_of_the_carrier(fmt, dtype, mode):
@@ -92,6 +93,7 @@ def test_stochastic_modes_exhaustively(fmt, dtype, mode, random_bits):
     check_stochastic(fmt, dtype, mode, random_bits)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", STOCHASTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(("fmt", "dtype"), ENDS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_stochastic_modes_at_the_ends_of_the_carrier(fmt, dtype, mode):

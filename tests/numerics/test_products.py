@@ -1,6 +1,7 @@
 """matmul and dot against the oracle, bit for bit: every mode, kind of format, overflow rule, chunk, layout."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from numerics import (
 )
 from tests.numerics import grids
 from tests.numerics.grids import assert_same_bits
-from tests.sampling import one_in
+from tests.sampling import but_at_night, one_in
 
 R, Rule = Rounding, Overflow
 MODES = grids.DETERMINISTIC
@@ -115,7 +116,7 @@ PRODUCTS = [
 
 
 @pytest.mark.parametrize(
-    "acc", one_in(2, PRODUCTS), ids=lambda acc: f"{acc.product.fmt}-{acc.product.overflow.name}-{acc.format}"
+    "acc", one_in(3, PRODUCTS), ids=lambda acc: f"{acc.product.fmt}-{acc.product.overflow.name}-{acc.format}"
 )
 def test_rounded_products(acc):
     for seed, scale in enumerate((1.0, 2.0**6, 2.0**-6)):
@@ -123,19 +124,22 @@ def test_rounded_products(acc):
             check(acc, a * np.float32(scale), b)
 
 
-@pytest.mark.parametrize("chunk", [3, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 16, 1000))])
-def test_chunks(chunk):
-    accumulators = [
-        Accumulator(LBA.format, R.RTZ, product=LBA.product, chunk=chunk),
-        Accumulator(E4M3, chunk=chunk),
-        Accumulator(E4M3, chunk=chunk, outer=Accumulator(BINARY32)),
-        Accumulator(E5M2, R.RTP, Rule.IEEE, chunk=chunk, outer=Accumulator(BINARY16, R.RTN, Rule.IEEE)),
-        Accumulator(BINARY32, R.RNE, Rule.IEEE, chunk=chunk, outer=Accumulator(E4M3, R.RTN)),
-    ]
-    for acc in accumulators:
-        for a, b in problems(chunk, m=2, k=19, n=3):
-            check(acc, a, b)
-            check(acc, a, b, c=np.full((2, 3), -0.0, np.float32))
+CHUNKED = {
+    "LBA": Accumulator(LBA.format, R.RTZ, product=LBA.product, chunk=1),
+    "one format": Accumulator(E4M3, chunk=1),
+    "promoted": Accumulator(E4M3, chunk=1, outer=Accumulator(BINARY32)),
+    "two directions": Accumulator(E5M2, R.RTP, Rule.IEEE, chunk=1, outer=Accumulator(BINARY16, R.RTN, Rule.IEEE)),
+    "narrowed": Accumulator(BINARY32, R.RNE, Rule.IEEE, chunk=1, outer=Accumulator(E4M3, R.RTN)),
+}
+
+
+@pytest.mark.parametrize("name", but_at_night(CHUNKED, ["one format", "narrowed"]))
+@pytest.mark.parametrize("chunk", but_at_night([3, 1, 16, 1000], [1, 16, 1000]))
+def test_chunks(name, chunk):
+    acc = replace(CHUNKED[name], chunk=chunk)
+    for a, b in problems(chunk, m=2, k=19, n=3):
+        check(acc, a, b)
+        check(acc, a, b, c=np.full((2, 3), -0.0, np.float32))
 
 
 def test_chunks_of_one_and_chunks_of_all():
@@ -149,22 +153,25 @@ def test_chunks_of_one_and_chunks_of_all():
         assert_same_bits(matmul(a, b, whole), matmul(a, b, plain))
 
 
-def test_a_start_value():
+START = [Accumulator(E4M3), Accumulator(E4M3, R.RTN), Accumulator(E5M2, R.RTP, Rule.IEEE, chunk=3)]
+
+
+@pytest.mark.parametrize("acc", but_at_night(START, START[1:2]), ids=str)
+def test_a_start_value(acc):
     rng = np.random.default_rng(1)
-    for acc in (Accumulator(E4M3), Accumulator(E4M3, R.RTN), Accumulator(E5M2, R.RTP, Rule.IEEE, chunk=3)):
-        a, b = next(problems(2))
-        for c in (
-            rng.standard_normal((3, 5)).astype(np.float32),
-            rng.standard_normal((3, 5)),  # 53 bits: the first step starts from the exact value
-            np.full((3, 5), 1e30),
-            np.full((1, 5), -1e-30),
-            np.float32(2.5),
-            rng.standard_normal((3, 1)),
-            np.array([0.0, -0.0, 1.0, -1.0, 448.0]),
-        ):
-            before = c.copy()
-            check(acc, a, b, c=c)
-            assert_same_bits(c, before)
+    a, b = next(problems(2))
+    for c in (
+        rng.standard_normal((3, 5)).astype(np.float32),
+        rng.standard_normal((3, 5)),  # 53 bits: the first step starts from the exact value
+        np.full((3, 5), 1e30),
+        np.full((1, 5), -1e-30),
+        np.float32(2.5),
+        rng.standard_normal((3, 1)),
+        np.array([0.0, -0.0, 1.0, -1.0, 448.0]),
+    ):
+        before = c.copy()
+        check(acc, a, b, c=c)
+        assert_same_bits(c, before)
 
 
 @pytest.mark.parametrize("rule", [Rule.SATURATE, Rule.PROPAGATE, Rule.IEEE])
@@ -280,7 +287,7 @@ def test_operands_of_both_types():
         assert found.dtype == np.result_type(left, right)
 
 
-@pytest.mark.parametrize("mode", IN_FLOAT64, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", one_in(2, IN_FLOAT64), ids=lambda mode: mode.name)
 def test_operands_of_float32_precision(mode):
     # Products of 48 bits: no longer exact in float32.
     rng = np.random.default_rng(10)
@@ -308,7 +315,7 @@ def test_native_formats_take_every_operand(dtype):
                 check(Accumulator(fmt, R.RNE, rule), left, right)
 
 
-@pytest.mark.parametrize("mode", IN_FLOAT64, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", one_in(2, IN_FLOAT64), ids=lambda mode: mode.name)
 def test_51_bits_in_float64(mode):
     rng = np.random.default_rng(12)
     a, b = (ordinary(rng, s) + np.round(rng.standard_normal(s) * 4) * 2.0**-20 for s in ((2, 12), (12, 3)))
@@ -320,7 +327,7 @@ def test_51_bits_in_float64(mode):
 
 @pytest.mark.sampled
 @pytest.mark.parametrize("name", ["bottom", "below_the_bottom", "flush_at_the_bottom", "full_binade_below_the_bottom"])
-@pytest.mark.parametrize("mode", [R.RNE, R.RTP], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", one_in(2, [R.RNE, R.RTP]), ids=lambda mode: mode.name)
 def test_formats_at_the_bottom_of_float32(name, mode):
     fmt = grids.AT_THE_ENDS[name]
     for a, b in problems(13, k=8, n=3):
@@ -329,7 +336,7 @@ def test_formats_at_the_bottom_of_float32(name, mode):
             check(Accumulator(fmt, mode), a * scale, b * scale)
 
 
-@pytest.mark.parametrize("mode", one_in(2, IN_FLOAT64), ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", one_in(4, IN_FLOAT64), ids=lambda mode: mode.name)
 def test_formats_at_the_top_of_float32(mode):
     rules = (Rule.SATURATE, Rule.IEEE) if mode is R.RTZ else (Rule.SATURATE, Rule.PROPAGATE, Rule.IEEE)
     for name in ("top", "top_finite"):

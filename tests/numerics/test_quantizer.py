@@ -10,6 +10,7 @@ from numerics import FloatFormat, NanEncoding, Overflow, Quantizer, Rounding, ca
 from numerics.parameters import FLOAT32
 from tests.numerics import grids
 from tests.numerics.grids import DETERMINISTIC, STOCHASTIC, assert_same_bits
+from tests.sampling import one_in
 
 # Each combination of mode and dtype is compiled: all modes in float64, those that differ in kind in float32.
 IN_FLOAT32 = (Rounding.RNE, Rounding.RTP, Rounding.RTO)
@@ -102,6 +103,7 @@ def test_the_last_bit_of_a_value_far_below_the_grid_decides(random_bits, mode, d
 
 @pytest.mark.parametrize("mode", DETERMINISTIC, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", grids.SMALL.values(), ids=grids.SMALL)
+@pytest.mark.sampled
 def test_overflow_rules(fmt, mode):
     beyond = fmt.max * np.array([1.0, 1.0 + 2.0**-30, 1.03, 1.0625, 1.125, 1.25, 1.5, 2.0, 4.0, 2.0**100])
     specials = SPECIALS if fmt.has_nan else SPECIALS[~np.isnan(SPECIALS)]
@@ -181,7 +183,7 @@ def test_nan_results_are_the_canonical_quiet_nan(name, dtype):
     assert Quantizer(fmt).encode(x).tolist() == [fmt.nan_code] * 4
 
 
-@pytest.mark.parametrize("fmt", grids.SMALL.values(), ids=grids.SMALL)
+@pytest.mark.parametrize("fmt", one_in(3, grids.SMALL.values()), ids=grids.SMALL)
 def test_encode_equals_the_oracle(fmt):
     x = grids.edges(fmt)
     codes = np.abs(Quantizer(fmt).quantize(x))
@@ -318,6 +320,7 @@ def test_quantizers_are_values():
     assert not Quantizer(fmt).stochastic
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTP], ids=lambda mode: mode.name)
 def test_zero_has_code_zero_where_a_format_begins_with_the_smallest_number(dtype, mode):
