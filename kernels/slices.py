@@ -34,17 +34,23 @@ def row_spans(x: NDArray[np.float64], lowest: NDArray[np.int64], above: NDArray[
 
 @loop
 def split(
-    x: NDArray[np.float64], scale: NDArray[np.float64], rescale: NDArray[np.float64], width: int, slices: NDArray[Any]
+    x: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    rescale: NDArray[np.float64],
+    width: int,
+    slices: NDArray[Any],
+    start: int,
+    stop: int,
 ) -> int:
     """x[r, i] * scale[r] * rescale[r] = sum(slices[s, r, i] * 2**(s * width)), all integers; returns which are not zero.
 
-    x [R, n], slices [S, R, n] float64, S <= 60. Each slice but the last is at most 2**(width-1) in magnitude, rounding to
-    nearest: the remainder of a float by a multiple of a power of two is a float.
+    For start <= r < stop. x [R, n], slices [S, R, n] float64, S <= 60. Each slice but the last is at most 2**(width-1) in
+    magnitude, rounding to nearest: the remainder of a float by a multiple of a power of two is a float.
     """
     widest_vectors()
     used = 0
     count = slices.shape[0]
-    for r in range(x.shape[0]):
+    for r in range(start, stop):
         for s in range(count - 1, -1, -1):
             step, inverse = 2.0 ** (s * width), 2.0 ** (-s * width)
             source, out, rest = slices[0, r], slices[s, r], slices[0, r]

@@ -127,5 +127,10 @@ def _slices(
     half = -units // 2
     found = np.empty((count, *x.shape))
     # In two factors, each of them in range.
-    used = slices.split(x, np.ldexp(1.0, half), np.ldexp(1.0, -units - half), width, found)
+    scale, rescale = np.ldexp(1.0, half), np.ldexp(1.0, -units - half)
+
+    def part(start: int, stop: int) -> int:
+        return int(slices.split(x, scale, rescale, width, found, start, stop))
+
+    used = threads.run_flags(part, len(x), max(1, GRAIN // max(1, x.shape[1])))
     return units, found, [s for s in range(count) if used >> s & 1]

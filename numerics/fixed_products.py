@@ -1,6 +1,7 @@
 """Products accumulated in fixed point, as integers of grid steps; which loop computes them, and what went wrong."""
 
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .parameters import FLOAT32, FLOAT64
 from .problem import Problem, Words, facts
 from .rounding import Overflow
 
+GRAIN = 1 << 16  # integers below which another thread costs more than it saves
 Counts = dict[str, NDArray[np.int64]]
 
 
@@ -183,9 +185,14 @@ def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: st
             a = (a - low) * 2.0**-width
     for index, (piece, up) in enumerate(pieces):
         last = index == len(pieces) - 1
-        flat = piece.reshape(-1) if up < 64 else np.zeros(out.size, np.int64)
-        fixed_whole.fold(flat, out.reshape(-1), min(up, 63), unused if last else 0, int(fmt.signed or not last))
+        whole, into = (piece.reshape(-1) if up < 64 else np.zeros(out.size, np.int64)), out.reshape(-1)
+        how = min(up, 63), unused if last else 0, int(fmt.signed or not last)
+        threads.run(partial(_fold, whole, into, how), out.size, GRAIN)
     return out
+
+
+def _fold(whole: NDArray[Any], out: NDArray[np.int64], how: tuple[int, int, int], start: int, stop: int) -> None:
+    fixed_whole.fold(whole[start:stop], out[start:stop], *how)
 
 
 def _blas(a: NDArray[Any], b: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:

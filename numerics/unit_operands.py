@@ -1,16 +1,20 @@
 """What a matrix unit is given: arrays checked against its formats, and taken apart into exponents and scales."""
 
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .formats import FloatFormat
-from .kernels import unit_decode
+from .kernels import threads, unit_decode
 from .matrix_unit import MatrixUnit
 from .operands import operand
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
+
+GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 
 
 class Operand(NamedTuple):
@@ -97,14 +101,11 @@ def take_apart(
     values = stack(narrow, batch)
     if unit.tf32_trunc:
         unit_decode.truncate(values.reshape(-1).view(np.uint32), fmt.mantissa_bits, fmt.emin)
-    if unit.ftz_in != "keep" and ((np.abs(values) < fmt.smallest_normal) & (values != 0)).any():
+    if unit.ftz_in != "keep" and _has_subnormals(values.reshape(-1), fmt):
         check_members(x, fmt, label, truncated=unit.tf32_trunc)  # what becomes zero is looked at before
     flush(values, unit, fmt)
     exponents = np.empty(values.shape, np.int32)
-    largest = int(np.float32(fmt.max).view(np.uint32))
-    flags, lowest, highest = unit_decode.decode(
-        values.reshape(-1).view(np.uint32), exponents.reshape(-1), fmt.mantissa_bits, fmt.emin, largest
-    )
+    flags, lowest, highest = _exponents(values.reshape(-1).view(np.uint32), exponents.reshape(-1), fmt)
     lacking = unit_decode.NAN * (not fmt.has_nan) | unit_decode.INFINITE * (not fmt.infinities)
     if flags & (unit_decode.STRANGE | lacking):
         check_members(x, fmt, label, truncated=unit.tf32_trunc)
@@ -118,6 +119,28 @@ def take_apart(
             values = _specials(values, each, unit, side)
             finite = bool(np.isfinite(values).all())
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
+
+
+def _has_subnormals(x: NDArray[np.float32], fmt: FloatFormat) -> bool:
+    """Whether a number of x [n] that is not zero is below the format's smallest normal."""
+
+    def part(start: int, stop: int) -> int:
+        own = x[start:stop]
+        return int(((np.abs(own) < fmt.smallest_normal) & (own != 0)).any())
+
+    return bool(threads.run_flags(part, x.size, GRAIN))
+
+
+def _exponents(bits: NDArray[np.uint32], exponents: NDArray[np.int32], fmt: FloatFormat) -> tuple[int, int, int]:
+    """`unit_decode.decode` of float32 bit patterns [n]: (flags, lowest, highest)."""
+    largest = int(np.float32(fmt.max).view(np.uint32))
+
+    def part(start: int, stop: int) -> tuple[int, ...]:
+        own, out = bits[start:stop], exponents[start:stop]
+        return unit_decode.decode(own, out, fmt.mantissa_bits, fmt.emin, largest)
+
+    flags, lowest, highest = zip(*threads.run(part, bits.size, GRAIN), strict=True)
+    return reduce(or_, map(int, flags)), int(min(lowest)), int(max(highest))
 
 
 def _weights(scales: NDArray[np.float64], unit: MatrixUnit) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
