@@ -92,6 +92,29 @@ def test_heads_that_share_a_key_are_rows_of_one_product():
 
 
 @pytest.mark.parametrize(
+    ("options", "shapes"),
+    [
+        ({}, ((2, 4, 5, 8), (2, 1, 6, 8), (1, 4, 6, 7))),
+        ({}, ((5, 8), (3, 6, 8), (6, 7))),
+        ({"enable_gqa": True}, ((1, 4, 5, 8), (2, 6, 8), (3, 2, 6, 7))),
+    ],
+    ids=["heads", "a matrix", "grouped"],
+)
+def test_leading_dimensions_broadcast_and_gradients_sum_over_what_is_repeated(options, shapes):
+    tensors, own = [draw(*shape) for shape in shapes], 3 if options else 2
+    batch = torch.broadcast_shapes(*(shape[:-own] for shape in shapes))
+    whole = [tensor.expand(*batch, *tensor.shape[-own:]).contiguous() for tensor in tensors]
+    native = torch.nn.functional.scaled_dot_product_attention(*tensors, **options)
+    gradient = draw(*native.shape)
+    output, *wanted = run(*whole, gradient, rule=COARSE, **options)
+    assert output.shape == native.shape
+    assert_same_bits(
+        run(*tensors, gradient, rule=COARSE, **options),
+        (output, *(found.sum_to_size(tensor.shape) for found, tensor in zip(wanted, tensors, strict=True))),
+    )
+
+
+@pytest.mark.parametrize(
     ("options", "heads"),
     [
         ({}, 2),
@@ -379,7 +402,16 @@ MHA = emul.nn.MultiheadAttention(4, 2, rule=COARSE, name="attn")
         (lambda: attention(X, X, X[0], rule=COARSE), ValueError, r"the value of attention '' has shape \[4\]: give"),
         (lambda: attention(X, X[:, 1:], X, rule=COARSE), ValueError, r"key \[2, 3\] and value \[2, 4\]: give"),
         (lambda: attention(X, X, X[1:], rule=COARSE, name="a"), ValueError, r"the query of attention 'a' is \[2, 4\]"),
-        (lambda: attention(X[None], X, X, rule=COARSE), ValueError, "give the same leading dimensions, or enable_gqa"),
+        (
+            lambda: attention(X.expand(3, 2, 4), X.expand(2, 2, 4), X, rule=COARSE),
+            ValueError,
+            "give leading dimensions that broadcast, or enable_gqa",
+        ),
+        (
+            lambda: attention(X.expand(3, 2, 2, 4), *[X.expand(2, 2, 2, 4)] * 2, rule=COARSE, enable_gqa=True),
+            ValueError,
+            r"value \[2, 2, 2, 4\]: give leading dimensions that broadcast$",
+        ),
         (lambda: attention(X, X, X, rule=COARSE, enable_gqa=True), ValueError, r"give \[..., heads, positions"),
         (
             lambda: attention(X.expand(3, 2, 4), X.expand(2, 2, 4), X.expand(2, 2, 4), rule=COARSE, enable_gqa=True),
