@@ -198,6 +198,22 @@ def test_emulated_layers_and_functions_are_not_seen_from_outside():
     assert mode.seen
 
 
+def test_what_hooks_compute_that_came_after_the_swap_is_seen():
+    model = swapped(lambda x: x @ x.mT)
+    twin = copy.deepcopy(model)
+    for each in (model, twin):
+        each.register_forward_hook(lambda module, args, output: torch.mm(output, output))
+        each.inner.register_forward_hook(lambda module, args, output: output @ output)
+    first = product(A, A.T)
+    second = product(first, first)
+    for each in (model, twin):
+        assert torch.equal(each(A), product(second, second))
+        seen = {(call.module, call.function): (call.rule, call.count) for call in emul.swap_report(each).calls}
+        assert seen == {("inner", "matmul"): (0, 2), ("", "mm"): (0, 1)}
+    emul.restore_(model)
+    assert len(model._forward_hooks) == len(model.inner._forward_hooks) == 1
+
+
 class Watching(TorchFunctionMode):
     seen = 0
 
