@@ -169,8 +169,9 @@ def swap_(
         calls = calls or any(
             _calls(recipe, module, names[0]) for names, module, reader in _modules(model) if not reader
         )
+    modules = dict(model.named_modules())
     for layer in report.native:
-        module = model.get_submodule(layer.name)
+        module = modules[layer.name]
         index = match(recipe, module, layer.name)
         named_by = [kind for kind in kinds(module) if index is not None and kind in recipe.rules[index].types]
         if index is not None and not recipe.rules[index].keep and named_by:
@@ -182,7 +183,7 @@ def swap_(
                 f" {layer.native}; or leave it native by an earlier rule with keep=True"
             )
     for layer in report.native:
-        outside = isinstance(model.get_submodule(layer.name), torch.jit.ScriptModule)
+        outside = isinstance(modules[layer.name], torch.jit.ScriptModule)
         if functional == "refuse" and outside and not layer.native.startswith("kept"):
             raise ValueError(
                 f"module {layer.name!r} ({layer.type}) is native and functional='refuse': {layer.native}, or a rule with"
@@ -194,7 +195,6 @@ def swap_(
             f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}; functions that its modules call"
             " need a rule whose types name them, such as 'matmul'"
         )
-    modules = dict(model.named_modules())
     for layer in report.emulated:
         kind = NORMS.get(type(modules[layer.name]))
         if kind is not None and layer.rule is not None:

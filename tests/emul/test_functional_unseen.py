@@ -143,6 +143,10 @@ def test_a_scripted_module_is_refused_where_native_products_are():
         ValueError, match=r"module '0' .RecursiveScriptModule. is native and functional='refuse': it runs"
     ):
         emul.swap_(model, Recipe((ALL,)), functional="refuse")
+    with pytest.raises(
+        ValueError, match=r"no layer of RecursiveScriptModule is emulated .*: give the module that it was"
+    ):
+        emul.swap_(model[0], Recipe((ALL,)))
     emul.restore_(emul.swap_(model, Recipe((ALL,))))
     emul.swap_(model, Recipe((Rule("0", keep=True), ALL)), functional="refuse")
     model(A)
