@@ -108,6 +108,7 @@ def compare(
 
     _need("torch", "matplotlib", *(("sklearn",) if (data or usual_data(model)) == "digits" else ()), "scipy")
     from .paired import execute, prepare
+    from .pipes import printed_aside
     from .report import print_table, publication, refuse_existing, write
     from .stopping import stoppable
     from .training import Settings, usual
@@ -119,18 +120,19 @@ def compare(
     folder = runs_dir / _folder_name(name, model)
     try:
         refuse_existing(folder)
-        plan = prepare(
-            model,
-            _row_names(rows) if rows else None,
-            _seeds(seeds, 3 if quick else 5),
-            settings=settings,
-            data=data,
-        )
+        with printed_aside():  # a user's factory may say what it likes
+            plan = prepare(
+                model,
+                _row_names(rows) if rows else None,
+                _seeds(seeds, 3 if quick else 5),
+                settings=settings,
+                data=data,
+            )
     except (ValueError, TypeError, ImportError, FileExistsError) as error:
         _refuse(error)
     with stoppable() as stop:
         try:
-            with publication(folder) as partial:
+            with publication(folder) as partial, printed_aside():
                 with _progress(plan.steps()) as report:
 
                     def step(event: Progress) -> None:
