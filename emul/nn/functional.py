@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import CausalBias, CausalVariant
 
 from ..autograd import Draw, layer_product
 from ..culprits import given
@@ -44,7 +45,8 @@ def scaled_dot_product_attention(
     probabilities over S and V, of key and value over L; all in ascending order. The scale (None: 1/sqrt(E)) multiplies
     the rounded scores; scale, mask, softmax and dropout are torch's own, in the tensors' dtype.
 
-    attn_mask: broadcasts to [..., H, L, S]; bool, True where a query may look, or floats of the tensors' dtype, added.
+    attn_mask: broadcasts to [..., H, L, S]; bool, True where a query may look, or floats of the tensors' dtype, added; or
+    one of torch.nn.attention.bias.
     A query that may look nowhere gets zeros. is_causal: position i sees the first i + 1. enable_gqa: key and value may
     have fewer heads, and query heads h G ... h G + G - 1 share head h: their products, and the sums of its gradients,
     run over (query head, position). dropout_p is torch.nn.Dropout's: it draws from torch's default generator, which a
@@ -86,6 +88,8 @@ def attention(
         if mask is not None:
             raise ValueError(f"{label} has attn_mask and is_causal=True: give one of them")
         mask = causal(query, key)
+    if isinstance(mask, CausalBias):
+        mask = _values_of(mask, query.device)
     with given(label, {"query": query, "key": key, "value": value}):
         output, _ = attend(product, label, query, key, value, mask, dropout, scale)
     return output
@@ -94,6 +98,12 @@ def attention(
 def causal(query: Tensor, key: Tensor) -> Tensor:
     """The mask [L, S] by which position i sees the first i + 1."""
     return torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+
+
+def _values_of(bias: CausalBias, device: torch.device) -> Tensor:
+    """The mask that one of torch.nn.attention.bias stands for, whose own memory holds nothing."""
+    beyond = bias.seq_len_kv - bias.seq_len_q if bias.variant == CausalVariant.LOWER_RIGHT else 0
+    return torch.ones(bias.seq_len_q, bias.seq_len_kv, dtype=torch.bool, device=device).tril(beyond)
 
 
 def attend(

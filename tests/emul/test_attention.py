@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.utils.checkpoint import checkpoint
 
 import emul
@@ -154,6 +155,21 @@ def test_a_query_that_may_look_nowhere_gets_zeros_and_gives_none():
     assert not found[1][1].any()
     assert all(bool(torch.isfinite(tensor).all()) for tensor in found)
     assert_same_bits(found, run(*tensors, rule=COARSE, attn_mask=torch.zeros(3, 2).masked_fill(~mask, -math.inf)))
+
+
+@pytest.mark.parametrize("bias", [causal_lower_right, causal_upper_left])
+def test_a_causal_bias_is_the_mask_that_it_stands_for(bias):
+    query, key, value = draw(2, 3, 8), draw(2, 5, 8), draw(2, 5, 7)
+    mask = torch.ones(3, 5, dtype=torch.bool).tril(2 if bias is causal_lower_right else 0)
+    wanted = attention(query, key, value, mask, rule=COARSE)
+    assert torch.equal(attention(query, key, value, bias(3, 5), rule=COARSE), wanted)
+
+    class Looks(torch.nn.Module):
+        def forward(self, *tensors):
+            return torch.nn.functional.scaled_dot_product_attention(*tensors, attn_mask=bias(3, 5))
+
+    model = emul.swap_(torch.nn.ModuleList([Looks(), torch.nn.Linear(2, 2)]), Recipe((COARSE,)), functional="refuse")
+    assert torch.equal(model[0](query, key, value), wanted)
 
 
 def test_dropout_drops_what_torch_drops():
