@@ -21,7 +21,7 @@ from ..operators.checks import PAD, widened
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
-from ..state import runs_again
+from ..state import runs_again, unnamed
 from .custom import BACKWARD
 from .einsum import Unfit
 from .mode import Running, enter, leave, uncompiled
@@ -365,6 +365,7 @@ def _plain(hook: Any) -> Any:
 
 
 def _unhook(module: torch.nn.Module) -> None:
+    unnamed(module)
     for name, found in hooks_of(module).items():
         for key in found:
             del getattr(module, name)[key]

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
@@ -106,9 +107,21 @@ def test_steps_go_on_from_copies_pickles_and_states():
     assert same(train(model, range(2)), first)
 
 
+def test_torch_s_distributed_checkpoints_take_the_entries():
+    model = emul.swap_(mixed(), Recipe((DRAWN,), 5))
+    train(model, range(2))
+    twin = emul.swap_(mixed(), Recipe((DRAWN,), 5))
+    set_model_state_dict(twin, get_model_state_dict(model))
+    assert same(train(twin, range(2, 4)), train(model, range(2, 4)))
+    for each in (model, twin):
+        emul.restore_(each)
+        assert not any("emulation_" in name for module in each.modules() for name in vars(module))
+
+
 def test_a_pickle_is_a_swapped_model(tmp_path):
     model = emul.swap_(nn.Sequential(nn.Linear(4, 4), Attend()), Recipe((DRAWN,), 5))
     train(model, range(2))
+    model.state_dict()
     twin = pickle.loads(pickle.dumps(model))
     torch.save(model, tmp_path / "model.pt")
     third = torch.load(tmp_path / "model.pt", weights_only=False)
@@ -118,6 +131,7 @@ def test_a_pickle_is_a_swapped_model(tmp_path):
     assert emul.swap_report(twin).calls == emul.swap_report(model).calls
     emul.restore_(twin)
     assert not any(module._forward_pre_hooks for module in twin.modules())
+    assert not any("emulation_" in name for module in twin.modules() for name in vars(module))
 
 
 def test_calls_go_on_where_another_recipe_takes_over():
