@@ -125,6 +125,17 @@ def test_steps_and_data_and_a_model_of_a_user(tmp_path: Path, monkeypatch: pytes
     assert "bits per character" in done.stdout
 
 
+def test_stopped_before_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import signal\ndef model():\n signal.raise_signal(signal.{})\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        (tmp_path / f"stops_{number}.py").write_text(code.format(number.name))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        done = invoke("compare", "--model", f"stops_{number}:model", "--rows", "native", "--runs-dir", "runs")
+        assert (done.exit_code, done.stderr) == (128 + number, "emul: stopped; nothing was written\n")
+        assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
