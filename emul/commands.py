@@ -108,6 +108,7 @@ def compare(
 
     _need("torch", "matplotlib", *(("sklearn",) if (data or usual_data(model)) == "digits" else ()), "scipy")
     from .paired import execute, prepare
+    from .pipes import printed_aside
     from .report import print_table, publication, refuse_existing, write
     from .stopping import stoppable
     from .training import Settings, usual
@@ -118,34 +119,37 @@ def compare(
 
     folder = runs_dir / _folder_name(name, model)
     try:
-        refuse_existing(folder)
-        plan = prepare(
-            model,
-            _row_names(rows) if rows else None,
-            _seeds(seeds, 3 if quick else 5),
-            settings=settings,
-            data=data,
-        )
-    except (ValueError, TypeError, ImportError, FileExistsError) as error:
-        _refuse(error)
-    with stoppable() as stop:
-        try:
-            with publication(folder) as partial:
-                with _progress(plan.steps()) as report:
-
-                    def step(event: Progress) -> None:
-                        stop.check()
-                        report(event)
-
-                    result = execute(plan, step)
-                write(result, partial)
-        except OSError as error:
-            if error.errno is None:  # the folder's own sentence, not the system's
+        with stoppable() as stop:
+            try:
+                refuse_existing(folder)
+                with printed_aside():  # a user's factory may say what it likes
+                    plan = prepare(
+                        model,
+                        _row_names(rows) if rows else None,
+                        _seeds(seeds, 3 if quick else 5),
+                        settings=settings,
+                        data=data,
+                    )
+            except (ValueError, TypeError, ImportError, FileExistsError) as error:
                 _refuse(error)
-            _refuse(f"{str(folder)!r} cannot be written: {error.strerror}; give another --runs-dir")
-        except KeyboardInterrupt:
-            typer.echo("emul: stopped; nothing was written", err=True)
-            raise typer.Exit(128 + (stop.number or 2)) from None
+
+            try:
+                with publication(folder) as partial, printed_aside():
+                    with _progress(plan.steps()) as report:
+
+                        def step(event: Progress) -> None:
+                            stop.check()
+                            report(event)
+
+                        result = execute(plan, step)
+                    write(result, partial)
+            except OSError as error:
+                if error.errno is None:  # the folder's own sentence, not the system's
+                    _refuse(error)
+                _refuse(f"{str(folder)!r} cannot be written: {error.strerror}; give another --runs-dir")
+    except KeyboardInterrupt:
+        typer.echo("emul: stopped; nothing was written", err=True)
+        raise typer.Exit(128 + (stop.number or 2)) from None
     if as_json:
         typer.echo(result.to_json(), nl=False)
     elif sys.stdout.isatty():

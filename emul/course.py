@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from torch import Tensor
 from numerics.means import norms
 from numerics.scaling import gradient_to_noise, measured_noise
 
-from .functional.watch import Hooks, follow, hooks_of, put_hooks, watch_of
+from .functional.watch import Hooks, follow, hooks_of, put_hooks, watch_of, watches
 from .nn import Emulated, Emulation
+from .obstacles import held_by
 from .recipe import Recipe
 from .schedule import Phase, Schedule, single
 from .state import slots
@@ -25,6 +26,7 @@ from .swap import check_options, restore_, swap_
 class Measurement:
     """Of one step: ||g||, root mean square s of its quantization noise, entries d, and ||g|| / (s sqrt d).
 
+    g is the gradient of the weights, biases not among them, of emulated layers and of modules whose calls are emulated.
     Of g = 0 without noise the ratio is infinite, as of any gradient without noise.
     """
 
@@ -193,13 +195,12 @@ class Course:
 
     def _measure(self, loss: Callable[[], Tensor]) -> Measurement:
         following = self.schedule.phases[len(self.phases)].recipe
-        weights = [
-            weight
-            for module in self.model.modules()
-            if isinstance(module, Emulated)
-            for weight in module.parameters(recurse=False)
-            if weight.dim() > 1 and weight.requires_grad
-        ]
+        weights = _weights(self.model)
+        if not weights:
+            raise ValueError(
+                f"the phase {self.phase.name!r} ends by {self.phase.until}, and the model has no weight to measure it by: no"
+                " emulated layer has one that is trained, and no module whose calls are emulated"
+            )
         noisy = self._gradient(self.phase.recipe, loss, weights)
         exact = self._gradient(following, loss, weights)
         norm, noise = float(norms(exact.astype(np.float64))[0]), measured_noise(exact, noisy)
@@ -233,6 +234,20 @@ class Course:
                     buffer.copy_(value)
         array: np.ndarray[Any, np.dtype[Any]] = row.numpy(force=True)
         return array
+
+
+def _weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The trained weights, biases not among them, of emulated layers and of modules whose calls were emulated, each once."""
+    calling = {call.module for watch in watches(model) for call in watch.seen if call.rule is not None}
+    found: dict[torch.nn.Parameter, None] = {}
+    for name, module in model.named_modules():
+        parameters: Iterable[torch.nn.Parameter] = ()
+        if isinstance(module, Emulated):
+            parameters = module.parameters(recurse=False)
+        elif name in calling:
+            parameters = held_by(module)
+        found.update(dict.fromkeys(one for one in parameters if one.dim() > 1 and one.requires_grad))
+    return list(found)
 
 
 def clip_weights_(model: torch.nn.Module, bound: float) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -71,6 +72,47 @@ class BatchGeometry:
     def grad_weight(self, gradient: Tensor, activation: Tensor, multiply: Multiply) -> Tensor:
         """[..., N, K]."""
         return multiply(gradient.mT, activation)
+
+
+@dataclass(frozen=True)
+class GroupGeometry:
+    """activation [T, K], weight [E, N, K], gradient [T, N]: a Linear for each group of rows, as experts have.
+
+    ends: where each group's rows end, in ascending order; rows behind the last are in no group, and their products are
+    zeros. forward sums over K, grad_input over N, grad_weight over the rows of the group, each in ascending order. Groups
+    are filled up with rows of zeros to the length of the longest, and these are operands like any others in grad_weight.
+    """
+
+    ends: tuple[int, ...]
+
+    def forward(self, activation: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
+        """[T, N]."""
+        return self._together(multiply(self._apart(activation), weight.mT), len(activation))
+
+    def grad_input(self, gradient: Tensor, weight: Tensor, multiply: Multiply) -> Tensor:
+        """[T, K]."""
+        return self._together(multiply(self._apart(gradient), weight), len(gradient))
+
+    def grad_weight(self, gradient: Tensor, activation: Tensor, multiply: Multiply) -> Tensor:
+        """[E, N, K]."""
+        return multiply(self._apart(gradient).mT, self._apart(activation))
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [end - start for start, end in zip((0, *self.ends), self.ends, strict=False)]
+
+    def _apart(self, rows: Tensor) -> Tensor:
+        """[T, F] as [E, longest, F]."""
+        longest = max(self._sizes)
+        places = torch.full((len(self.ends), longest), len(rows))  # a row of zeros
+        for group, (size, end) in enumerate(zip(self._sizes, self.ends, strict=True)):
+            places[group, :size] = torch.arange(end - size, end)
+        return pad(rows, (0, 0, 0, 1))[places.to(rows.device)]
+
+    def _together(self, product: Tensor, samples: int) -> Tensor:
+        """[E, longest, F] as [samples, F]."""
+        parts = [one[:size] for one, size in zip(product, self._sizes, strict=True)]
+        return pad(torch.cat(parts), (0, 0, 0, samples - self.ends[-1]))
 
 
 @dataclass(frozen=True)

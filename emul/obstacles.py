@@ -1,5 +1,7 @@
 """Which rule decides about a module, and why a module cannot be emulated."""
 
+from collections.abc import Iterator
+
 import torch
 from torch.nn.modules.batchnorm import _LazyNormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -74,9 +76,15 @@ def calls_functions(module: torch.nn.Module) -> bool:
         return False
     if isinstance(module, _CALLING):
         return True
-    held = [inner for inner in module.children() if isinstance(inner, (torch.nn.ParameterList, torch.nn.ParameterDict))]
-    parameters = [next(owner.parameters(recurse=owner is not module), None) for owner in (module, *held)]
-    return not type(module).__module__.startswith("torch.nn.") and any(one is not None for one in parameters)
+    return not type(module).__module__.startswith("torch.nn.") and next(held_by(module), None) is not None
+
+
+def held_by(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
+    """Its own parameters, with those in its lists and dicts of them and those that its parametrizations have in their place."""
+    yield from module.parameters(recurse=False)
+    for name, inner in module.named_children():
+        if isinstance(inner, (torch.nn.ParameterList, torch.nn.ParameterDict)) or name == "parametrizations":
+            yield from inner.parameters()
 
 
 def is_norm(module: torch.nn.Module) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -19,7 +18,6 @@ import torch
 from . import calibration, tasks
 from .calibration import Clip
 from .course import switch_
-from .culprits import NotFiniteError
 from .datasets import Dataset
 from .extras import require
 from .intervals import Interval, paired, spread
@@ -30,6 +28,7 @@ from .results import Comparison, RowResult, RowTiming, Run
 from .rows import NATIVE, Row, opening, select
 from .schedule import Schedule
 from .swap import SwapReport, swap_, swap_report
+from .tasks import scores_of
 from .training import (
     Evaluation,
     Settings,
@@ -38,6 +37,8 @@ from .training import (
     check_device,
     evaluate,
     fingerprint,
+    loss_of,
+    not_finite,
     phase_seed,
     reproducible,
     train,
@@ -143,6 +144,11 @@ def prepare(
     settings = settings if isinstance(settings, Settings) else (settings or _usual)(dataset)
     check_device(settings)
     _seeded(partial(tasks.checked, name, build, dataset), numbers[0])
+    if len({fingerprint(_seeded(build, numbers[0])) for _ in range(2)}) > 1:
+        raise ValueError(
+            f"the factory of the model {name!r} builds other weights each time: let it draw from torch's default generator"
+            " alone, which is seeded for it, so that all rows start from the same"
+        )
     schedules = tuple(row.schedule(numbers[0], _seeded(build, numbers[0])) for row in chosen)
     plan = Plan(name, build, dataset, settings, numbers, chosen, (None,) * len(chosen), schedules)
     return replace(
@@ -151,18 +157,28 @@ def prepare(
 
 
 def _tried(plan: Plan, row: Row, schedule: Schedule | None) -> SwapReport | None:
-    """What the first recipe of a row does to a fresh net, on two samples; every phase is tried, and has its steps."""
+    """What the first recipe of a row does to a fresh net; every phase has its steps, and is tried on two samples."""
     if schedule is None:
         return None
     if row.phase != "evaluate":
         schedule.ends(plan.training_steps(row))
-    model = _seeded(plan.build, plan.seeds[0])
-    for phase in reversed(schedule.phases):
-        switch_(model, phase.recipe)
-    switch_(model, opening(schedule))
-    with suppress(NotFiniteError), torch.no_grad():  # which the run will tell of
-        _seeded(partial(model.eval(), plan.data.train_inputs[:2]), plan.seeds[0])
+    model = _seeded(plan.build, plan.seeds[0]).eval()
+    first = opening(schedule)
+    for recipe in (*(phase.recipe for phase in reversed(schedule.phases) if phase.recipe != first), first):
+        switch_(model, recipe)
+        _seeded(partial(_once, plan, model, row.phase != "evaluate"), plan.seeds[0])
     return swap_report(model)
+
+
+def _once(plan: Plan, model: torch.nn.Module, trained: bool) -> None:
+    """Two samples through a net and, of one that is trained, back."""
+    with torch.set_grad_enabled(trained):
+        try:
+            loss = loss_of(scores_of(model(plan.data.train_inputs[:2])), plan.data.train_labels[:2])
+            if trained:
+                torch.autograd.backward(loss)
+        except (ValueError, OverflowError) as error:
+            not_finite(error)  # which the run will tell of
 
 
 def execute(plan: Plan, progress: Callable[[Progress], None] | None = None) -> Comparison:

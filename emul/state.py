@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,21 @@ def native_state_dict(model: torch.nn.Module | Mapping[str, Any]) -> dict[str, A
     if not isinstance(model, Mapping):
         raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module, or its state_dict()")
     return {name: value for name, value in model.items() if not name.rpartition(".")[2].startswith(PREFIX)}
+
+
+#: What an attribute of an entry's name holds.
+_ENTRY = "an entry of state_dict()"
+
+
+def named_as(module: torch.nn.Module, names: Iterable[str]) -> None:
+    """Let the module have attributes of its entries' names, by which torch.distributed.checkpoint finds whose they are."""
+    vars(module).update(dict.fromkeys(names, _ENTRY))
+
+
+def unnamed(module: torch.nn.Module) -> None:
+    """Take them away."""
+    for name in [name for name, value in vars(module).items() if name.startswith(PREFIX) and value == _ENTRY]:
+        del vars(module)[name]
 
 
 def slots(rule: Rule, parts: tuple[str, ...]) -> dict[str, int]:

@@ -139,8 +139,8 @@ def swap_(
     its kin, as "higher_order::cond", and scripted or traced functions, all as "ScriptFunction". Not seen are products outside
     of torch's functions (numpy; scripted modules, which are in the report), those that a forward leaves to another thread,
     those of functions called in no module's forward (a loss outside of the model; a method other than forward that is called
-    from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those that a hook
-    computes in a backward pass.
+    from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those of hooks of
+    a backward pass and of hooks before the outermost forward that are global or were put before its others since.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
     A layer that is parametrized (a spectral norm, say) or of a subclass calls its function and is emulated so; the type
@@ -169,8 +169,9 @@ def swap_(
         calls = calls or any(
             _calls(recipe, module, names[0]) for names, module, reader in _modules(model) if not reader
         )
+    modules = dict(model.named_modules())
     for layer in report.native:
-        module = model.get_submodule(layer.name)
+        module = modules[layer.name]
         index = match(recipe, module, layer.name)
         named_by = [kind for kind in kinds(module) if index is not None and kind in recipe.rules[index].types]
         if index is not None and not recipe.rules[index].keep and named_by:
@@ -182,7 +183,7 @@ def swap_(
                 f" {layer.native}; or leave it native by an earlier rule with keep=True"
             )
     for layer in report.native:
-        outside = isinstance(model.get_submodule(layer.name), torch.jit.ScriptModule)
+        outside = isinstance(modules[layer.name], torch.jit.ScriptModule)
         if functional == "refuse" and outside and not layer.native.startswith("kept"):
             raise ValueError(
                 f"module {layer.name!r} ({layer.type}) is native and functional='refuse': {layer.native}, or a rule with"
@@ -194,7 +195,6 @@ def swap_(
             f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}; functions that its modules call"
             " need a rule whose types name them, such as 'matmul'"
         )
-    modules = dict(model.named_modules())
     for layer in report.emulated:
         kind = NORMS.get(type(modules[layer.name]))
         if kind is not None and layer.rule is not None:

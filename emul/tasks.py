@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from . import digits, gpt, text
 from .datasets import Dataset
@@ -82,8 +83,8 @@ def builder_of(given: str | Callable[..., torch.nn.Module], data: Dataset) -> tu
 def checked(name: str, build: Builder, data: Dataset) -> torch.nn.Module:
     """A model built; refused is what is none or does not fit the data: two training samples are put through it.
 
-    Errors: TypeError for anything but a torch.nn.Module, ValueError where it fails on the samples or its scores are not
-    [samples, classes], for next tokens [samples, length, classes].
+    Errors: TypeError for anything but a torch.nn.Module, ValueError where it has parameters without a shape, fails on the
+    samples or its scores are not [samples, classes], for next tokens [samples, length, classes].
     """
     try:
         model = build()
@@ -93,6 +94,11 @@ def checked(name: str, build: Builder, data: Dataset) -> torch.nn.Module:
         ) from error
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"the model {name!r} is a {type(model).__name__}; return a torch.nn.Module from its factory")
+    if lazy := [part for part, parameter in model.named_parameters() if is_lazy(parameter)]:
+        raise ValueError(
+            f"{lazy[0]} of the model {name!r} has no shape yet: put a batch through the model in its factory, which may take"
+            " the Dataset"
+        )
     inputs, labels = data.train_inputs[:2], data.train_labels[:2]
     what = f"{data.task} data {data.name!r} with inputs {list(inputs.shape[1:])} of {str(inputs.dtype)[6:]}"
     model.eval()

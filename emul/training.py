@@ -224,7 +224,7 @@ def train(
             group["lr"] = rate if course is None else course.rate(learning_rate, rate)
         begin = _now(settings)
         try:
-            loss = _loss(scores_of(model(inputs)), labels)
+            loss = loss_of(scores_of(model(inputs)), labels)
             losses.append(loss.item())
             if math.isfinite(losses[-1]):
                 _descend(loss, model, optimizer, settings)
@@ -232,7 +232,7 @@ def train(
             if not (diverged := _diverged(losses, model)) and course is not None:
                 course.step(partial(_scaled_loss, model, inputs, labels, settings))
         except (ValueError, OverflowError) as error:
-            return Training(tuple(losses), tuple(seconds), f"step {number}: {_not_finite(error)}", _phases(course))
+            return Training(tuple(losses), tuple(seconds), f"step {number}: {not_finite(error)}", _phases(course))
         tick()
         if diverged:
             return Training(tuple(losses), tuple(seconds), diverged, _phases(course))
@@ -256,7 +256,7 @@ def _scaled_loss(
     model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor, settings: Settings
 ) -> torch.Tensor:
     """That of a batch as `_descend` takes its gradient: ratios of gradients do not change, their range does."""
-    return _loss(scores_of(model(inputs)), labels) * settings.loss_scale
+    return loss_of(scores_of(model(inputs)), labels) * settings.loss_scale
 
 
 def orders(samples: int, batch: int, seed: int) -> Iterator[torch.Tensor]:
@@ -281,18 +281,18 @@ def evaluate(
             try:
                 scores = scores_of(model(inputs))
             except (ValueError, OverflowError) as error:
-                return Evaluation(correct, math.nan, tuple(seconds), f"in the test, {_not_finite(error)}")
+                return Evaluation(correct, math.nan, tuple(seconds), f"in the test, {not_finite(error)}")
             elapsed = _now(settings) - begin
             if len(labels) == settings.batch or start == 0:
                 seconds.append(elapsed)
             correct += int((scores.argmax(-1) == labels).sum())
-            loss += float(_loss(scores, labels, "sum"))
+            loss += float(loss_of(scores, labels, "sum"))
             tick()
     loss /= data.test_labels.numel()
     return Evaluation(correct, loss, tuple(seconds), "" if math.isfinite(loss) else f"the test loss is {loss}")
 
 
-def _loss(scores: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+def loss_of(scores: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
     """Cross-entropy over all labels, of [samples, classes] or [samples, length, classes]."""
     return torch.nn.functional.cross_entropy(
         scores.reshape(-1, scores.shape[-1]), labels.flatten(), reduction=reduction
@@ -329,7 +329,7 @@ def _now(settings: Settings) -> float:
     return time.perf_counter()
 
 
-def _not_finite(error: ValueError | OverflowError) -> str:
+def not_finite(error: ValueError | OverflowError) -> str:
     """The sentence by which emulated arithmetic refuses operands that are not finite; other errors are raised again.
 
     Where torch would go on with NaN, emulated products refuse: both mean that the run has diverged.

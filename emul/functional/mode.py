@@ -21,6 +21,7 @@ _depth = torch._C._len_torch_function_stack
 _modes: Callable[[], list[TorchFunctionMode]] = overrides._get_current_function_mode_stack
 _push: Callable[[TorchFunctionMode], None] = overrides._push_mode
 _pop: Callable[[], TorchFunctionMode] = overrides._pop_mode
+_PLAIN = torch.Tensor.__torch_function__
 Hook = TypeVar("Hook", bound=Callable[..., None])
 
 
@@ -78,8 +79,22 @@ class ProductMode(TorchFunctionMode):
             self.operator(func, args, kwargs)
         if name is None or self.over():
             return func(*args, **kwargs)
+        own = [kind for kind in types if _has_functions(kind)]
+        if own and torch._C._is_torch_function_enabled():
+            return self.of_subclass(own, func, types, args, kwargs)
         with off():  # a part that was swapped by itself answers for its own calls
             return self.owner.call(self.running[-1], name, func, args, kwargs)
+
+    def of_subclass(
+        self, kinds: list[Any], func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What a tensor that has functions of its own makes of one; the products that it calls for come here again."""
+        with self:
+            for kind in kinds:
+                result = kind.__torch_function__(func, types, args, kwargs)
+                if result is not NotImplemented:
+                    return result
+        return func(*args, **kwargs)  # torch's sentence about it
 
     def operator(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tell the owner of an operator that is not torch's."""
@@ -96,6 +111,12 @@ class ProductMode(TorchFunctionMode):
         while frame is not None and frame is not outermost:
             frame = frame.f_back
         return frame is None
+
+
+def _has_functions(kind: Any) -> bool:
+    """Whether a type of tensors has functions of its own, and values in their place, as a layer wants them."""
+    functions = getattr(kind, "__torch_function__", _PLAIN)
+    return functions != _PLAIN and getattr(kind, "__torch_dispatch__", None) is torch.Tensor.__torch_dispatch__
 
 
 def uncompiled(hook: Hook) -> Hook:

@@ -12,6 +12,7 @@ _SPELLINGS = {
     "linalg_matrix_power": "matrix_power",
     "linalg_matrix_exp": "matrix_exp",
     "_scaled_dot_product_attention": "scaled_dot_product_attention",
+    "_grouped_mm": "grouped_mm",
 }
 
 #: Those of torch.linalg, by their names there, and their kin: they factor matrices, solve with them or take their spectra.
@@ -38,6 +39,7 @@ EMULATED = (
     "addmm",
     "addmv",
     "baddbmm",
+    "grouped_mm",
     "einsum",
     "conv1d",
     "conv2d",
@@ -69,7 +71,7 @@ _ATTENTIONS = """multi_head_attention_forward _native_multi_head_attention _tran
     _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_efficient_attention
     _scaled_dot_product_cudnn_attention _scaled_dot_product_fused_attention_overrideable _flash_attention_forward
     _flash_attention_forward_no_dropout_inplace _efficient_attention_forward _cudnn_attention_forward flex_attention"""
-_PACKED = """_int_mm _scaled_mm scaled_mm _scaled_mm_v2 _grouped_mm grouped_mm _scaled_grouped_mm scaled_grouped_mm
+_PACKED = """_int_mm _scaled_mm scaled_mm _scaled_mm_v2 _scaled_grouped_mm scaled_grouped_mm
     _scaled_grouped_mm_v2 _weight_int4pack_mm _weight_int4pack_mm_for_cpu _weight_int4pack_mm_with_scales_and_zeros
     _weight_int8pack_mm _dyn_quant_matmul_4bit _addmm_activation _mixed_dtypes_linear mkldnn_linear _linear
     _sparse_semi_structured_mm _sparse_semi_structured_addmm _sparse_semi_structured_linear _cslt_sparse_mm _sparse_mm

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from ..geometry import BatchGeometry, ConvGeometry, Geometry, LinearGeometry
+from ..geometry import BatchGeometry, ConvGeometry, Geometry, GroupGeometry, LinearGeometry
 from ..nn.functional import attention
 from . import einsum as letters
 from .einsum import Unfit
@@ -98,6 +98,29 @@ def baddbmm(
 def addmv(product: Multiplied, input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """torch.addmv."""
     return _added(input, _of(product, mat, vec, 2, 1), beta, alpha)
+
+
+def grouped_mm(
+    product: Multiplied,
+    mat_a: Tensor,
+    mat_b: Tensor,
+    *,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """torch.nn.functional.grouped_mm of the rows of a matrix, or of two batches; rows in no group become zeros."""
+    if bias is not None or out_dtype not in (None, mat_a.dtype):
+        raise Unfit("it has a bias or another type of its output, which torch has no gradient for")
+    if offs is None:
+        return _of(product, mat_a, mat_b, 3, 3)
+    ends = tuple(offs.tolist()) if offs.dim() == 1 else ()
+    if mat_a.dim() != 2 or mat_b.dim() != 3 or not len(ends) == len(mat_b) > 0:
+        raise Unfit("its groups are not rows of the first operand, one for each matrix of the second")
+    if list(ends) != sorted(ends) or not 0 <= ends[0] <= ends[-1] <= len(mat_a):
+        raise Unfit("its offsets are not in order, or beyond the rows")
+    _check_terms(mat_a.shape[-1], mat_b.shape[-2])
+    return product(mat_a, mat_b.mT, GroupGeometry(ends))
 
 
 def einsum(product: Multiplied, equation: str, *operands: Any) -> Tensor:
@@ -184,6 +207,7 @@ ADAPTERS: dict[str, Callable[..., Tensor]] = {
     "addmm": addmm,
     "addmv": addmv,
     "baddbmm": baddbmm,
+    "grouped_mm": grouped_mm,
     "einsum": einsum,
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),

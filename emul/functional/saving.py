@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..state import PREFIX, load, saved
+from ..state import PREFIX, load, named_as, saved
 from .products import ADAPTERS
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ class Save:
     def __call__(self, module: torch.nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
         """Adds `emulation_matmul_0_step` and the like."""
         for (function, place), kept in sorted(self.sites.items(), key=lambda item: item[0]):
-            for name, value in saved(kept, parts_of(function)).items():
-                state[f"{prefix}{PREFIX}{function}_{place}_{name.removeprefix(PREFIX)}"] = value
+            entries = saved(kept, parts_of(function))
+            entries = {f"{PREFIX}{function}_{place}_{name.removeprefix(PREFIX)}": entries[name] for name in entries}
+            named_as(module, entries)
+            state.update({prefix + name: value for name, value in entries.items()})
 
 
 @dataclass(eq=False)

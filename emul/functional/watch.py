@@ -21,7 +21,7 @@ from ..operators.checks import PAD, widened
 from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
-from ..state import runs_again
+from ..state import runs_again, unnamed
 from .custom import BACKWARD
 from .einsum import Unfit
 from .mode import Running, enter, leave, uncompiled
@@ -234,6 +234,7 @@ class Enter:
         # An export looks compiled to torch, which then forgets the hooks behind a forward that raises.
         if torch.compiler.is_compiling():
             raise NotImplementedError(f"{_titled(self.name, module)} is swapped, and {EXPORT}")
+        _leave_last(module)
         if enter(self.watch, Running(self.name, module, self.restored)) and not runs_again():
             self.watch.forwards += 1
 
@@ -290,6 +291,15 @@ def attach(model: torch.nn.Module, watch: Watch) -> None:
 def _hook(module: torch.nn.Module, before: Enter) -> None:
     module.register_forward_pre_hook(before, prepend=True)
     module.register_forward_hook(Leave(before.watch), always_call=True)
+
+
+def _leave_last(module: torch.nn.Module) -> None:
+    """Hooks that a module was given since are part of its forward too: what they call is seen."""
+    hooks: Any = module._forward_hooks
+    last = next(reversed(hooks), None)
+    if last is not None and not isinstance(hooks[last], Leave):
+        for key in [key for key, hook in hooks.items() if isinstance(hook, Leave)]:
+            hooks.move_to_end(key)
 
 
 def detach(model: torch.nn.Module) -> None:
@@ -355,6 +365,7 @@ def _plain(hook: Any) -> Any:
 
 
 def _unhook(module: torch.nn.Module) -> None:
+    unnamed(module)
     for name, found in hooks_of(module).items():
         for key in found:
             del getattr(module, name)[key]

@@ -16,7 +16,7 @@ from ..memory import Call, Done, Journal
 from ..operators.eager import EAGER, check_eager
 from ..ops import check_operand, check_together
 from ..recipe import Recipe, Rule
-from ..state import load, may_run_again, runs_again, saved, what_ran
+from ..state import load, may_run_again, named_as, runs_again, saved, what_ran
 
 Result = TypeVar("Result")
 
@@ -93,7 +93,8 @@ class Emulated(torch.nn.Module):
     The state_dict has, beside the native entries, those of what makes the next step differ from the first, on the CPU:
     `emulation_step`, int64, where the rule draws random words, and for each stage that remembers its float64 numbers,
     `emulation_forward_activation` and so on. They are no buffers of the module, so that neither `.half()` rounds them
-    nor another rank's replace them. Loading a state_dict without them starts anew.
+    nor another rank's replace them. Loading a state_dict without them starts anew. torch.distributed.checkpoint takes them
+    too; from a folder it loads what the model has entries for, and in their size: histories must be as long.
     """
 
     emulation: Emulation
@@ -126,7 +127,9 @@ class Emulated(torch.nn.Module):
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination.update({prefix + name: tensor for name, tensor in saved(self.emulation, self.parts).items()})
+        entries = saved(self.emulation, self.parts)
+        named_as(self, entries)
+        destination.update({prefix + name: tensor for name, tensor in entries.items()})
 
     def _load_from_state_dict(
         self,

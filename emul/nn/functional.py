@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import CausalBias, CausalVariant
 
 from ..autograd import Draw, layer_product
 from ..culprits import given
@@ -37,13 +38,15 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """torch's namesake with both products emulated: softmax(scale (query @ key^T) + mask) @ value.
 
-    query [..., H, L, E], key [..., H, S, E], value [..., H, S, V] -> [..., H, L, V], float32 or float64. Two products,
+    query [..., H, L, E], key [..., H, S, E], value [..., H, S, V] -> [..., H, L, V], float32 or float64; leading dimensions
+    broadcast, and the gradient of a tensor that is repeated so is torch's own sum over its repetitions. Two products,
     "scores" and "context", each with the rule's forward, grad_input and grad_weight: query and the probabilities have
     the role activation, key and value that of the weight. Scores sum over E, the context over S, gradients of query and
     probabilities over S and V, of key and value over L; all in ascending order. The scale (None: 1/sqrt(E)) multiplies
     the rounded scores; scale, mask, softmax and dropout are torch's own, in the tensors' dtype.
 
-    attn_mask: broadcasts to [..., H, L, S]; bool, True where a query may look, or floats of the tensors' dtype, added.
+    attn_mask: broadcasts to [..., H, L, S]; bool, True where a query may look, or floats of the tensors' dtype, added; or
+    one of torch.nn.attention.bias.
     A query that may look nowhere gets zeros. is_causal: position i sees the first i + 1. enable_gqa: key and value may
     have fewer heads, and query heads h G ... h G + G - 1 share head h: their products, and the sums of its gradients,
     run over (query head, position). dropout_p is torch.nn.Dropout's: it draws from torch's default generator, which a
@@ -80,11 +83,13 @@ def attention(
 ) -> Tensor:
     """`scaled_dot_product_attention` by any product; sentences call it attention and the name."""
     label = f"attention {name}"
-    _check(label, query, key, value, grouped)
+    query, key, value = _broadcast(label, query, key, value, grouped)
     if is_causal:
         if mask is not None:
             raise ValueError(f"{label} has attn_mask and is_causal=True: give one of them")
         mask = causal(query, key)
+    if isinstance(mask, CausalBias):
+        mask = _values_of(mask, query.device)
     with given(label, {"query": query, "key": key, "value": value}):
         output, _ = attend(product, label, query, key, value, mask, dropout, scale)
     return output
@@ -93,6 +98,12 @@ def attention(
 def causal(query: Tensor, key: Tensor) -> Tensor:
     """The mask [L, S] by which position i sees the first i + 1."""
     return torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+
+
+def _values_of(bias: CausalBias, device: torch.device) -> Tensor:
+    """The mask that one of torch.nn.attention.bias stands for, whose own memory holds nothing."""
+    beyond = bias.seq_len_kv - bias.seq_len_q if bias.variant == CausalVariant.LOWER_RIGHT else 0
+    return torch.ones(bias.seq_len_q, bias.seq_len_kv, dtype=torch.bool, device=device).tril(beyond)
 
 
 def attend(
@@ -142,21 +153,30 @@ def _folded(rows: Tensor, key: Tensor) -> Tensor:
     return rows.reshape(*key.shape[:-2], -1, rows.shape[-1])
 
 
-def _check(label: str, query: Tensor, key: Tensor, value: Tensor, grouped: bool) -> None:
+def _broadcast(label: str, query: Tensor, key: Tensor, value: Tensor, grouped: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The three with one batch: all leading dimensions, of grouped ones those before the heads. Refused are others."""
+    own = 2 + grouped
     for role, tensor in (("query", query), ("key", key), ("value", value)):
         check_operand(tensor, f"the {role} of {label}")
         if tensor.dtype != query.dtype:
             raise TypeError(f"the query of {label} is {query.dtype} and its {role} {tensor.dtype}: convert one of them")
         check_together(query, tensor, f"the query of {label}", f"its {role}")
-        if tensor.dim() < 2 + grouped:
+        if tensor.dim() < own:
             wanted = "[..., heads, positions, features]" if grouped else "[..., positions, features]"
             raise ValueError(f"the {role} of {label} has shape {list(tensor.shape)}: give {wanted}")
     shapes = f"the query of {label} is {list(query.shape)}, key {list(key.shape)} and value {list(value.shape)}"
-    if query.shape[-1] != key.shape[-1] or key.shape[:-1] != value.shape[:-1]:
+    if query.shape[-1] != key.shape[-1] or key.shape[-own:-1] != value.shape[-own:-1]:
         raise ValueError(f"{shapes}: give [..., L, E], [..., S, E] and [..., S, V]")
-    if not grouped and query.shape[:-2] != key.shape[:-2]:
-        raise ValueError(f"{shapes}: give the same leading dimensions, or enable_gqa=True for fewer heads of the key")
-    if grouped and (query.shape[:-3] != key.shape[:-3] or not key.shape[-3] or query.shape[-3] % key.shape[-3]):
-        raise ValueError(
-            f"{shapes}: enable_gqa wants the query's heads to be a multiple of the key's, the rest the same"
-        )
+    if grouped and (not key.shape[-3] or query.shape[-3] % key.shape[-3]):
+        raise ValueError(f"{shapes}: enable_gqa wants the query's heads to be a multiple of the key's")
+    tensors = query, key, value
+    batches = [tensor.shape[:-own] for tensor in tensors]
+    if batches[0] == batches[1] == batches[2]:
+        return tensors
+    try:
+        batch = torch.broadcast_shapes(*batches)  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        remedy = "" if grouped else ", or enable_gqa=True for fewer heads of the key"
+        raise ValueError(f"{shapes}: give leading dimensions that broadcast{remedy}") from error
+    query, key, value = (tensor.expand(*batch, *tensor.shape[-own:]) for tensor in tensors)
+    return query, key, value

@@ -65,6 +65,8 @@ def check_eager(title: str, *tensors: Tensor) -> None:
             f"{title} cannot be traced by torch.jit: its steps and random words would become constants; emul.restore_ the"
             " model first"
         )
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(tensor)[1] is not None for tensor in tensors):  # type: ignore[no-untyped-call]
+        raise NotImplementedError(f"{title} has no forward-mode gradient: use backward() or torch.autograd.grad")
     for tensor in tensors:
         if type(tensor).__torch_dispatch__ is not _PLAIN_DISPATCH:
             raise NotImplementedError(

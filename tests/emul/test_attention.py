@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.utils.checkpoint import checkpoint
 
 import emul
@@ -92,6 +93,29 @@ def test_heads_that_share_a_key_are_rows_of_one_product():
 
 
 @pytest.mark.parametrize(
+    ("options", "shapes"),
+    [
+        ({}, ((2, 4, 5, 8), (2, 1, 6, 8), (1, 4, 6, 7))),
+        ({}, ((5, 8), (3, 6, 8), (6, 7))),
+        ({"enable_gqa": True}, ((1, 4, 5, 8), (2, 6, 8), (3, 2, 6, 7))),
+    ],
+    ids=["heads", "a matrix", "grouped"],
+)
+def test_leading_dimensions_broadcast_and_gradients_sum_over_what_is_repeated(options, shapes):
+    tensors, own = [draw(*shape) for shape in shapes], 3 if options else 2
+    batch = torch.broadcast_shapes(*(shape[:-own] for shape in shapes))
+    whole = [tensor.expand(*batch, *tensor.shape[-own:]).contiguous() for tensor in tensors]
+    native = torch.nn.functional.scaled_dot_product_attention(*tensors, **options)
+    gradient = draw(*native.shape)
+    output, *wanted = run(*whole, gradient, rule=COARSE, **options)
+    assert output.shape == native.shape
+    assert_same_bits(
+        run(*tensors, gradient, rule=COARSE, **options),
+        (output, *(found.sum_to_size(tensor.shape) for found, tensor in zip(wanted, tensors, strict=True))),
+    )
+
+
+@pytest.mark.parametrize(
     ("options", "heads"),
     [
         ({}, 2),
@@ -131,6 +155,21 @@ def test_a_query_that_may_look_nowhere_gets_zeros_and_gives_none():
     assert not found[1][1].any()
     assert all(bool(torch.isfinite(tensor).all()) for tensor in found)
     assert_same_bits(found, run(*tensors, rule=COARSE, attn_mask=torch.zeros(3, 2).masked_fill(~mask, -math.inf)))
+
+
+@pytest.mark.parametrize("bias", [causal_lower_right, causal_upper_left])
+def test_a_causal_bias_is_the_mask_that_it_stands_for(bias):
+    query, key, value = draw(2, 3, 8), draw(2, 5, 8), draw(2, 5, 7)
+    mask = torch.ones(3, 5, dtype=torch.bool).tril(2 if bias is causal_lower_right else 0)
+    wanted = attention(query, key, value, mask, rule=COARSE)
+    assert torch.equal(attention(query, key, value, bias(3, 5), rule=COARSE), wanted)
+
+    class Looks(torch.nn.Module):
+        def forward(self, *tensors):
+            return torch.nn.functional.scaled_dot_product_attention(*tensors, attn_mask=bias(3, 5))
+
+    model = emul.swap_(torch.nn.ModuleList([Looks(), torch.nn.Linear(2, 2)]), Recipe((COARSE,)), functional="refuse")
+    assert torch.equal(model[0](query, key, value), wanted)
 
 
 def test_dropout_drops_what_torch_drops():
@@ -379,7 +418,16 @@ MHA = emul.nn.MultiheadAttention(4, 2, rule=COARSE, name="attn")
         (lambda: attention(X, X, X[0], rule=COARSE), ValueError, r"the value of attention '' has shape \[4\]: give"),
         (lambda: attention(X, X[:, 1:], X, rule=COARSE), ValueError, r"key \[2, 3\] and value \[2, 4\]: give"),
         (lambda: attention(X, X, X[1:], rule=COARSE, name="a"), ValueError, r"the query of attention 'a' is \[2, 4\]"),
-        (lambda: attention(X[None], X, X, rule=COARSE), ValueError, "give the same leading dimensions, or enable_gqa"),
+        (
+            lambda: attention(X.expand(3, 2, 4), X.expand(2, 2, 4), X, rule=COARSE),
+            ValueError,
+            "give leading dimensions that broadcast, or enable_gqa",
+        ),
+        (
+            lambda: attention(X.expand(3, 2, 2, 4), *[X.expand(2, 2, 2, 4)] * 2, rule=COARSE, enable_gqa=True),
+            ValueError,
+            r"value \[2, 2, 2, 4\]: give leading dimensions that broadcast$",
+        ),
         (lambda: attention(X, X, X, rule=COARSE, enable_gqa=True), ValueError, r"give \[..., heads, positions"),
         (
             lambda: attention(X.expand(3, 2, 4), X.expand(2, 2, 4), X.expand(2, 2, 4), rule=COARSE, enable_gqa=True),

@@ -109,7 +109,8 @@ def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None
 
 def test_steps_and_data_and_a_model_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import torch\nfrom emul import text\ndef words(): return text.load(6, 4)\n"
-    code += "def table(data): return torch.nn.Sequential(torch.nn.Embedding(data.classes, data.classes))\n"
+    code += "def table(data):\n print('building')\n"
+    code += " return torch.nn.Sequential(torch.nn.Embedding(data.classes, data.classes))\n"
     (tmp_path / "users_task.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -118,9 +119,21 @@ def test_steps_and_data_and_a_model_of_a_user(tmp_path: Path, monkeypatch: pytes
     assert done.exit_code == 0, done.output
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("users_task.table-")
-    assert "users_task:table on text: " in done.stdout
+    assert done.stdout.startswith("users_task:table on text: ")
+    assert "building" in done.stderr  # stdout is the result's alone
     assert "3 step(s)" in done.stdout
     assert "bits per character" in done.stdout
+
+
+def test_stopped_before_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import signal\ndef model():\n signal.raise_signal(signal.{})\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        (tmp_path / f"stops_{number}.py").write_text(code.format(number.name))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        done = invoke("compare", "--model", f"stops_{number}:model", "--rows", "native", "--runs-dir", "runs")
+        assert (done.exit_code, done.stderr) == (128 + number, "emul: stopped; nothing was written\n")
+        assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 import emul
 from emul import Product, Recipe, Rule
@@ -30,6 +31,11 @@ def faked(model: nn.Module) -> object:
         return model(mode.from_tensor(X))
 
 
+def tangent(model: nn.Module) -> object:
+    with forward_ad.dual_level():
+        return model(forward_ad.make_dual(X, X))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(
@@ -37,6 +43,7 @@ def faked(model: nn.Module) -> object:
     [
         (gradient, r"layer '0' has no rule for torch\.func's transforms and torch\.vmap: use backward\(\)"),
         (lambda model: torch.vmap(model)(X[:, None]), r"layer '0' has no rule for torch\.func's transforms"),
+        (tangent, r"layer '0' has no forward-mode gradient: use backward\(\) or torch\.autograd\.grad"),
         (
             lambda model: torch.jit.trace(model, X),
             r"layer '0' cannot be traced by torch\.jit: its steps and random words",
@@ -51,7 +58,7 @@ def faked(model: nn.Module) -> object:
             r"module '' .Sequential. is swapped, and an exported graph holds",
         ),
     ],
-    ids=["grad", "vmap", "trace", "script", "fake", "export"],
+    ids=["grad", "vmap", "tangent", "trace", "script", "fake", "export"],
 )
 def test_refused(call, sentence):
     model = net()

@@ -88,6 +88,18 @@ CALLS = {
         (BATCH, OTHER),
         lambda: product(BATCH, OTHER),
     ),
+    "grouped_mm": (
+        "grouped_mm",
+        lambda a, b: F.grouped_mm(a, b.mT, offs=torch.tensor([1, 3], dtype=torch.int32)),
+        (A, draw(2, 4, 4)),
+        lambda: torch.cat([product(A[:1], draw(2, 4, 4)[0].T), product(A[1:], draw(2, 4, 4)[1].T)]),
+    ),
+    "grouped_mm, batches": (
+        "grouped_mm",
+        F.grouped_mm,
+        (draw(2, 3, 4), draw(2, 4, 4)),
+        lambda: product(draw(2, 3, 4), draw(2, 4, 4)),
+    ),
     "addmv": (
         "addmv",
         lambda a, b: torch.addmv(BIAS[:3], a, b),
@@ -268,6 +280,10 @@ def test_what_cannot_be_emulated_is_told_with_a_remedy():
         "multi_head_attention_forward": (Own(4, 2), "use a torch.nn.MultiheadAttention or scaled_dot_product"),
         "einsum": (lambda x: torch.einsum("ij,kj,kl->il", x, x, x), "an einsum of 3 operands is not one product"),
         "matmul": (lambda x: x.long() @ x.long().T, "its operands are torch.int64, whose products are exact: change"),
+        "grouped_mm": (
+            lambda x: F.grouped_mm(draw(4, 8), draw(8, 4), offs=torch.tensor([3, 8], dtype=torch.int32)),
+            "its groups are not rows of the first operand",
+        ),
     }
     for function, (call, reason) in cases.items():
         model = Model(call if isinstance(call, nn.Module) else Caller(call))

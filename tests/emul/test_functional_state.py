@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
@@ -106,9 +107,21 @@ def test_steps_go_on_from_copies_pickles_and_states():
     assert same(train(model, range(2)), first)
 
 
+def test_torch_s_distributed_checkpoints_take_the_entries():
+    model = emul.swap_(mixed(), Recipe((DRAWN,), 5))
+    train(model, range(2))
+    twin = emul.swap_(mixed(), Recipe((DRAWN,), 5))
+    set_model_state_dict(twin, get_model_state_dict(model))
+    assert same(train(twin, range(2, 4)), train(model, range(2, 4)))
+    for each in (model, twin):
+        emul.restore_(each)
+        assert not any("emulation_" in name for module in each.modules() for name in vars(module))
+
+
 def test_a_pickle_is_a_swapped_model(tmp_path):
     model = emul.swap_(nn.Sequential(nn.Linear(4, 4), Attend()), Recipe((DRAWN,), 5))
     train(model, range(2))
+    model.state_dict()
     twin = pickle.loads(pickle.dumps(model))
     torch.save(model, tmp_path / "model.pt")
     third = torch.load(tmp_path / "model.pt", weights_only=False)
@@ -118,6 +131,7 @@ def test_a_pickle_is_a_swapped_model(tmp_path):
     assert emul.swap_report(twin).calls == emul.swap_report(model).calls
     emul.restore_(twin)
     assert not any(module._forward_pre_hooks for module in twin.modules())
+    assert not any("emulation_" in name for module in twin.modules() for name in vars(module))
 
 
 def test_calls_go_on_where_another_recipe_takes_over():
@@ -196,6 +210,22 @@ def test_emulated_layers_and_functions_are_not_seen_from_outside():
         model(BATCH)
     assert emul.swap_report(model).calls == ()
     assert mode.seen
+
+
+def test_what_hooks_compute_that_came_after_the_swap_is_seen():
+    model = swapped(lambda x: x @ x.mT)
+    twin = copy.deepcopy(model)
+    for each in (model, twin):
+        each.register_forward_hook(lambda module, args, output: torch.mm(output, output))
+        each.inner.register_forward_hook(lambda module, args, output: output @ output)
+    first = product(A, A.T)
+    second = product(first, first)
+    for each in (model, twin):
+        assert torch.equal(each(A), product(second, second))
+        seen = {(call.module, call.function): (call.rule, call.count) for call in emul.swap_report(each).calls}
+        assert seen == {("inner", "matmul"): (0, 2), ("", "mm"): (0, 1)}
+    emul.restore_(model)
+    assert len(model._forward_hooks) == len(model.inner._forward_hooks) == 1
 
 
 class Watching(TorchFunctionMode):

@@ -10,6 +10,7 @@ from torch._higher_order_ops import scan, while_loop
 
 import emul
 from emul import Recipe, Rule
+from emul.functional.names import product_name
 from emul.functional.watch import REST
 from emul.swap import CallReport
 from numerics import Quantizer, catalog
@@ -143,6 +144,10 @@ def test_a_scripted_module_is_refused_where_native_products_are():
         ValueError, match=r"module '0' .RecursiveScriptModule. is native and functional='refuse': it runs"
     ):
         emul.swap_(model, Recipe((ALL,)), functional="refuse")
+    with pytest.raises(
+        ValueError, match=r"no layer of RecursiveScriptModule is emulated .*: give the module that it was"
+    ):
+        emul.swap_(model[0], Recipe((ALL,)))
     emul.restore_(emul.swap_(model, Recipe((ALL,))))
     emul.swap_(model, Recipe((Rule("0", keep=True), ALL)), functional="refuse")
     model(A)
@@ -168,6 +173,37 @@ def test_products_under_other_names_are_told(name):
     ((function, count, reason),) = calls(model)
     assert (function, count) == (name, 1)
     assert reason.endswith(("with @, which can be emulated, or a rule with keep=True", f"einsum, {REST}"))
+
+
+class Doubled(torch.Tensor):
+    """Of its products by @ twice what another would be; all else is a tensor's."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if product_name(func) != "matmul":
+            return super().__torch_function__(func, types, args, kwargs or {})
+        return 2 * torch.mm(*(x.as_subclass(torch.Tensor) for x in args))
+
+
+class Told(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return NotImplemented
+
+
+def test_a_tensor_with_functions_of_its_own_has_them_and_their_products_are_seen():
+    for kind, call, seen, factor in (
+        (Doubled, lambda x: x @ x.mT, "mm", 2),
+        (Doubled, lambda x: torch.mm(x, x.mT), "mm", 1),
+        (nn.Parameter, lambda x: x @ x.mT, "matmul", 1),
+    ):
+        model = swapped(lambda x, kind=kind, call=call: call(x.as_subclass(kind) if kind is Doubled else kind(x)))
+        found = model(A)
+        assert type(found) is (Doubled if (kind, factor) == (Doubled, 1) else torch.Tensor)
+        assert torch.equal(found.as_subclass(torch.Tensor), factor * product(A, A.T))
+        assert calls(model) == [(seen, 1, "")]
+    with pytest.raises(TypeError, match="Multiple dispatch failed"):
+        swapped(lambda x: torch.mm(x, x.as_subclass(Told)))(A)
 
 
 def nested(layout: torch.layout) -> torch.Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emul.geometry import ConvGeometry, LinearGeometry
+from emul.geometry import ConvGeometry, GroupGeometry, LinearGeometry
 from numerics import Accumulator, Quantizer, Rounding, matmul, parse_format, reference
 
 #: Truncating, coarse and chunked: almost any other order gives other bits.
@@ -148,3 +148,27 @@ def test_an_empty_batch(geometry):
     assert geometry.forward(activation[:0], weight, multiply).shape == (0, 4, *geometry.output_size)
     assert geometry.grad_input(gradient[:0], weight, multiply).shape == (0, 4, *geometry.size)
     assert torch.equal(geometry.grad_weight(gradient[:0], activation[:0], multiply), torch.zeros_like(weight))
+
+
+@pytest.mark.parametrize(("samples", "ends"), [(7, (2, 2, 7)), (7, (3, 4, 5)), (0, (0, 0, 0)), (2, (0, 0, 0))])
+def test_groups_sum_over_features_and_their_own_rows(samples, ends):
+    geometry = GroupGeometry(ends)
+    activation, weight, gradient = draw(samples, 6), draw(3, 5, 6), draw(samples, 5)
+    starts = (0, *ends)
+    expected = torch.zeros(samples, 5), torch.zeros(samples, 6), torch.zeros(3, 5, 6)
+    longest = max(end - start for start, end in zip(starts, ends, strict=False))
+    for group, (start, end) in enumerate(zip(starts, ends, strict=False)):
+        own = slice(start, end)
+        filled = [torch.nn.functional.pad(x[own], (0, 0, 0, longest - end + start)) for x in (gradient, activation)]
+        for whole, place, a, b in (
+            (expected[0], own, activation[own], weight[group].T),
+            (expected[1], own, gradient[own], weight[group]),
+            (expected[2], group, filled[0].T, filled[1]),
+        ):
+            whole[place] = torch.from_numpy(reference.matmul(a.numpy(), b.numpy(), SUMS))
+    found = (
+        geometry.forward(activation, weight, multiply),
+        geometry.grad_input(gradient, weight, multiply),
+        geometry.grad_weight(gradient, activation, multiply),
+    )
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -291,6 +291,33 @@ def test_the_measured_noise_is_that_of_the_two_gradients() -> None:
     assert found.gradient_norm == pytest.approx(float(np.linalg.norm(rows[1])), rel=1e-12)
 
 
+class Calls(nn.Module):
+    """Multiplies by parameters of its own, by one in a list, by one that is parametrized, and by that of a layer twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Parameter(torch.ones(4, 6) / 8), nn.ParameterList([nn.Parameter(torch.ones(6, 3))])
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(6, 6))
+        self.layers = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+        self.layers[1].weight = self.layers[0].weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(self.normed(x @ self.first)) @ self.last[0]
+
+
+def test_parameters_of_modules_whose_calls_are_emulated_are_measured_too_and_each_once() -> None:
+    course = noisy_course(model := Calls(), below=1e-6, steps=3)
+    walk(model, course, torch.optim.SGD(model.parameters(), 0.0), range(2))
+    (found,) = course.phases[0].measured
+    assert found.dimension == 4 * 6 + 6 * 3 + (6 + 6 * 6) + 6 * 6  # weight norm has lengths and directions
+    frozen = net()
+    for layer in (frozen[0], frozen[3]):
+        layer.weight.requires_grad_(False)
+    course = noisy_course(frozen, below=1e-6)
+    with pytest.raises(ValueError, match=r"the phase 'noisy' ends by .*, and the model has no weight to measure it by"):
+        walk(frozen, course, start(frozen), range(2))
+
+
 def test_measuring_leaves_everything_as_it_was() -> None:
     """Steps, histories, gradients, running statistics and torch's generator: the course without a look has the same bits."""
 

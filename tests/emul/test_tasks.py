@@ -10,12 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from emul import compare, text  # noqa: E402
+from emul import Product, Recipe, Rule, compare, text  # noqa: E402
 from emul.datasets import Dataset  # noqa: E402
 from emul.paired import prepare  # noqa: E402
+from emul.rows import Row  # noqa: E402
+from emul.schedule import Phase, Schedule  # noqa: E402
 from emul.training import TEXT, Settings, orders, usual  # noqa: E402
+from numerics import Accumulator, catalog  # noqa: E402
 
 MINE = """
+import numpy
 import torch
 from types import SimpleNamespace
 from emul.datasets import Dataset
@@ -53,6 +57,21 @@ def two(data, width):
 
 def keyword(*, data):
     return torch.nn.Linear(2, 3)
+
+def waiting():
+    return torch.nn.Sequential(torch.nn.LazyLinear(3))
+
+def drawn():
+    net = line()
+    net.bias.data += torch.from_numpy(numpy.random.randn(3)).float()
+    return net
+
+class Double(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x.double())
+
+def double():
+    return torch.nn.Sequential(Double(2, 3, dtype=torch.float64))
 
 class Reader(torch.nn.Module):
     def __init__(self, data):
@@ -159,6 +178,18 @@ def test_next_tokens_of_a_user_and_a_model_that_returns_logits(mine: str) -> Non
             "the model 'gpt' predicts next tokens, and 'digits' is classification; give text",
         ),
         ("mlp", "text", ValueError, "the model 'mlp' does not take the next-token data 'text'"),
+        (
+            "{}:waiting",
+            "{}:points",
+            ValueError,
+            "0.weight of the model 'my_task:waiting' has no shape yet: put a batch",
+        ),
+        (
+            "{}:drawn",
+            "{}:points",
+            ValueError,
+            "the factory of the model 'my_task:drawn' builds other weights each time",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(
@@ -168,6 +199,17 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     with pytest.raises(error, match=sentence) as refusal:
         prepare(given[0], ["native"], 2, data=given[1])
     assert "\n" not in str(refusal.value)
+
+
+def test_what_only_a_backward_pass_would_meet_is_refused_before_any_training(mine: str) -> None:
+    half = Accumulator(catalog.BINARY16)
+    bad = Recipe((Rule(".*", grad_weight=Product(accumulator=half)),), name="bad")
+    with pytest.raises(ValueError, match=r"grad_weight of layer '0\.linear\.0', .* 53 and 2 significant bits"):
+        prepare(f"{mine}:double", [bad], 2, data=f"{mine}:points")
+    prepare(f"{mine}:double", [Row("bad", "bad", bad, "evaluate")], 2, data=f"{mine}:points")  # which has none
+    later = Schedule((Phase(recipe=None, share=1), Phase(recipe=bad, share=1)), name="late")
+    with pytest.raises(ValueError, match="53 and 2 significant bits"):
+        prepare(f"{mine}:double", [later], 2, data=f"{mine}:points")
 
 
 def test_a_model_in_the_place_of_its_factory_is_refused() -> None:
