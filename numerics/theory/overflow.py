@@ -144,7 +144,7 @@ def never_overflows(
             return False
         quantum = _common(lowest_bit(rounded.fmt), quantum, start)
     if accumulator.chunk is None or not k:
-        bare = replace(accumulator, product=None)
+        bare = replace(accumulator if k else accumulator.combining, product=None)
         factor, absolute = _growth(bare, k, whole + start, bool(start), quantum)
         return (1 + factor) * (whole + start) + absolute <= _top(bare)
     n, count, inner = min(accumulator.chunk, k), -(-k // accumulator.chunk), accumulator.inner

@@ -197,6 +197,9 @@ def test_what_never_overflows_does_not(mode):
         # With four bits of precision the bounds are coarse.
         assert certain > reached / 3
     assert theory.never_overflows(Accumulator(FixedFormat(8)), 1, 127, quantum=Fraction(1))
+    narrow = Accumulator(FixedFormat(32), chunk=4, outer=Accumulator(INT8))  # whose empty sum is c in the outer format
+    assert not theory.never_overflows(narrow, 0, 0, c=128, quantum=Fraction(1))
+    assert theory.never_overflows(narrow, 0, 0, c=127, quantum=Fraction(1))
     assert not theory.never_overflows(Accumulator(FixedFormat(8)), 1, 128, quantum=Fraction(1))
     for numbers in ((math.nan, 0), (1, math.inf)):
         with pytest.raises(ValueError, match="give magnitudes, finite numbers"):
