@@ -206,15 +206,24 @@ def in_chunks(
         return run(total, *ranges[0])
     outer = Quantizer(unit.outer.format, unit.outer.rounding, unit.outer.overflow)
     names = Caller((), (), None, total.shape[1:] if shape is None else shape)
+    sums, wrong, error = total.reshape(-1), [total.size], None
     for chunk, (first, last) in enumerate(ranges):
         part = run(np.zeros_like(total), first, last).astype(np.float64, copy=False)
-        if counts is not None:
-            count_sums(total, part, unit.outer, counts)
-        total = arithmetic.add_named(total, part, outer, partial(_place, names, chunk))
-    return total
+        if counts is not None and error is None:
+            count_sums(sums.reshape(total.shape), part, unit.outer, counts)
+        added, place = part.reshape(-1), partial(_place, names, chunk, wrong)
+        try:
+            sums = arithmetic.add_named(sums, added[: wrong[0]], outer, place)
+        except OverflowError as caught:  # a later chunk may overflow in an output before this one
+            error = caught
+            sums = arithmetic.add_named(sums[: wrong[0]], added[: wrong[0]], outer, place)
+    if error is not None:
+        raise error
+    return sums.reshape(total.shape)
 
 
-def _place(names: Caller, chunk: int, output: int) -> str:
+def _place(names: Caller, chunk: int, wrong: list[int], output: int) -> str:
+    wrong[0] = output
     return f"chunk {chunk} of {names.output(output)}"
 
 

@@ -207,6 +207,14 @@ def test_what_outer_raises_names_the_chunk_and_the_output(batch, events):
         matmul(a, np.ones((12, 3), np.float32), unit, events=events)
 
 
+def test_what_outer_raises_names_the_first_output():
+    unit = replace(A100, chunk=4, outer=Accumulator(FloatFormat(3, 3), Rounding.RNE, Overflow.ERROR))
+    a = np.zeros((3, 12), np.float32)
+    a[0, 8:] = a[1, 4:8] = a[2, :4] = 5
+    with pytest.raises(OverflowError, match=re.escape("0.0 + 20.0 at chunk 2 of output (0, 0) is beyond 15.0")):
+        matmul(a, np.ones((12, 3), np.float32), unit)
+
+
 def test_random_words_are_none_of_a_unit_s():
     with pytest.raises(ValueError, match="seed or words given: a MatrixUnit rounds deterministically"):
         matmul(A, B, A100, seed=1)
