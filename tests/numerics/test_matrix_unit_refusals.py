@@ -38,6 +38,7 @@ A, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
         ({"input": catalog.BINARY64}, ValueError, "input binary64: operands of a fused unit are values of binary32"),
         ({"output": catalog.BINARY64}, ValueError, "output binary64: results of a fused unit are values of binary32"),
         ({"output": catalog.E4M3}, ValueError, "output e4m3fn has no infinity: say overflow_to_infinity=False"),
+        ({"output": FloatFormat(4, 0, nan=NanEncoding.TOP_CODE)}, ValueError, "of at least one mantissa bit"),
         ({"input": FloatFormat(4, 3, signed=False)}, ValueError, "is unsigned"),
         ({"output": FloatFormat(8, 23, subnormals=Subnormals.FLUSH)}, ValueError, "say ftz_out=True"),
         ({"c_format": F16}, ValueError, "c_format binary16 lacks values of the output binary32"),
@@ -148,6 +149,36 @@ def test_specials_that_the_format_lacks():
     with pytest.raises(ValueError, match=re.escape("a[0, 1] is inf, no value of e4m3fn")):
         matmul(put(A, (0, 1), np.inf), B, UNITS["h100.e4m3.f32"])
     assert np.isnan(matmul(put(A, (0, 1), np.nan), B, UNITS["h100.e4m3.f32"])[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "a", "c", "sentence"),
+    [
+        ({}, np.inf, None, "output (1, 0) is inf, no value of the output e4m3fn: keep operands, c finite"),
+        ({"c_format": catalog.BINARY32}, 1.0, np.inf, "output (0, 0) is inf, no value of the output e4m3fn"),
+        (
+            {"product_limit": 3},
+            8.0,
+            None,
+            "output (1, 0) is inf, no value of the output e4m3fn: keep operands, c and pro",
+        ),
+        (
+            {"chunk": 1, "outer": PROMOTE},
+            np.inf,
+            None,
+            "chunk 1 of output (1, 0) is inf, no value of the output e4m3fn",
+        ),
+    ],
+)
+def test_specials_that_the_output_lacks(fields, a, c, sentence):
+    output = {"overflow_to_infinity": False, "rounding": Rounding.RNE}
+    unit = MatrixUnit(catalog.E5M2, catalog.E4M3, 4, 13, **output, **fields)
+    x = put(np.ones((2, 3), np.float32), (1, 1), a)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        matmul(x, np.ones((3, 4), np.float32), unit, c=None if c is None else np.float32(c))
+    if c is not None:
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            matmul(x[:, :0], np.ones((0, 4), np.float32), unit, c=np.float32(c))
 
 
 @pytest.mark.parametrize(
