@@ -62,20 +62,34 @@ def span_of(fmt: Any, amax: float | Fraction | None = None) -> Span:
         step = lowest_bit(fmt)
         full = Span(fmt.lowest_integer * step, fmt.largest_code * step, step)
     else:
-        smallest = lowest_bit(fmt) if isinstance(fmt, FloatFormat) else Fraction(_smallest(fmt))
-        full = Span(Fraction(-fmt.max) if fmt.signed else Fraction(0), Fraction(fmt.max), smallest)
+        top = Fraction(fmt.max)
+        full = Span(-top if fmt.signed else Fraction(0), top, _step(fmt, top))
     return full if amax is None else _limited(fmt, full, amax)
 
 
-def _smallest(fmt: PositFormat | LogFormat) -> float:
-    return fmt.minpos if isinstance(fmt, PositFormat) else fmt.smallest
+def _smallest(fmt: Any) -> Fraction:
+    """The smallest positive value."""
+    if isinstance(fmt, PositFormat):
+        return Fraction(fmt.minpos)
+    if isinstance(fmt, LogFormat):
+        return Fraction(fmt.smallest)
+    return Fraction(fmt.smallest_subnormal) if isinstance(fmt, FloatFormat) else lowest_bit(fmt)
+
+
+def _step(fmt: Any, largest: Fraction) -> Fraction:
+    """The power of two of which all values up to `largest` are multiples, and some of them odd ones."""
+    smallest = _smallest(fmt)
+    if not isinstance(fmt, FloatFormat):
+        return smallest
+    alone = largest == smallest or (fmt.mantissa_bits == 0 and fmt.subnormals is Subnormals.NORMAL_BINADE)
+    return Fraction(smallest.numerator & -smallest.numerator, smallest.denominator) if alone else lowest_bit(fmt)
 
 
 def _limited(fmt: Any, full: Span, amax: float | Fraction) -> Span:
     if not (math.isfinite(amax) and amax > 0):
         raise ValueError(f"amax = {amax!r}: give a positive finite number, or None for the format's own largest value")
     limit = Fraction(amax)
-    if limit < full.step:
+    if limit < _smallest(fmt):
         raise ValueError(f"amax = {amax!r} is below the smallest value of {fmt}: every operand would be zero")
     step = full.step
     if isinstance(fmt, FloatFormat):
@@ -84,7 +98,8 @@ def _limited(fmt: Any, full: Span, amax: float | Fraction) -> Span:
     elif isinstance(fmt, LogFormat):
         step = power_of_two(exponent_of(limit))
     limit = math.floor(limit / step) * step
-    return Span(max(full.lowest, -limit), min(full.highest, limit), full.step)
+    step = _step(fmt, limit) if isinstance(fmt, FloatFormat) else full.step
+    return Span(max(full.lowest, -limit), min(full.highest, limit), step)
 
 
 def fixed_bits(span: Span, *, signed: bool = True) -> int:
