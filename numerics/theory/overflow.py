@@ -8,8 +8,8 @@ from typing import Any
 from ..accumulator import Accumulator
 from ..formats import BlockFormat, FixedFormat, FloatFormat, LogFormat, PositFormat, Subnormals
 from .moments import exponent_of
-from .roundoff import growth, lowest_bit, power_of_two, unit_roundoff
-from .stages import check_sum, stages
+from .roundoff import exactly, growth, lowest_bit, power_of_two, unit_roundoff
+from .stages import check_quantum, check_sum, stages
 from .worst_case import worst_of
 
 
@@ -86,9 +86,9 @@ def _step(fmt: Any, largest: Fraction) -> Fraction:
 
 
 def _limited(fmt: Any, full: Span, amax: float | Fraction) -> Span:
-    if not (math.isfinite(amax) and amax > 0):
+    limit = exactly("amax", amax)
+    if limit <= 0:
         raise ValueError(f"amax = {amax!r}: give a positive finite number, or None for the format's own largest value")
-    limit = Fraction(amax)
     if limit < _smallest(fmt):
         raise ValueError(f"amax = {amax!r} is below the smallest value of {fmt}: every operand would be zero")
     step = full.step
@@ -145,8 +145,9 @@ def never_overflows(
     check_sum(accumulator, k)
     if not all(math.isfinite(x) for x in (product, c, total) if isinstance(x, float)):
         raise ValueError(f"product = {product!r}, c = {c!r}, total = {total!r}: give magnitudes, finite numbers")
-    largest, start = Fraction(product), Fraction(c)
-    whole = k * largest if total is None else min(k * largest, Fraction(total))
+    quantum = check_quantum(quantum)
+    largest, start = exactly("product", product), exactly("c", c)
+    whole = k * largest if total is None else min(k * largest, exactly("total", total))
     if min(largest, start, whole) < 0:
         raise ValueError(f"product = {product!r}, c = {c!r}, total = {total!r}: give magnitudes, at least 0")
     if accumulator.product is not None and k:
