@@ -1,6 +1,6 @@
 """Products with a declared accumulator."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -180,7 +180,7 @@ def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, 
             check_members(scale, unit.scale, label)
         scales = [scales[0][None], scales[1][:, None]]
     row, column = a[None], b[:, None]
-    call = prepare(row, column, unit, c, *scales)
+    call = replace(prepare(row, column, unit, c, *scales), of_vectors=True)
     way, found = compute_first(call, events=events)
     told = (plan_of(call, way),) if explain else ()
     if not events:

@@ -75,6 +75,12 @@ class Call:
     b: NDArray[Any]
     scales: tuple[NDArray[Any] | None, NDArray[Any] | None]
     addend: NDArray[np.float64]
+    of_vectors: bool = False  # whether they are a row and a column, whose one output is that of a dot product
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The shape of the caller's result, by which errors name its outputs."""
+        return () if self.of_vectors else self.addend.shape
 
     @property
     def empty(self) -> bool:
@@ -137,13 +143,13 @@ def compute(call: Call, way: Way | None, *, events: bool = False) -> Any:
     if way is None:
         counts = no_counts(shape)
         if unit.outer is None:
-            _check_specials(call.addend, unit, Caller((), (), None, shape).output)
+            _check_specials(call.addend, unit, Caller((), (), None, call.named).output)
         if events and 0 not in shape:
             count_empty(call.addend, unit, counts)
         return _answer(_rounded(call.addend, unit).astype(dtype), counts if events else None)
     total = call.total
     counted = no_counts(total.shape) if events else None
-    result = in_chunks(way.run(counted), unit, total, call.ranges, counted, shape)
+    result = in_chunks(way.run(counted), unit, total, call.ranges, counted, call.named)
     return _answer(result.reshape(shape).astype(dtype, copy=False), counted)
 
 

@@ -6,7 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FloatFormat, MatrixUnit, NanEncoding, Overflow, Rounding, Subnormals, catalog, matmul
+from numerics import (
+    Accumulator,
+    FloatFormat,
+    MatrixUnit,
+    NanEncoding,
+    Overflow,
+    Rounding,
+    Subnormals,
+    catalog,
+    dot,
+    matmul,
+)
 
 UNITS = catalog.MATRIX_UNITS
 A100, NVF4 = UNITS["a100.f16.f32"], UNITS["b200.tcgen05.nvf4.f32"]
@@ -244,6 +255,12 @@ def test_what_outer_raises_names_the_first_output():
     a[0, 8:] = a[1, 4:8] = a[2, :4] = 5
     with pytest.raises(OverflowError, match=re.escape("0.0 + 20.0 at chunk 2 of output (0, 0) is beyond 15.0")):
         matmul(a, np.ones((12, 3), np.float32), unit)
+
+
+def test_the_output_of_a_dot_product_has_no_place():
+    unit = replace(A100, chunk=4, outer=Accumulator(FloatFormat(3, 3), Rounding.RNE, Overflow.ERROR))
+    with pytest.raises(OverflowError, match=r"0\.0 \+ 20\.0 at chunk 0 of the output is beyond 15\.0"):
+        dot(np.full(12, 5, np.float32), np.ones(12, np.float32), unit)
 
 
 def test_random_words_are_none_of_a_unit_s():
