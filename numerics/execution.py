@@ -39,7 +39,8 @@ def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, pla
         try:
             return _combine(problem, accumulator, events)
         except OverflowError as error:
-            _raise_first(problem, accumulator, error)
+            met = error
+        _raise_first(problem, accumulator, met)
     if accumulator.order == "exact":
         return _exact(problem, accumulator, events, plan)
     if isinstance(accumulator.format, FixedFormat):
