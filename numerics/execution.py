@@ -1,7 +1,7 @@
 """One product on its way: by order and family to the module that computes it, chunk by chunk where that is asked."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from .fixed_products import fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
 from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, Words, facts
+from .results import check_result
 from .rounding import Overflow
 from .stepping import step
 from .steps import random_bits_of
@@ -35,7 +36,11 @@ class Outcome(NamedTuple):
 def run(problem: Problem, accumulator: Accumulator, *, events: bool = False, plan: Plan | None = None) -> Outcome:
     """The product by the given plan, one of `all_plans`, or by the first of them."""
     if _in_pieces(accumulator):
-        return _combine(problem, accumulator, events)
+        try:
+            return _combine(problem, accumulator, events)
+        except OverflowError as error:
+            met = error
+        _raise_first(problem, accumulator, met)
     if accumulator.order == "exact":
         return _exact(problem, accumulator, events, plan)
     if isinstance(accumulator.format, FixedFormat):
@@ -123,6 +128,27 @@ def _chunks(problem: Problem, accumulator: Accumulator) -> Any:
         caller = problem.names._replace(first_step=problem.names.first_step + start)
         yield Problem(problem.a[:, :, start:stop], problem.b[:, start:stop], None, (a, b, None), words, caller)
         first += accumulator.inner.roundings(stop - start)
+
+
+def _raise_first(problem: Problem, accumulator: Accumulator, error: OverflowError) -> NoReturn:
+    """Raise the error of the first output in row-major order: a chunk after the other, another one's came first."""
+    try:
+        for axis in range(3):
+            while (size := problem.shape[axis]) > 1:
+                lower = problem.outputs(axis, 0, size // 2)
+                problem = lower if _overflows(lower, accumulator) else problem.outputs(axis, size // 2, size)
+        check_result(_combine(problem, accumulator, False).values, accumulator, problem.names)
+    except ValueError:
+        pass  # operands that are refused besides, which a part would name by places of its own
+    raise error
+
+
+def _overflows(problem: Problem, accumulator: Accumulator) -> bool:
+    try:
+        check_result(_combine(problem, accumulator, False).values, accumulator)
+    except OverflowError:
+        return True
+    return False
 
 
 def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcome:

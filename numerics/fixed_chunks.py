@@ -1,5 +1,6 @@
 """Sums of chunks in fixed point that have more bits than float64: added as integers of any size, chunk after chunk."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -72,15 +73,15 @@ def _start(problem: Problem, fmt: FixedFormat) -> NDArray[Any]:
     """c in grid steps, or zeros, as integers of Python."""
     if problem.c is None:
         return np.zeros(problem.shape, object)
-    scaled = np.ldexp(problem.c.astype(np.float64), fmt.fraction_bits)
-    if not (whole := scaled == np.rint(scaled)).all():
-        number = int(np.argmin(whole))
-        raise ValueError(
-            f"{problem.names.addend(number)} is {problem.c.ravel()[number]}, no multiple of 2**{-fmt.fraction_bits}:"
-            f" quantize c to {fmt}, whose sums of chunks are added as integers"
-        )
-    integers = np.array([int(x) for x in scaled.ravel()], object)
-    return integers.reshape(problem.shape)
+    step = Fraction(2) ** -fmt.fraction_bits
+    steps = [Fraction(x) / step for x in problem.c.ravel().tolist()]  # float64 may not reach so far
+    for number, count in enumerate(steps):
+        if count.denominator != 1:
+            raise ValueError(
+                f"{problem.names.addend(number)} is {problem.c.ravel()[number]}, no multiple of 2**{-fmt.fraction_bits}:"
+                f" quantize c to {fmt}, whose sums of chunks are added as integers"
+            )
+    return np.array([count.numerator for count in steps], object).reshape(problem.shape)
 
 
 def _integers(part: NDArray[np.int64], fmt: FixedFormat) -> NDArray[Any]:

@@ -139,6 +139,10 @@ class MatrixUnit:
                 raise ValueError(f"{label} {fmt}: matrix units have gradual or flushed subnormals")
             if not fmt.signed and label != "scale":
                 raise ValueError(f"{label} {fmt} is unsigned: sums of products may be negative; use a signed format")
+        if self.output.mantissa_bits == 0:
+            raise ValueError(
+                f"output {self.output}: sums are rounded to significands of at least one mantissa bit; give a format of one"
+            )
         if self.output.subnormals is not Subnormals.GRADUAL:
             raise ValueError(f"output {self.output}: say ftz_out=True of a format with gradual subnormals")
         if self.overflow_to_infinity and not self.output.infinities:

@@ -96,14 +96,18 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
     """Refuse arrays that are not float32 or float64, with what to do."""
     if dtype in (np.float32, np.float64) and dtype.isnative:
         return
-    remedy = "a conversion could round before us"
+    raise TypeError(f"array of dtype {dtype}: give float32 or float64 ({remedy(dtype)})")
+
+
+def remedy(dtype: np.dtype[Any]) -> str:
+    """What to do with an array that is not float32 or float64 as the machine has them."""
     if dtype in (np.dtype(np.float32).newbyteorder(), np.dtype(np.float64).newbyteorder()):
-        remedy = "its bytes are in foreign order: x.astype(x.dtype.newbyteorder('=')) is exact"
-    elif dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
-        remedy = "astype(np.float32) is exact"
-    elif dtype.kind in "iub":
-        remedy = "integers up to 2**53 are exact in float64"
-    raise TypeError(f"array of dtype {dtype}: give float32 or float64 ({remedy})")
+        return "its bytes are in foreign order: x.astype(x.dtype.newbyteorder('=')) is exact"
+    if dtype == np.float16 or dtype.name.startswith(("bfloat16", "float8_", "float6_", "float4_")):
+        return "astype(np.float32) is exact"
+    if dtype.kind in "iub":
+        return "integers up to 2**53 are exact in float64"
+    return "a conversion could round before us"
 
 
 def carrier_of(dtype: np.dtype[Any]) -> Carrier:

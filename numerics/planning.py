@@ -36,6 +36,8 @@ from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 
 Bounds = tuple[Sums, Sums | None]  # of the chain, and of the combination of chunks
+# Whether sums, and those of chunks, are left to the carrier's own rounding: in different ways where neither does for both.
+_WAYS = ((True, True), (False, False), (True, False), (False, True))
 
 
 class Plan(NamedTuple):
@@ -74,7 +76,6 @@ def plans_in_turn(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
             for plan in _stepping(carrier, accumulator, problem, sums):
                 found = True
                 yield plan
-            obstacle = _too_precise(carrier, accumulator)
         reason = obstacle
     if not found:
         raise ValueError(reason)
@@ -134,13 +135,15 @@ def _stepping(carrier: Carrier, accumulator: Accumulator, problem: Problem, sums
     formats = [float_format(part) for part in _parts(accumulator)]
     normalise = any(needs_normalising(fmt, carrier) for fmt in formats)
     finite = _always_finite(carrier, accumulator, problem, sums)
-    seen = set()
-    for once in (True, False):
+    seen: set[tuple[int, int, int]] = set()
+    for once, outer_once in _WAYS:
+        if once != outer_once and (outer is None or seen):
+            break
         for fast in (True, False):
             mode, why = _sum_mode(carrier, inner, once, fast and finite)
             outer_mode, outer_why = modes.NO_ROUNDING, ""
             if outer is not None:
-                outer_mode, outer_why = _sum_mode(carrier, outer, once, fast and finite)
+                outer_mode, outer_why = _sum_mode(carrier, outer, outer_once, fast and finite)
             if not why or (outer is not None and not outer_why):
                 continue
             product_mode = modes.NO_ROUNDING

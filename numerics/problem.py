@@ -63,15 +63,17 @@ class Words(NamedTuple):
     span: int
     first: int = 0
     given: NDArray[np.uint32] | None = None  # [outputs, span], each below 2**r of its rounding
+    first_output: int = 0  # the number of this product's first output, where it is a part of another
 
     def of(self, outputs: slice, steps: slice, random_bits: int) -> NDArray[np.uint32]:
-        """Words [outputs, steps] in [0, 2**random_bits); steps count from this product's first."""
+        """Words [outputs, steps] in [0, 2**random_bits); outputs and steps count from this product's first."""
         own = slice(self.first + steps.start, self.first + steps.stop)
+        start, stop = self.first_output + outputs.start, self.first_output + outputs.stop
         if self.given is not None:
-            return self.given[outputs, own]
-        count = outputs.stop - outputs.start
+            return self.given[start:stop, own]
+        count = stop - start
         drawn = random_words(
-            count * self.span, random_bits, seed=self.seed, stream=self.stream, offset=outputs.start * self.span
+            count * self.span, random_bits, seed=self.seed, stream=self.stream, offset=start * self.span
         )
         return drawn.reshape(count, self.span)[:, own]
 
@@ -148,6 +150,22 @@ class Problem(NamedTuple):
         batch = int(self.shape[0] == 1)
         a, b = (x.shape[1:] if x.shape[0] == 1 else x.shape for x in (self.a, self.b))
         return Caller(a, b, None if self.c is None else self.c.shape[batch:], self.shape[batch:])
+
+    def outputs(self, axis: int, first: int, stop: int) -> "Problem":
+        """The part of some matrices (axis 0), rows (1) or columns (2); every axis before that one has one element."""
+        own, before = slice(first, stop), first * int(np.prod(self.shape[axis + 1 :]))
+        a, b, c = self.a, self.b, self.c
+        if axis == 0:
+            a, b = (x[own] if x.shape[0] > 1 else x for x in (a, b))
+        a, b = a[:, own] if axis == 1 else a, b[:, :, own] if axis == 2 else b
+        words, names = self.words, self.names
+        return self._replace(
+            a=a,
+            b=b,
+            c=None if c is None else c[(slice(None),) * axis + (own,)],
+            words=None if words is None else words._replace(first_output=words.first_output + before),
+            caller=names._replace(first_output=names.first_output + before),
+        )
 
     @property
     def depth(self) -> int:

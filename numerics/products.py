@@ -1,6 +1,6 @@
 """Products with a declared accumulator."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def matmul(
     makes every step that the accumulator declares once. An exact sum of zero has IEEE 754's sign. The accumulator's
     precision is held against the operands only where there is something to compute.
 
-    seed, stream: integers in [0, 2**64); a stochastic accumulator needs a seed, or words [..., M, N, S], S =
+    seed, stream: integers in [0, 2**64); a stochastic accumulator needs a seed or words [..., M, N, S], one of them, S =
     accumulator.roundings(K): the word of each rounding in order of execution, those of deterministic ones unused. Drawn,
     step s of output o = (batch*M + i)*N + j has the word of element o*S + s.
     events=True: (result, Events). explain=True: the Plan at the end, (result, Plan) or (result, Events, Plan).
@@ -180,7 +180,7 @@ def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, 
             check_members(scale, unit.scale, label)
         scales = [scales[0][None], scales[1][:, None]]
     row, column = a[None], b[:, None]
-    call = prepare(row, column, unit, c, *scales)
+    call = replace(prepare(row, column, unit, c, *scales), of_vectors=True)
     way, found = compute_first(call, events=events)
     told = (plan_of(call, way),) if explain else ()
     if not events:
@@ -221,6 +221,8 @@ def source_of_words(
     """Where the random words of a product come from, None for a deterministic one; `matmul` says what is refused."""
     for label, value in (("seed", seed or 0), ("stream", stream)):
         counter(label, value)
+    if words is not None and seed is not None:
+        raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
     if not accumulator.stochastic:
         if words is not None:
             raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")

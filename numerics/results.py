@@ -20,21 +20,25 @@ def check_output(dtype: np.dtype[Any], accumulator: Accumulator) -> None:
         raise ValueError(f"{output} has values that {dtype} does not hold: give {remedy}")
 
 
-def check_result(result: NDArray[Any], accumulator: Accumulator) -> None:
-    """Operands were finite, so what is not finite here overflowed on the way; raise where that is an error."""
+def check_result(result: NDArray[Any], accumulator: Accumulator, names: Caller | None = None) -> None:
+    """Operands were finite, so what is not finite here overflowed on the way; raise where that is an error.
+
+    names: how sentences name the outputs, None where the result has the caller's shape.
+    """
     fmt = accumulator.combining.format
     if isinstance(fmt, FixedFormat):
         return
+    names = Caller((), (), None, result.shape) if names is None else names
     parts = (accumulator, accumulator.product, accumulator.combining)
     strict = any(part is not None and part.overflow is Overflow.ERROR for part in parts)
     if strict and not (finite := np.isfinite(result)).all():
-        where = Caller((), (), None, result.shape).output(int(np.argmin(finite)))
+        where = names.output(int(np.argmin(finite)))
         raise OverflowError(
             f"the accumulation of {where} overflows {accumulator.format} (largest {accumulator.format.max})"
             f"{_other_formats(accumulator)}; scale the operands or choose another Overflow rule"
         )
     if not fmt.has_nan and (bad := np.isnan(result)).any():
-        where = Caller((), (), None, result.shape).output(int(np.argmax(bad)))
+        where = names.output(int(np.argmax(bad)))
         raise ValueError(
             f"{where} is NaN (an overflow became one, or infinity - infinity), and {fmt} has none;"
             " use SATURATE or a format with NaN"

@@ -11,7 +11,7 @@ from .formats.integers import whole
 from .rounding import Rounding
 from .theory.overflow import Span, exact_precision, fixed_bits, never_overflows, span_of
 from .theory.probabilistic import probabilistic_error_bound
-from .theory.roundoff import power_of_two
+from .theory.roundoff import exactly, power_of_two
 from .theory.worst_case import ErrorBound, error_bound
 
 _MOST_PRECISION = 53
@@ -203,12 +203,15 @@ def _check_asked(rounding: Rounding, relative_error: float | None, failure_proba
 
 
 def _within_l1(a: Span, b: Span, total: Span, l1: float) -> Span:
-    if not 0 <= l1 < math.inf:
-        raise ValueError(f"l1_b = {l1!r}: give the largest sum of |b|, or None")
+    bound = exactly("l1_b", l1)
+    if bound < b.step:
+        raise ValueError(
+            f"l1_b = {l1!r}: give the largest sum of |b|, or None; with less than the smallest b every sum would be zero"
+        )
     # The largest a for each sign that b may have; the smallest likewise.
     up = max(a.highest if b.highest > 0 else Fraction(0), -a.lowest if b.lowest < 0 else Fraction(0))
     down = max(-a.lowest if b.highest > 0 else Fraction(0), a.highest if b.lowest < 0 else Fraction(0))
-    high, low = (math.floor(side * Fraction(l1) / total.step) * total.step for side in (up, down))
+    high, low = (math.floor(side * bound / total.step) * total.step for side in (up, down))
     return Span(max(total.lowest, -low), min(total.highest, high), total.step)
 
 

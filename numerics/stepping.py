@@ -67,7 +67,12 @@ def source_of(problem: Problem, accumulator: Accumulator) -> int:
         return gemm.DETERMINISTIC
     words, product = problem.words, accumulator.product
     assert words is not None
-    if words.given is not None or accumulator.order != "sequential" or (product is not None and product.stochastic):
+    if (
+        words.given is not None
+        or words.first_output
+        or accumulator.order != "sequential"
+        or (product is not None and product.stochastic)
+    ):
         return gemm.GIVEN
     begins = {words.span, words.first}
     outer = None if accumulator.chunk is None else accumulator.combining.random_bits

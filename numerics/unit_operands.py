@@ -115,8 +115,8 @@ def take_apart(
         each = stack(scale.astype(np.float64), batch)
         weights, shifts = _weights(each if side == 0 else each.swapaxes(-1, -2), unit)
         zero_counts = unit.inputs[1 - side].infinities or (unit.scale is not None and unit.scale.infinities)
-        if not finite or not np.isfinite(each).all() or (zero_counts and not each.all()):
-            values = _specials(values, each, unit, side)
+        if not finite or not np.isfinite(each).all() or (each < 0).any() or (zero_counts and not each.all()):
+            values, weights = _specials(values, each, unit, side), np.abs(weights)
             finite = bool(np.isfinite(values).all())
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
 
@@ -156,12 +156,15 @@ def _weights(scales: NDArray[np.float64], unit: MatrixUnit) -> tuple[NDArray[np.
 def _specials(
     values: NDArray[np.float32], scales: NDArray[np.float64], unit: MatrixUnit, side: int
 ) -> NDArray[np.float32]:
-    """Operands times those scales that are zero, infinite or NaN: zeros, which make NaN of infinities, or no numbers."""
+    """Operands times those scales that are zero, infinite or NaN, and the signs of the others.
+
+    Zeros make NaN of infinities, or no numbers. An infinity has the signs of both scales, the other operand's too.
+    """
     axis, assert_block = (-1 if side == 0 else -2), unit.scale_block
     assert assert_block is not None
     repeated = np.repeat(scales, assert_block, axis=axis)
     each = repeated[..., : values.shape[-1]] if side == 0 else repeated[..., : values.shape[-2], :]
-    factors = np.where(np.isfinite(each) & (each != 0.0), 1.0, each).astype(np.float32)
+    factors = np.where(np.isfinite(each) & (each != 0.0), np.copysign(1.0, each), each).astype(np.float32)
     with np.errstate(invalid="ignore"):
         product: NDArray[np.float32] = values * factors
     return np.ascontiguousarray(product)

@@ -55,7 +55,8 @@ def unit_matmul(
     NaN are answered: inf * 0 and inf - inf are NaN, an infinity stays. events=True: (result, Events), the same result
     by kernels that count and have no vector form. explain=True: the Plan at the end.
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, values that the unit's formats lack,
-    scales missing or uncalled for, a result dtype that lacks members of the output format; what `outer` raises; with
+    infinite or NaN results of an output format without such a value, scales missing or uncalled for, a result dtype
+    that lacks members of the output format; what `outer` raises; with
     events, sums by `outer` so large or small that float64 does not hold what was rounded off.
     """
     call = prepare(a, b, unit, c, scale_a, scale_b)
@@ -74,6 +75,12 @@ class Call:
     b: NDArray[Any]
     scales: tuple[NDArray[Any] | None, NDArray[Any] | None]
     addend: NDArray[np.float64]
+    of_vectors: bool = False  # whether they are a row and a column, whose one output is that of a dot product
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The shape of the caller's result, by which errors name its outputs."""
+        return () if self.of_vectors else self.addend.shape
 
     @property
     def empty(self) -> bool:
@@ -135,12 +142,14 @@ def compute(call: Call, way: Way | None, *, events: bool = False) -> Any:
     unit, shape, dtype = call.unit, call.addend.shape, np.result_type(call.a, call.b)
     if way is None:
         counts = no_counts(shape)
+        if unit.outer is None:
+            _check_specials(call.addend, unit, Caller((), (), None, call.named).output)
         if events and 0 not in shape:
             count_empty(call.addend, unit, counts)
         return _answer(_rounded(call.addend, unit).astype(dtype), counts if events else None)
     total = call.total
     counted = no_counts(total.shape) if events else None
-    result = in_chunks(way.run(counted), unit, total, call.ranges, counted, shape)
+    result = in_chunks(way.run(counted), unit, total, call.ranges, counted, call.named)
     return _answer(result.reshape(shape).astype(dtype, copy=False), counted)
 
 
@@ -202,19 +211,46 @@ def in_chunks(
 
     shape: that of the caller's result, by which errors name its outputs; None: total's own, [1, M, N], without the 1.
     """
-    if unit.outer is None:
-        return run(total, *ranges[0])
-    outer = Quantizer(unit.outer.format, unit.outer.rounding, unit.outer.overflow)
     names = Caller((), (), None, total.shape[1:] if shape is None else shape)
+    if unit.outer is None:
+        result = run(total, *ranges[0])
+        _check_specials(result, unit, names.output)
+        return result
+    outer = Quantizer(unit.outer.format, unit.outer.rounding, unit.outer.overflow)
+    sums, wrong, error = total.reshape(-1), [total.size], None
     for chunk, (first, last) in enumerate(ranges):
         part = run(np.zeros_like(total), first, last).astype(np.float64, copy=False)
-        if counts is not None:
-            count_sums(total, part, unit.outer, counts)
-        total = arithmetic.add_named(total, part, outer, partial(_place, names, chunk))
-    return total
+        _check_specials(part, unit, partial(_place, names, chunk, wrong))
+        if counts is not None and error is None:
+            count_sums(sums.reshape(total.shape), part, unit.outer, counts)
+        added, place = part.reshape(-1), partial(_place, names, chunk, wrong)
+        try:
+            sums = arithmetic.add_named(sums, added[: wrong[0]], outer, place)
+        except OverflowError as caught:  # a later chunk may overflow in an output before this one
+            error = caught
+            sums = arithmetic.add_named(sums[: wrong[0]], added[: wrong[0]], outer, place)
+    if error is not None:
+        raise error
+    return sums.reshape(total.shape)
 
 
-def _place(names: Caller, chunk: int, output: int) -> str:
+def _check_specials(result: NDArray[Any], unit: MatrixUnit, place: Callable[[int], str]) -> None:
+    """Refuse an infinity or NaN, as operands or product_limit make them, where the output has no such value."""
+    fmt = unit.output
+    if fmt.infinities and fmt.has_nan:
+        return
+    lacking = (np.isinf(result) & (not fmt.infinities)) | (np.isnan(result) & (not fmt.has_nan))
+    if lacking.any():
+        output = int(np.argmax(lacking))
+        raise ValueError(
+            f"{place(output)} is {result.reshape(-1)[output]!s}, no value of the output {fmt}: keep operands"
+            f"{', c' if unit.product_limit is None else ', c and products (product_limit)'} finite, or give an output that"
+            " has it"
+        )
+
+
+def _place(names: Caller, chunk: int, wrong: list[int], output: int) -> str:
+    wrong[0] = output
     return f"chunk {chunk} of {names.output(output)}"
 
 

@@ -214,7 +214,9 @@ def unit_dot(
     total = math.copysign(0.0, c) if unit.ftz_in != "keep" and abs(c) < unit.addend.smallest_normal else c
     total = 0.0 if unit.ftz_in == "positive" and not total else total
     if not left:
-        if not math.isfinite(total) or not total:
+        if not total:
+            return total if unit.output.has_negative_zero else 0.0
+        if not math.isfinite(total):
             return total
         return counted(Fraction(total), Fraction(total), unit, unit.rounding, tally)
     for k in range(0, len(left), unit.L):

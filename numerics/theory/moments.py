@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..formats import FixedFormat, FloatFormat, Subnormals
 from ..rounding import Rounding
-from .roundoff import NEAREST, lowest_bit, power_of_two
+from .roundoff import NEAREST, exactly, lowest_bit, power_of_two
 
 _HALF = Fraction(1, 2)
 
@@ -104,7 +104,7 @@ def stagnation_point(
     Source: derived here; the case of RTZ with addend 1 is the 2**(M + 1) of LBA's accumulators, arXiv 2401.14110.
     Test: test_theory_moments.py runs products of ones.
     """
-    step = Fraction(addend)
+    step = exactly("addend", addend)
     if step <= 0:
         raise ValueError(f"addend = {addend!r}: give a positive number")
     if _flushed(step, fmt) != step:

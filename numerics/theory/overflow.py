@@ -8,8 +8,8 @@ from typing import Any
 from ..accumulator import Accumulator
 from ..formats import BlockFormat, FixedFormat, FloatFormat, LogFormat, PositFormat, Subnormals
 from .moments import exponent_of
-from .roundoff import growth, lowest_bit, power_of_two, unit_roundoff
-from .stages import check_sum, stages
+from .roundoff import exactly, growth, lowest_bit, power_of_two, unit_roundoff
+from .stages import check_quantum, check_sum, stages
 from .worst_case import worst_of
 
 
@@ -62,20 +62,34 @@ def span_of(fmt: Any, amax: float | Fraction | None = None) -> Span:
         step = lowest_bit(fmt)
         full = Span(fmt.lowest_integer * step, fmt.largest_code * step, step)
     else:
-        smallest = lowest_bit(fmt) if isinstance(fmt, FloatFormat) else Fraction(_smallest(fmt))
-        full = Span(Fraction(-fmt.max) if fmt.signed else Fraction(0), Fraction(fmt.max), smallest)
+        top = Fraction(fmt.max)
+        full = Span(-top if fmt.signed else Fraction(0), top, _step(fmt, top))
     return full if amax is None else _limited(fmt, full, amax)
 
 
-def _smallest(fmt: PositFormat | LogFormat) -> float:
-    return fmt.minpos if isinstance(fmt, PositFormat) else fmt.smallest
+def _smallest(fmt: Any) -> Fraction:
+    """The smallest positive value."""
+    if isinstance(fmt, PositFormat):
+        return Fraction(fmt.minpos)
+    if isinstance(fmt, LogFormat):
+        return Fraction(fmt.smallest)
+    return Fraction(fmt.smallest_subnormal) if isinstance(fmt, FloatFormat) else lowest_bit(fmt)
+
+
+def _step(fmt: Any, largest: Fraction) -> Fraction:
+    """The power of two of which all values up to `largest` are multiples, and some of them odd ones."""
+    smallest = _smallest(fmt)
+    if not isinstance(fmt, FloatFormat):
+        return smallest
+    alone = largest == smallest or (fmt.mantissa_bits == 0 and fmt.subnormals is Subnormals.NORMAL_BINADE)
+    return Fraction(smallest.numerator & -smallest.numerator, smallest.denominator) if alone else lowest_bit(fmt)
 
 
 def _limited(fmt: Any, full: Span, amax: float | Fraction) -> Span:
-    if not (math.isfinite(amax) and amax > 0):
+    limit = exactly("amax", amax)
+    if limit <= 0:
         raise ValueError(f"amax = {amax!r}: give a positive finite number, or None for the format's own largest value")
-    limit = Fraction(amax)
-    if limit < full.step:
+    if limit < _smallest(fmt):
         raise ValueError(f"amax = {amax!r} is below the smallest value of {fmt}: every operand would be zero")
     step = full.step
     if isinstance(fmt, FloatFormat):
@@ -84,7 +98,8 @@ def _limited(fmt: Any, full: Span, amax: float | Fraction) -> Span:
     elif isinstance(fmt, LogFormat):
         step = power_of_two(exponent_of(limit))
     limit = math.floor(limit / step) * step
-    return Span(max(full.lowest, -limit), min(full.highest, limit), full.step)
+    step = _step(fmt, limit) if isinstance(fmt, FloatFormat) else full.step
+    return Span(max(full.lowest, -limit), min(full.highest, limit), step)
 
 
 def fixed_bits(span: Span, *, signed: bool = True) -> int:
@@ -130,8 +145,9 @@ def never_overflows(
     check_sum(accumulator, k)
     if not all(math.isfinite(x) for x in (product, c, total) if isinstance(x, float)):
         raise ValueError(f"product = {product!r}, c = {c!r}, total = {total!r}: give magnitudes, finite numbers")
-    largest, start = Fraction(product), Fraction(c)
-    whole = k * largest if total is None else min(k * largest, Fraction(total))
+    quantum = check_quantum(quantum)
+    largest, start = exactly("product", product), exactly("c", c)
+    whole = k * largest if total is None else min(k * largest, exactly("total", total))
     if min(largest, start, whole) < 0:
         raise ValueError(f"product = {product!r}, c = {c!r}, total = {total!r}: give magnitudes, at least 0")
     if accumulator.product is not None and k:
@@ -144,7 +160,7 @@ def never_overflows(
             return False
         quantum = _common(lowest_bit(rounded.fmt), quantum, start)
     if accumulator.chunk is None or not k:
-        bare = replace(accumulator, product=None)
+        bare = replace(accumulator if k else accumulator.combining, product=None)
         factor, absolute = _growth(bare, k, whole + start, bool(start), quantum)
         return (1 + factor) * (whole + start) + absolute <= _top(bare)
     n, count, inner = min(accumulator.chunk, k), -(-k // accumulator.chunk), accumulator.inner

@@ -1,9 +1,12 @@
 """What one rounding may do: unit roundoff, underflow, and how often it may be repeated."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from ..formats import FixedFormat, FloatFormat, Subnormals
+from ..formats.integers import whole
 from ..rounding import Rounding
 
 _KEPT_BITS = 128  # significant bits of powers, which are rounded up at every multiplication
@@ -13,6 +16,29 @@ NEAREST = (Rounding.RNE, Rounding.RNA)
 def power_of_two(exponent: int) -> Fraction:
     """2**exponent, exactly."""
     return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+
+
+def exactly(label: str, value: Any) -> Fraction:
+    """A number of any library as the Fraction it is. Errors: TypeError for no number, ValueError for none that is finite."""
+    if isinstance(value, Fraction | int) and not isinstance(value, bool):
+        return Fraction(value)
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError("no number")
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{label} = {value!r}: give a finite number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{label} = {value!r}: give a finite number")
+    return Fraction(number)
+
+
+def count_of(label: str, value: Any, least: int = 0) -> int:
+    """An integer of at least `least`, or a sentence. Errors: ValueError."""
+    number = whole(value)
+    if number is None or number < least:
+        raise ValueError(f"{label} = {value!r}: give an integer of at least {least}")
+    return number
 
 
 def lowest_bit(fmt: FloatFormat | FixedFormat) -> Fraction:
@@ -94,7 +120,8 @@ def gamma(n: int, u: Fraction) -> Fraction:
     Errors: ValueError where n u >= 1. Source: Higham 2002, lemma 3.1. The bounds of this module use the smaller
     `growth(n, u)` - 1, which needs no restriction.
     """
-    if n < 0 or u < 0:
+    n, u = count_of("n", n), exactly("u", u)
+    if u < 0:
         raise ValueError(f"gamma({n}, {u}): give n and u of at least 0")
     if n * u >= 1:
         raise ValueError(
@@ -104,7 +131,10 @@ def gamma(n: int, u: Fraction) -> Fraction:
 
 
 def growth(n: int, u: Fraction) -> Fraction:
-    """(1 + u)**n from above, too large by less than a part in 2**100; for any n and u."""
+    """(1 + u)**n from above, too large by less than a part in 2**100. Errors: ValueError for n or u below 0."""
+    n, u = count_of("n", n), exactly("u", u)
+    if u < 0:
+        raise ValueError(f"growth({n}, {u}): give u of at least 0")
     result, factor = Fraction(1), 1 + u
     while n:
         if n & 1:

@@ -8,7 +8,7 @@ from ..accumulator import Accumulator
 from ..formats import FixedFormat, FloatFormat, Subnormals
 from ..formats.integers import whole
 from ..formats.naming import made_from, named
-from .roundoff import Step, lowest_bit, step_of
+from .roundoff import Step, exactly, lowest_bit, step_of
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,21 @@ def check_sum(accumulator: Any, k: Any) -> None:
         raise ValueError(f"k = {k!r}: give the number of products, an integer of at least 0")
 
 
+def check_quantum(quantum: Any) -> Fraction | None:
+    """The number of which all are multiples, exactly. Errors: TypeError, ValueError for what is none above zero."""
+    number = None if quantum is None else exactly("quantum", quantum)
+    if number is not None and number <= 0:
+        raise ValueError(f"quantum = {quantum!r}: give a positive number, or None where nothing is known")
+    return number
+
+
 def stages(accumulator: Accumulator, k: int, *, c: bool = False, quantum: Fraction | None = None) -> tuple[Stage, ...]:
     """The stages of c + a sum of k products; c enters in the last one. quantum: all products and c are multiples of it.
 
-    Errors: as `check_sum`.
+    Errors: as `check_sum` and `check_quantum`.
     """
     check_sum(accumulator, k)
+    quantum = check_quantum(quantum)
     last = accumulator.combining
     if k == 0:
         return (_each(step_of(last.format, last.rounding, last.random_bits), 1),) if c else ()

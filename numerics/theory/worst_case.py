@@ -1,5 +1,6 @@
 """Bounds on the error of a dot product that hold for every input and every random word."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -31,10 +32,18 @@ class ErrorBound:
     failure_probability: float = 0.0
 
     def __str__(self) -> str:
-        text = f"{float(self.products):.4g} sum|a b|"
-        text += f" + {float(self.addend):.4g} |c|" if self.addend else ""
-        text += f" + {float(self.underflow):.4g}" if self.underflow else ""
+        text = f"{_shown(self.products)} sum|a b|"
+        text += f" + {_shown(self.addend)} |c|" if self.addend else ""
+        text += f" + {_shown(self.underflow)}" if self.underflow else ""
         return text + (f" but for a probability of {self.failure_probability:g}" if self.failure_probability else "")
+
+
+def _shown(x: Fraction) -> str:
+    """A bound to be read; of a long sum in few bits it may be beyond float64."""
+    try:
+        return f"{float(x):.4g}"
+    except OverflowError:
+        return f"2**{x.numerator.bit_length() - x.denominator.bit_length() + 1}"
 
 
 def error_bound(accumulator: Accumulator, k: int, *, c: bool = False, quantum: Fraction | None = None) -> ErrorBound:
@@ -148,5 +157,8 @@ def evaluate(bound: ErrorBound, a: Any, b: Any, c: Any = None) -> NDArray[np.flo
 
 
 def _float_up(x: Fraction) -> float:
-    value = float(x)
+    try:
+        value = float(x)
+    except OverflowError:
+        return math.inf
     return value if Fraction(value) >= x else float(np.nextafter(value, np.inf))

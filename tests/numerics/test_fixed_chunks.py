@@ -107,3 +107,17 @@ def test_refusals():
             plan(x, x.T, acc)
     with pytest.raises(ValueError, match=r"c\[0, 0\] is 0.5, no multiple of 2\*\*0: quantize c to s60.0"):
         matmul(x, x.T, Accumulator(FixedFormat(60), chunk=2), c=np.array([[0.5]]), encode=True)
+
+
+@pytest.mark.parametrize(("point", "c"), [(-900, 2.0**-200), (-800, 5e-324)])
+def test_a_start_value_far_below_the_grid_is_refused(point, c):
+    fmt = FixedFormat(60, point)
+    with pytest.raises(ValueError, match=r"^c\[0, 0\] is .*, no multiple of 2\*\*[89]00: quantize c"):
+        matmul(np.full((1, 3), 2.0**-point), np.ones((3, 1)), Accumulator(fmt, chunk=2), c=np.array([[c]]), encode=True)
+
+
+def test_a_start_value_of_more_steps_than_float64_holds_saturates():
+    fmt = FixedFormat(60, 900)
+    acc = Accumulator(fmt, chunk=2)
+    codes = matmul(np.full((1, 3), 2.0**-900), np.ones((3, 1)), acc, c=np.array([[1e300]]), encode=True)
+    assert codes.tolist() == [[2**59 - 1]]

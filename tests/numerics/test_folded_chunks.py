@@ -102,3 +102,22 @@ def test_refusals_name_the_caller_s_own_outputs():
         matmul(a, b, strict)
     with pytest.raises(OverflowError, match=r"step k = 33 of output \(2, 0\)"):
         matmul(a, b, Accumulator(FixedFormat(8), chunk=4, overflow=Overflow.ERROR))
+
+
+@pytest.mark.parametrize("fmt", [SMALL, FixedFormat(8)], ids=str)
+@pytest.mark.parametrize("batches", [1, 3])
+def test_the_first_output_is_named_though_another_one_s_chunk_overflows_before(batches, fmt):
+    options = {"order": "kahan"} if fmt is SMALL else {"rounding": SR, "random_bits": 8}
+    strict = Accumulator(fmt, chunk=4, overflow=Overflow.ERROR, **options)
+    key = {"seed": 3} if strict.stochastic else {}
+    a, b = np.zeros((batches, 3, 40)), np.ones((40, 2))
+    a[-1, 2, 1] = 1000
+    a[-1, 1, 33] = 1000
+    where = r"\(1, 0\)" if batches == 1 else r"\(2, 1, 0\)"
+    with pytest.raises(OverflowError, match=rf"(chunk 8|step k = 33) of output {where}") as caught:
+        matmul(a if batches > 1 else a[0], b, strict, **key)
+    assert caught.value.__context__ is None  # the other output is not spoken of
+    a[0, 0] = 15  # whose chunks fit, and whose sum does not
+    where = r"\(0, 0\)" if batches == 1 else r"\(0, 0, 0\)"
+    with pytest.raises(OverflowError, match=rf"of output {where}"):
+        matmul(a if batches > 1 else a[0], b, strict, **key)

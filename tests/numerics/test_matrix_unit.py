@@ -314,6 +314,16 @@ def test_scaled_products_are_normalised_with_their_scales():
     assert found[0, 0] == 6  # of 6.890625, whose leading bit is 4: cut to ones; and 0.5625
 
 
+def test_an_infinity_has_the_signs_of_both_scales():
+    unit = MatrixUnit(catalog.E5M2, F32, 4, 25, scale=FloatFormat(4, 3), scale_block=2)
+    a = np.array([[np.inf, 1.0, 1.0, 2.0], [1.0, 1.0, 1.0, 2.0]])
+    for left, right in ((-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)):
+        scales = {"scale_a": np.array([[left, -0.5], [left, -0.5]]), "scale_b": np.array([[right], [1.5]])}
+        found = matmul(a, np.ones((4, 1)), unit, **scales)
+        assert found.tolist() == [[left * right * np.inf], [2 * left * right - 2.25]]
+        units.assert_same(matmul(a, np.ones((4, 1)), unit, events=True, **scales)[0], found)
+
+
 def test_what_scales_of_zero_make_of_infinities():
     scale = FloatFormat(4, 3)  # with a zero, infinities and NaN
     unit = MatrixUnit(catalog.E5M2, F32, 4, 25, scale=scale, scale_block=2)

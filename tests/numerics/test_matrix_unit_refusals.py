@@ -6,7 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FloatFormat, MatrixUnit, NanEncoding, Overflow, Rounding, Subnormals, catalog, matmul
+from numerics import (
+    Accumulator,
+    FloatFormat,
+    MatrixUnit,
+    NanEncoding,
+    Overflow,
+    Rounding,
+    Subnormals,
+    catalog,
+    dot,
+    matmul,
+)
 
 UNITS = catalog.MATRIX_UNITS
 A100, NVF4 = UNITS["a100.f16.f32"], UNITS["b200.tcgen05.nvf4.f32"]
@@ -38,6 +49,7 @@ A, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
         ({"input": catalog.BINARY64}, ValueError, "input binary64: operands of a fused unit are values of binary32"),
         ({"output": catalog.BINARY64}, ValueError, "output binary64: results of a fused unit are values of binary32"),
         ({"output": catalog.E4M3}, ValueError, "output e4m3fn has no infinity: say overflow_to_infinity=False"),
+        ({"output": FloatFormat(4, 0, nan=NanEncoding.TOP_CODE)}, ValueError, "of at least one mantissa bit"),
         ({"input": FloatFormat(4, 3, signed=False)}, ValueError, "is unsigned"),
         ({"output": FloatFormat(8, 23, subnormals=Subnormals.FLUSH)}, ValueError, "say ftz_out=True"),
         ({"c_format": F16}, ValueError, "c_format binary16 lacks values of the output binary32"),
@@ -151,6 +163,36 @@ def test_specials_that_the_format_lacks():
 
 
 @pytest.mark.parametrize(
+    ("fields", "a", "c", "sentence"),
+    [
+        ({}, np.inf, None, "output (1, 0) is inf, no value of the output e4m3fn: keep operands, c finite"),
+        ({"c_format": catalog.BINARY32}, 1.0, np.inf, "output (0, 0) is inf, no value of the output e4m3fn"),
+        (
+            {"product_limit": 3},
+            8.0,
+            None,
+            "output (1, 0) is inf, no value of the output e4m3fn: keep operands, c and pro",
+        ),
+        (
+            {"chunk": 1, "outer": PROMOTE},
+            np.inf,
+            None,
+            "chunk 1 of output (1, 0) is inf, no value of the output e4m3fn",
+        ),
+    ],
+)
+def test_specials_that_the_output_lacks(fields, a, c, sentence):
+    output = {"overflow_to_infinity": False, "rounding": Rounding.RNE}
+    unit = MatrixUnit(catalog.E5M2, catalog.E4M3, 4, 13, **output, **fields)
+    x = put(np.ones((2, 3), np.float32), (1, 1), a)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        matmul(x, np.ones((3, 4), np.float32), unit, c=None if c is None else np.float32(c))
+    if c is not None:
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            matmul(x[:, :0], np.ones((0, 4), np.float32), unit, c=np.float32(c))
+
+
+@pytest.mark.parametrize(
     ("c", "error", "sentence"),
     [
         (np.ones((3, 4)), ValueError, "c of shape (3, 4) does not broadcast to the result's (2, 4)"),
@@ -205,6 +247,20 @@ def test_what_outer_raises_names_the_chunk_and_the_output(batch, events):
     output = (*last, 1, 0)
     with pytest.raises(OverflowError, match=re.escape(f"0.0 + 20.0 at chunk 2 of output {output} is beyond 15.0")):
         matmul(a, np.ones((12, 3), np.float32), unit, events=events)
+
+
+def test_what_outer_raises_names_the_first_output():
+    unit = replace(A100, chunk=4, outer=Accumulator(FloatFormat(3, 3), Rounding.RNE, Overflow.ERROR))
+    a = np.zeros((3, 12), np.float32)
+    a[0, 8:] = a[1, 4:8] = a[2, :4] = 5
+    with pytest.raises(OverflowError, match=re.escape("0.0 + 20.0 at chunk 2 of output (0, 0) is beyond 15.0")):
+        matmul(a, np.ones((12, 3), np.float32), unit)
+
+
+def test_the_output_of_a_dot_product_has_no_place():
+    unit = replace(A100, chunk=4, outer=Accumulator(FloatFormat(3, 3), Rounding.RNE, Overflow.ERROR))
+    with pytest.raises(OverflowError, match=r"0\.0 \+ 20\.0 at chunk 0 of the output is beyond 15\.0"):
+        dot(np.full(12, 5, np.float32), np.ones(12, np.float32), unit)
 
 
 def test_random_words_are_none_of_a_unit_s():

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FloatFormat, Overflow, Quantizer, Rounding, Subnormals, catalog, matmul, reference
+from numerics import (
+    Accumulator,
+    FloatFormat,
+    Overflow,
+    Quantizer,
+    Rounding,
+    Subnormals,
+    catalog,
+    matmul,
+    plan,
+    reference,
+)
 from tests.numerics import grids
 
 R = Rounding
@@ -43,6 +54,24 @@ CASES = {
     "no such member": (Accumulator(BINADE), [2.0**-3], [2.0**-4], None),
     "smallest member": (Accumulator(BINADE, R.RTP), [2.0**-3, 2.0**-4], [2.0**-4, 2.0**-6], None),
 }
+
+
+# Of 52 bits none are left for rounding to odd; the chains need that.
+ODD_THEN_EXACT = Accumulator(E4M3, R.RTZ, chunk=3, outer=Accumulator(FloatFormat(11, 51), R.RTZ))
+ROW, COLUMN = np.array([[1.0, 2.0**-60, 3.0, 2.0**-4, -5.0]]), np.array([[1.0], [-1.0], [7.0], [3.0], [0.5]])
+
+
+def test_chains_are_rounded_to_odd_first_and_their_sums_are_not():
+    found = plan(ROW, COLUMN, ODD_THEN_EXACT)
+    assert "rounded to odd, then to p = 4 bits" in found.reason and "sums of chunks: sums are exact" in found.reason
+    c = np.array([[2.0**-60]])
+    with pytest.raises(ValueError, match="e11m51 has 52 bits of precision: rounding is exact for up to 51 in float64"):
+        plan(ROW, COLUMN, ODD_THEN_EXACT, c=c)
+
+
+@pytest.mark.nightly
+def test_such_chains_give_the_bits_of_the_oracle():
+    grids.assert_same_bits(matmul(ROW, COLUMN, ODD_THEN_EXACT), reference.matmul(ROW, COLUMN, ODD_THEN_EXACT))
 
 
 @pytest.mark.parametrize("name", CASES)

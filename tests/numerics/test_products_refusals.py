@@ -16,8 +16,18 @@ A, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
     ("a", "b", "error", "sentence"),
     [
         (A.astype(int), B, TypeError, "a of dtype int64: give a float32 or float64 array"),
-        (A, B.astype(np.float16), TypeError, "b of dtype float16"),
-        (A.astype(">f4"), B, TypeError, "a of dtype >f4"),
+        (
+            A,
+            B.astype(np.float16),
+            TypeError,
+            "b of dtype float16: give a float32 or float64 array (astype(np.float32) is exact)",
+        ),
+        (
+            A.astype(">f4"),
+            B,
+            TypeError,
+            "a of dtype >f4: give a float32 or float64 array (its bytes are in foreign order",
+        ),
         (A.astype(complex), B, TypeError, "a of dtype complex128"),
         ([[1, 2, 3]], B, TypeError, "a of dtype int64"),
         (None, B, TypeError, "a of dtype object"),
@@ -228,3 +238,14 @@ def test_what_a_dot_product_takes():
         dot(np.ones(3), np.ones(3), plain, seed=-3)
     with pytest.raises(TypeError, match="its mask would be lost"):
         matmul(np.ma.masked_array(np.ones((2, 2)), mask=[[1, 0], [0, 0]]), np.ones((2, 2)), plain)
+
+
+def test_a_seed_beside_words_is_refused():
+    words = np.zeros((2, 4, 3), np.uint32)
+    stochastic = Accumulator(catalog.E4M3, Rounding.SR)
+    for call in (
+        lambda: matmul(A, B, stochastic, seed=7, words=words),
+        lambda: dot(A[0], B[:, 0], stochastic, seed=7, words=words[0, 0]),
+    ):
+        with pytest.raises(ValueError, match=r"^seed = 7 beside words: give one of the two"):
+            call()

@@ -8,11 +8,24 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FixedFormat, FloatFormat, LogFormat, PositFormat, Quantizer, Rounding, catalog, theory
+from numerics import (
+    Accumulator,
+    FixedFormat,
+    FloatFormat,
+    LogFormat,
+    NanEncoding,
+    PositFormat,
+    Quantizer,
+    Rounding,
+    Subnormals,
+    catalog,
+    theory,
+)
 from numerics.reference.products import accumulate
 from numerics.sizing import size_accumulator
 
 INT8, INT4, E4M3, E5M2, BINARY16 = catalog.INT8, catalog.INT4, catalog.E4M3, catalog.E5M2, catalog.BINARY16
+FLUSHED = FloatFormat(4, 3, subnormals=Subnormals.FLUSH)
 
 
 def values(fmt, amax=math.inf):
@@ -197,6 +210,9 @@ def test_what_never_overflows_does_not(mode):
         # With four bits of precision the bounds are coarse.
         assert certain > reached / 3
     assert theory.never_overflows(Accumulator(FixedFormat(8)), 1, 127, quantum=Fraction(1))
+    narrow = Accumulator(FixedFormat(32), chunk=4, outer=Accumulator(INT8))  # whose empty sum is c in the outer format
+    assert not theory.never_overflows(narrow, 0, 0, c=128, quantum=Fraction(1))
+    assert theory.never_overflows(narrow, 0, 0, c=127, quantum=Fraction(1))
     assert not theory.never_overflows(Accumulator(FixedFormat(8)), 1, 128, quantum=Fraction(1))
     for numbers in ((math.nan, 0), (1, math.inf)):
         with pytest.raises(ValueError, match="give magnitudes, finite numbers"):
@@ -224,6 +240,29 @@ def test_readers_get_a_table():
 
 
 @pytest.mark.parametrize(
+    ("fmt", "amax", "step"),
+    [
+        (FloatFormat(3, 0, nan=NanEncoding.TOP_CODE, subnormals=Subnormals.NORMAL_BINADE), None, Fraction(1, 4)),
+        (FloatFormat(1, 1, infinities=False, subnormals=Subnormals.NORMAL_BINADE), None, Fraction(1, 2)),  # 1.5 alone
+        (
+            FloatFormat(1, 1, infinities=False, nan=NanEncoding.TOP_CODE, subnormals=Subnormals.FLUSH),
+            None,
+            Fraction(2),
+        ),  # 2 alone
+        (FLUSHED, 2.0**-6, Fraction(1, 64)),
+        (FLUSHED, 2.0**-6 * 1.125, Fraction(1, 512)),
+    ],
+    ids=str,
+)
+def test_steps_are_the_coarsest(fmt, amax, step):
+    span = theory.span_of(fmt, amax)
+    assert span.step == step
+    found = {x / step for x in values(fmt, math.inf if amax is None else amax)}
+    assert all(x.denominator == 1 for x in found) and any(x.numerator % 2 for x in found)
+    assert (span.lowest, span.highest) == (min(found) * step, max(found) * step)
+
+
+@pytest.mark.parametrize(
     ("arguments", "options", "error", "sentence"),
     [
         ((INT8, INT8, 0), {}, ValueError, "k = 0: give the number of products"),
@@ -233,6 +272,7 @@ def test_readers_get_a_table():
         ((LogFormat(3, 1), INT8, 2), {}, ValueError, "has irrational powers"),
         ((INT8, INT8, 2), {"amax_a": 0.0}, ValueError, "amax = 0.0: give a positive finite number"),
         ((INT8, INT8, 2), {"amax_a": 0.5}, ValueError, "amax = 0.5 is below the smallest value of int8"),
+        ((FLUSHED, INT8, 2), {"amax_a": 2.0**-7}, ValueError, "amax = 0.0078125 is below the smallest value of e4m3"),
         ((INT8, INT8, 2), {"l1_b": -1.0}, ValueError, "l1_b = -1.0: give the largest sum"),
         ((INT8, INT8, 2), {"relative_error": 0.0}, ValueError, "relative_error = 0.0: give a positive number"),
         (
