@@ -17,7 +17,7 @@ from . import ops
 from .operators import batching
 from .operators.checks import WIDE
 from .operators.eager import followed, unwatched
-from .operators.library import call, define, signed, unsigned
+from .operators.library import call, define, direct, signed, unsigned
 
 __all__ = ["chain_gradients", "matmul"]
 
@@ -39,14 +39,17 @@ def matmul(
     `numerics.chain_gradients`; those that it refuses are refused before the product.
     """
     check_question(accumulator, rule, event, tolerance)
-    if unwatched(a, b) and not followed(a) and not followed(b):  # the shorter way
-        return ops.matmul(a, b, accumulator, seed=seed, stream=stream)
+    product: Tensor
+    if unwatched(a, b) and ops.fit(a, b, accumulator, seed):
+        keys = seed or 0, stream
+        product = direct("chain_matmul", followed(a) or followed(b), a, b, accumulator, rule, event, tolerance, *keys)
+        return product
     ops.check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
         options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
         return matmul(a.float(), b.float(), accumulator, **options).to(a.dtype)
     keys = signed("seed", seed or 0), signed("stream", stream)
-    product: Tensor = call("chain_matmul", a, b, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
+    product = call("chain_matmul", a, b, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return product
 
 
@@ -76,10 +79,27 @@ def chain_gradients(
         ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
-    keys = signed("seed", seed or 0), signed("stream", stream)
-    found: tuple[Tensor, Tensor] = call(
-        "chain_gradients", a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys
-    )
+    return _gradients(a, b, gradient, accumulator, rule, event, tolerance, seed or 0, stream)
+
+
+def _gradients(
+    a: Tensor,
+    b: Tensor,
+    gradient: Tensor,
+    accumulator: Accumulator,
+    rule: str,
+    event: str,
+    tolerance: float,
+    *keys: int,
+) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor]
+    if unwatched(a, b, gradient):
+        follows = followed(a) or followed(b) or followed(gradient)
+        found = direct("chain_gradients", follows, a, b, gradient, accumulator, rule, event, tolerance, *keys)
+    else:
+        seed, stream = signed("seed", keys[0]), signed("stream", keys[1])
+        question = spec.dumps(accumulator), rule, event, float(tolerance), seed, stream
+        found = call("chain_gradients", a, b, gradient, *question)
     return found
 
 
@@ -87,27 +107,36 @@ def _on_host(
     a: Tensor,
     b: Tensor,
     gradient: Tensor,
-    accumulator: str,
+    accumulator: Accumulator,
     rule: str,
     event: str,
     tolerance: float,
     seed: int,
     stream: int,
 ) -> tuple[Tensor, Tensor]:
-    record = spec.loads(accumulator)
     found = numpy_chain_gradients(
         a.numpy(force=True),
         b.numpy(force=True),
         gradient.numpy(force=True),
-        record,
+        accumulator,
         rule=rule,
         event=event,
         tolerance=tolerance,
-        seed=unsigned(seed),
-        stream=unsigned(stream),
+        seed=seed,
+        stream=stream,
     )
     of_a, of_b = (torch.from_numpy(x).to(a.device) for x in found)
     return of_a, of_b
+
+
+def _gradients_here(a: Tensor, b: Tensor, gradient: Tensor, *question: Any) -> tuple[Tensor, Tensor]:
+    return _on_host(a, b, gradient, *_read(question))
+
+
+def _read(question: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What comes through the dispatcher after the tensors, as records and unsigned numbers."""
+    accumulator, rule, event, tolerance, seed, stream = question
+    return spec.loads(accumulator), rule, event, tolerance, unsigned(seed), unsigned(stream)
 
 
 def _fake(a: Tensor, b: Tensor, gradient: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
@@ -124,6 +153,12 @@ def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _gradients_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return batching.loop(partial(call, "chain_gradients"), info, in_dims, *arguments)
+
+
+def _matmul(
+    a: Tensor, b: Tensor, accumulator: Accumulator, rule: str, event: str, tolerance: float, *keys: int
+) -> Tensor:
+    return ops.product_of(a, b, accumulator, *keys)
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:
@@ -144,7 +179,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    of_a, of_b = call("chain_gradients", *ctx.saved_tensors, gradient, *ctx.question)
+    question = _read(ctx.question) if isinstance(ctx.question[0], str) else ctx.question
+    a, b = ctx.saved_tensors
+    of_a, of_b = _gradients(a, b, gradient, *question)
     needs = ctx.needs_input_grad
     return of_a if needs[0] else None, of_b if needs[1] else None, *(None,) * len(ctx.question)
 
@@ -152,8 +189,9 @@ def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 define(
     "chain_gradients(Tensor a, Tensor b, Tensor gradient, str accumulator, str rule, str event, float tolerance,"
     " int seed, int stream) -> (Tensor, Tensor)",
-    cpu=_on_host,
-    cuda=_on_host,
+    plain=_on_host,
+    cpu=_gradients_here,
+    cuda=_gradients_here,
     fake=_fake,
     batched=_gradients_batched,
     backward=_refuse_backward,
@@ -162,6 +200,7 @@ define(
 define(
     "chain_matmul(Tensor a, Tensor b, str accumulator, str rule, str event, float tolerance, int seed, int stream)"
     " -> Tensor",
+    plain=_matmul,
     cpu=_matmul_cpu,
     cuda=_matmul_cuda,
     fake=_matmul_fake,

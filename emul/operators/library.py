@@ -7,22 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
+from torch.autograd.function import _SingleLevelFunction
 
 from numerics.words import counter
 
 from .checks import check_place
-from .eager import followed, transforms, unwatched
+from .eager import transforms
 
 LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
 Form = Callable[..., Any]
 _TRANSFORMED: dict[str, type[Function]] = {}
-#: The form on CPU tensors, and that with its gradient where results have one.
-_DIRECT: dict[str, tuple[Form, type[Function] | None]] = {}
+#: The plain form, and that with its gradient where results have one.
+_DIRECT: dict[str, tuple[Form, Form | None]] = {}
 
 
 def define(
     schema: str,
     *,
+    plain: Form,
     cpu: Form,
     cuda: Form,
     fake: Form,
@@ -32,8 +34,9 @@ def define(
 ) -> None:
     """Define the operator of this schema; every device but the CPU and CUDA refuses.
 
-    fake: the result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
-    `torch.library.register_autograd` takes them; None where results have no gradient.
+    plain: as `cpu`, of records and unsigned numbers where `cpu` has what crosses the dispatcher; for `direct`. fake: the
+    result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
+    `torch.library.register_autograd` takes them, of the arguments of either form; None where results have no gradient.
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
@@ -47,26 +50,36 @@ def define(
     parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
     parts["jvp"] = partial(_refuse_jvp, name)
     _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
+    _DIRECT[name] = plain, None if backward is None else _with_gradient(name, plain, *forms)
+
+
+def _with_gradient(name: str, plain: Form, backward: Form, keep: Form) -> Form:
+    """The plain form as one step that autograd knows."""
 
     def forward(ctx: Any, *arguments: Any) -> Any:
-        output = cpu(*arguments)
-        forms[1](ctx, arguments, output)
+        output = plain(*arguments)
+        keep(ctx, arguments, output)
         return output
 
-    own = {"forward": staticmethod(forward), "backward": staticmethod(forms[0])}
-    _DIRECT[name] = cpu, None if backward is None else type(name, (Function,), own)
+    # Not torch.autograd.Function, whose `apply` first looks for the transforms that `unwatched` has looked for.
+    parts = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    apply: Form = type(name, (_SingleLevelFunction,), parts).apply  # type: ignore[attr-defined]
+    return apply
+
+
+def direct(name: str, follows: bool, *arguments: Any) -> Any:
+    """The operator past the dispatcher, which takes longer than a small tensor's arithmetic: tensors are `unwatched`.
+
+    follows: whether autograd follows one of them, `followed`.
+    """
+    form, with_gradient = _DIRECT[name]
+    return form(*arguments) if with_gradient is None or not follows else with_gradient(*arguments)
 
 
 def call(name: str, *arguments: Any) -> Any:
     """The operator on these arguments; inside torch.func's transforms, which a library's gradients know nothing of, too."""
     if torch.compiler.is_compiling():
         return getattr(torch.ops.emul, name)(*arguments)
-    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
-    if unwatched(*tensors):  # past the dispatcher, which takes longer than a small tensor's arithmetic
-        form, differentiable = _DIRECT[name]
-        if differentiable is not None and any(map(followed, tensors)):
-            return differentiable.apply(*arguments)  # type: ignore[no-untyped-call]
-        return form(*arguments)
     if forward_ad._current_level >= 0:
         _refuse_tangents(name, arguments)
     if transforms() is None:
