@@ -42,7 +42,7 @@ def matmul(
     product: Tensor
     if unwatched(a, b) and ops.fit(a, b, accumulator, seed):
         keys = seed or 0, stream
-        product = direct("chain_matmul", followed(a) or followed(b), a, b, accumulator, rule, event, tolerance, *keys)
+        product = direct("chain_matmul", followed(a, b))(a, b, accumulator, rule, event, tolerance, *keys)
         return product
     ops.check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
@@ -94,8 +94,8 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     found: tuple[Tensor, Tensor]
     if unwatched(a, b, gradient):
-        follows = followed(a) or followed(b) or followed(gradient)
-        found = direct("chain_gradients", follows, a, b, gradient, accumulator, rule, event, tolerance, *keys)
+        form = direct("chain_gradients", followed(a, b, gradient))
+        found = form(a, b, gradient, accumulator, rule, event, tolerance, *keys)
     else:
         seed, stream = signed("seed", keys[0]), signed("stream", keys[1])
         question = spec.dumps(accumulator), rule, event, float(tolerance), seed, stream

@@ -57,7 +57,7 @@ def encode(
     codes: Any
     if unwatched(tensor) and tensor.dtype in WIDE:
         check_quantizer(quantizer, seed)
-        codes = direct(name, False, tensor, quantizer, seed or 0, stream, offset)
+        codes = direct(name, False)(tensor, quantizer, seed or 0, stream, offset)
     else:
         check_floats(tensor, "tensor")
         check_quantizer(quantizer, seed)
@@ -94,7 +94,7 @@ def decode(
         past = unwatched(*parts)
     values: Tensor
     if past:
-        values = direct(name, False, *parts, quantizer, dtype)
+        values = direct(name, False)(*parts, quantizer, dtype)
     else:
         values = call(name, *parts, spec.dumps(quantizer), dtype)
     return values

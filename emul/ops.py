@@ -13,6 +13,7 @@ from torch import Tensor
 from numerics import Accumulator, MatrixUnit, Quantizer, spec
 from numerics import matmul as numpy_matmul
 from numerics.formats.naming import made_from, named
+from numerics.products import briefly
 from numerics.words import counter
 
 from .operators import batching
@@ -50,7 +51,7 @@ def quantize(
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
     if unwatched(tensor) and tensor.dtype in WIDE:
         check_quantizer(quantizer, seed)
-        rounded: Tensor = direct("quantize", followed(tensor), tensor, quantizer, seed or 0, stream, offset)
+        rounded: Tensor = direct("quantize", followed(tensor))(tensor, quantizer, seed or 0, stream, offset)
         return rounded
     check_floats(tensor, "tensor")
     check_quantizer(quantizer, seed)
@@ -88,7 +89,7 @@ def matmul(
     if not isinstance(accumulator, (Accumulator, MatrixUnit)):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     if unwatched(a, b) and fit(a, b, accumulator, seed):
-        product: Tensor = direct("matmul", followed(a) or followed(b), a, b, accumulator, seed or 0, stream)
+        product: Tensor = direct("matmul", followed(a, b))(a, b, accumulator, seed or 0, stream)
         return product
     check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
@@ -134,11 +135,14 @@ def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: in
 
 def product_of(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
     """The product of CPU tensors; seed, stream: unsigned."""
+    left, right = read(a), read(b)
+    own: int | None = seed
     if isinstance(accumulator, MatrixUnit):
-        counter("seed", seed)  # refused as of an accumulator, and on the other way here
-        values = numpy_matmul(read(a), read(b), accumulator, stream=stream)
-    else:
-        values = numpy_matmul(read(a), read(b), accumulator, seed=seed, stream=stream)
+        own = None
+        counter("seed", seed)  # of no use, and refused as of an accumulator
+    values = briefly(left, right, accumulator, own, stream)
+    if values is None:
+        values = numpy_matmul(left, right, accumulator, seed=own, stream=stream)
     return torch.from_numpy(values if values.flags.c_contiguous else np.ascontiguousarray(values))
 
 

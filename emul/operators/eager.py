@@ -41,9 +41,12 @@ def unwatched(*tensors: Tensor) -> bool:
     )
 
 
-def followed(tensor: Tensor) -> bool:
-    """Whether autograd follows what is computed from the tensor."""
-    return tensor.requires_grad and _grad_enabled()
+def followed(*tensors: Tensor) -> bool:
+    """Whether autograd follows what is computed from the tensors."""
+    for tensor in tensors:
+        if tensor.requires_grad:
+            return _grad_enabled()
+    return False
 
 
 #: Why a whole graph cannot hold a layer.

@@ -67,13 +67,13 @@ def _with_gradient(name: str, plain: Form, backward: Form, keep: Form) -> Form:
     return apply
 
 
-def direct(name: str, follows: bool, *arguments: Any) -> Any:
-    """The operator past the dispatcher, which takes longer than a small tensor's arithmetic: tensors are `unwatched`.
+def direct(name: str, follows: bool) -> Form:
+    """The operator past the dispatcher, which takes longer than a small tensor's arithmetic: of tensors `unwatched`.
 
     follows: whether autograd follows one of them, `followed`.
     """
     form, with_gradient = _DIRECT[name]
-    return form(*arguments) if with_gradient is None or not follows else with_gradient(*arguments)
+    return form if with_gradient is None or not follows else with_gradient
 
 
 def call(name: str, *arguments: Any) -> Any:

@@ -65,7 +65,7 @@ def transposable_mask(w: Tensor, n: int, m: int, method: str) -> Tensor:
 def _of_one(name: str, label: str, tensor: Tensor, *others: Any) -> Tensor:
     result: Tensor
     if unwatched(tensor) and tensor.dtype in WIDE:
-        result = direct(name, followed(tensor), tensor, *others)
+        result = direct(name, followed(tensor))(tensor, *others)
     else:
         check_operands(**{label: tensor})
         result = call(name, tensor, *others)
@@ -81,7 +81,7 @@ def _drawn(name: str, x: Tensor, words: Tensor | None, step: tuple[Tensor, ...],
         past = past and words is not None and unwatched(words)
     result: Tensor
     if past:
-        result = direct(name, followed(x) or any(map(followed, step)), x, *others)
+        result = direct(name, followed(x, *step))(x, *others)
     else:
         result = call(name, x, *options, *keys)
     return result

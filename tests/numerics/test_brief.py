@@ -330,7 +330,9 @@ def test_a_kind_of_operand_covers_its_elements():
             x = array(8, dtype=dtype, scale=scale)
             x[3], x[5] = 0.0, np.round(x[5], 2)
             found = brief_products.scan(x.view(carrier.unsigned))
-            bounds = brief_products.facts_of_kind(brief_products.kind_of(found, carrier), carrier)
+            kinds = brief_products.kinds_of(found, brief_products.scan(x[3:4].view(carrier.unsigned)), carrier)
+            bounds, of_zero = brief_products.facts_of_kinds(kinds, carrier)
+            assert of_zero[:3] == (1, 0, 0)
             fractions, exponents = np.frexp(x[x != 0].astype(np.float64))
             whole = (fractions * 2**53).astype(np.int64)
             lowest = [int(e) - 54 + int(n & -n).bit_length() for n, e in zip(whole, exponents, strict=True)]
