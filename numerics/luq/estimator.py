@@ -152,10 +152,16 @@ def _run(flat: NDArray[Any], target: NDArray[Any], step: Any, top: Any, draw: Dr
         _run_tiny(flat, target, step, top, draw)
         return
 
-    def part(start: int, stop: int) -> int:
-        return int(kernel.quantize(flat, target, step, top, *draw, start, stop))
-
-    check_finite(max(threads.run(part, flat.size, GRAIN)), flat)
+    if flat.size <= GRAIN:
+        threads.check_subnormals()
+        most = kernel.quantize(flat, target, step, top, *draw, 0, flat.size)
+    else:
+        most = max(
+            threads.run(
+                lambda start, stop: kernel.quantize(flat, target, step, top, *draw, start, stop), flat.size, GRAIN
+            )
+        )
+    check_finite(most, flat)
 
 
 def _run_tiny(flat: NDArray[Any], target: NDArray[Any], step: Any, top: Any, draw: Draw) -> None:

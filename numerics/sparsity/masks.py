@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.integers import whole
-from ..kernels import mask_rows, masks, threads
+from ..kernels import mask_rows, masks
 from ..quantizer import FloatArray
 from ..words import counter, drawn, given_words, random_words
-from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
+from .blocks import Blocks, blocks_of, check_method, check_pattern, in_parts, refuse_not_finite
 from .exact import settle
 
 _KINDS = {"exact": mask_rows.EXACT, "approximate": mask_rows.APPROXIMATE, "sequential": mask_rows.SEQUENTIAL}
@@ -45,7 +45,7 @@ def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: FloatArray | N
         flat_result[here] = wide
         return met
 
-    if any(threads.run(part, len(cut), GRAIN)):
+    if any(in_parts(part, len(cut), GRAIN)):
         first = int(np.argmax(np.isnan(array)))
         raise ValueError(f"NaN at element {first} has no magnitude to compare: replace it before masking")
     return layout.join(result, out)
@@ -135,7 +135,7 @@ def mvue(
         return result
 
     def part(start: int, stop: int) -> None:
-        left = np.empty(_TILE, np.uint8)
+        left = np.empty(min(_TILE, stop - start), np.uint8)
         for begin in range(start, stop, _TILE):
             here = slice(begin, min(begin + _TILE, stop))
             if given is None:
@@ -149,7 +149,7 @@ def mvue(
                 rest = np.flatnonzero(left[: len(own)])
                 target[here][rest] = general(cut[here][rest], own[rest])
 
-    threads.run(part, len(cut), GRAIN)
+    in_parts(part, len(cut), GRAIN)
     return layout.join(target, out)
 
 
@@ -182,5 +182,5 @@ def _laws(x: Any, n: Any, m: Any, method: str, axis: int) -> tuple[NDArray[np.fl
         here = slice(start * m, stop * m)
         mask_rows.laws(cut[here], p[here], variances[start:stop], n, m, kind)
 
-    threads.run(part, len(variances), GRAIN)
+    in_parts(part, len(variances), GRAIN)
     return layout.join(p), layout.per_block(variances)
