@@ -48,11 +48,15 @@ CASES = {
     "matmul, exact": (lambda: emul.matmul(A, B, EXACT), 15),
     "matmul, fixed point": (lambda: emul.matmul(A, B, FIXED), 15),
     "matmul, a matrix unit": (lambda: emul.matmul(A, B, UNIT), 15),
+    "chain.matmul": (lambda: emul.chain.matmul(A, B, SUMS), 15),
+    "chain.matmul, with a gradient": (lambda: emul.chain.matmul(A_LEAF, B, SUMS), 15),
     "top_n": (lambda: emul.sparsity.top_n(X), 15),
     "top_n, with a gradient": (lambda: emul.sparsity.top_n(LEAF), 15),
     "mvue": (lambda: emul.sparsity.mvue(X, seed=1), 15),
+    "mvue, with a gradient": (lambda: emul.sparsity.mvue(LEAF, seed=1), 15),
     "transposable_mask": (lambda: emul.sparsity.transposable_mask(A), 15),
     "LUQ": (lambda: emul.luq.quantize(X, seed=1), 15),
+    "LUQ, with a gradient": (lambda: emul.luq.quantize(LEAF, seed=1), 15),
 }
 
 

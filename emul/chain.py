@@ -21,6 +21,9 @@ from .operators.library import call, define, direct, signed, unsigned
 
 __all__ = ["chain_gradients", "matmul"]
 
+#: What the operators take after the tensors, one argument past the dispatcher: accumulator, rule, event, tolerance, keys.
+Asked = tuple[Accumulator, str, str, float, int, int]
+
 
 def matmul(
     a: Tensor,
@@ -41,8 +44,8 @@ def matmul(
     check_question(accumulator, rule, event, tolerance)
     product: Tensor
     if unwatched(a, b) and ops.fit(a, b, accumulator, seed):
-        keys = seed or 0, stream
-        product = direct("chain_matmul", followed(a, b))(a, b, accumulator, rule, event, tolerance, *keys)
+        asked = accumulator, rule, event, tolerance, seed or 0, stream
+        product = direct("chain_matmul", followed(a, b))(a, b, asked)
         return product
     ops.check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
@@ -79,41 +82,22 @@ def chain_gradients(
         ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
-    return _gradients(a, b, gradient, accumulator, rule, event, tolerance, seed or 0, stream)
+    return _gradients(a, b, gradient, (accumulator, rule, event, tolerance, seed or 0, stream))
 
 
-def _gradients(
-    a: Tensor,
-    b: Tensor,
-    gradient: Tensor,
-    accumulator: Accumulator,
-    rule: str,
-    event: str,
-    tolerance: float,
-    *keys: int,
-) -> tuple[Tensor, Tensor]:
+def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
     found: tuple[Tensor, Tensor]
     if unwatched(a, b, gradient):
-        form = direct("chain_gradients", followed(a, b, gradient))
-        found = form(a, b, gradient, accumulator, rule, event, tolerance, *keys)
+        found = direct("chain_gradients", followed(a, b, gradient))(a, b, gradient, asked)
     else:
-        seed, stream = signed("seed", keys[0]), signed("stream", keys[1])
-        question = spec.dumps(accumulator), rule, event, float(tolerance), seed, stream
-        found = call("chain_gradients", a, b, gradient, *question)
+        accumulator, rule, event, tolerance, seed, stream = asked
+        keys = signed("seed", seed), signed("stream", stream)
+        found = call("chain_gradients", a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return found
 
 
-def _on_host(
-    a: Tensor,
-    b: Tensor,
-    gradient: Tensor,
-    accumulator: Accumulator,
-    rule: str,
-    event: str,
-    tolerance: float,
-    seed: int,
-    stream: int,
-) -> tuple[Tensor, Tensor]:
+def _on_host(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
+    accumulator, rule, event, tolerance, seed, stream = asked
     found = numpy_chain_gradients(
         a.numpy(force=True),
         b.numpy(force=True),
@@ -130,12 +114,11 @@ def _on_host(
 
 
 def _gradients_here(a: Tensor, b: Tensor, gradient: Tensor, *question: Any) -> tuple[Tensor, Tensor]:
-    return _on_host(a, b, gradient, *_read(question))
+    return _on_host(a, b, gradient, _crossed(*question))
 
 
-def _read(question: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What comes through the dispatcher after the tensors, as records and unsigned numbers."""
-    accumulator, rule, event, tolerance, seed, stream = question
+def _crossed(accumulator: str, rule: str, event: str, tolerance: float, seed: int, stream: int) -> Asked:
+    """What came through the dispatcher."""
     return spec.loads(accumulator), rule, event, tolerance, unsigned(seed), unsigned(stream)
 
 
@@ -155,10 +138,9 @@ def _gradients_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return batching.loop(partial(call, "chain_gradients"), info, in_dims, *arguments)
 
 
-def _matmul(
-    a: Tensor, b: Tensor, accumulator: Accumulator, rule: str, event: str, tolerance: float, *keys: int
-) -> Tensor:
-    return ops.product_of(a, b, accumulator, *keys)
+def _matmul(a: Tensor, b: Tensor, asked: Asked) -> Tensor:
+    accumulator, *_, seed, stream = asked
+    return ops.product_of(a, b, accumulator, seed, stream)
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:
@@ -179,10 +161,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    question = _read(ctx.question) if isinstance(ctx.question[0], str) else ctx.question
-    a, b = ctx.saved_tensors
-    of_a, of_b = _gradients(a, b, gradient, *question)
-    needs = ctx.needs_input_grad
+    (a, b), question, needs = ctx.saved_tensors, ctx.question, ctx.needs_input_grad
+    asked = question[0] if len(question) == 1 else _crossed(*question)
+    of_a, of_b = _gradients(a, b, gradient, asked)
     return of_a if needs[0] else None, of_b if needs[1] else None, *(None,) * len(ctx.question)
 
 

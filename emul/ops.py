@@ -121,9 +121,9 @@ def check_product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, s
 
 def fit(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int | None) -> bool:
     """Whether `check_product` has nothing to refuse of plain tensors, none of which is of 16 bits."""
-    if a.dtype is not b.dtype or a.dtype not in WIDE:
+    dtype, left, right = a.dtype, a.shape, b.shape
+    if dtype is not b.dtype or dtype not in WIDE:
         return False
-    left, right = a.shape, b.shape
     if len(left) < 2 or len(right) < 2 or left[-1] != right[-2]:
         return False
     return seed is not None or isinstance(accumulator, MatrixUnit) or not accumulator.stochastic
@@ -142,8 +142,8 @@ def product_of(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed
         counter("seed", seed)  # of no use, and refused as of an accumulator
     values = briefly(left, right, accumulator, own, stream)
     if values is None:
-        values = numpy_matmul(left, right, accumulator, seed=own, stream=stream)
-    return torch.from_numpy(values if values.flags.c_contiguous else np.ascontiguousarray(values))
+        values = np.ascontiguousarray(numpy_matmul(left, right, accumulator, seed=own, stream=stream))
+    return torch.from_numpy(values)
 
 
 def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:

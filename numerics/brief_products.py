@@ -133,8 +133,8 @@ def kinds_of(first: tuple[Any, ...], second: tuple[Any, ...], carrier: Carrier, 
     seen, most, last, minus = first
     other_seen, other_most, other_last, other_minus = second
     field = carrier.precision - 1 + places
-    kind = seen & -seen, most >> field, last >> places, minus
-    return *kind, other_seen & -other_seen, other_most >> field, other_last >> places, other_minus
+    low, other_low = seen & -seen, other_seen & -other_seen
+    return low, most >> field, last >> places, minus, other_low, other_most >> field, other_last >> places, other_minus
 
 
 def _known(accumulator: Accumulator, depth: int, both: tuple[Facts, Facts], carrier: Carrier) -> _Known:

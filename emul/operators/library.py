@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
-from torch.autograd.function import _SingleLevelFunction
 
 from numerics.words import counter
 
@@ -61,9 +60,9 @@ def _with_gradient(name: str, plain: Form, backward: Form, keep: Form) -> Form:
         keep(ctx, arguments, output)
         return output
 
-    # Not torch.autograd.Function, whose `apply` first looks for the transforms that `unwatched` has looked for.
     parts = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    apply: Form = type(name, (_SingleLevelFunction,), parts).apply  # type: ignore[attr-defined]
+    # Not the `apply` of Function itself, which first looks for the transforms that `unwatched` has looked for.
+    apply: Form = super(Function, type(name, (Function,), parts)).apply  # type: ignore[misc]
     return apply
 
 
