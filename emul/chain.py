@@ -140,7 +140,7 @@ def _gradients_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
 
 def _matmul(a: Tensor, b: Tensor, asked: Asked) -> Tensor:
     accumulator, *_, seed, stream = asked
-    return ops.product_of(a, b, accumulator, seed, stream)
+    return ops.product_of(a, b, (accumulator, seed, stream))
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:

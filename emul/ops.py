@@ -89,7 +89,7 @@ def matmul(
     if not isinstance(accumulator, (Accumulator, MatrixUnit)):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     if unwatched(a, b) and fit(a, b, accumulator, seed):
-        product: Tensor = direct("matmul", followed(a, b))(a, b, accumulator, seed or 0, stream)
+        product: Tensor = direct("matmul", followed(a, b))(a, b, (accumulator, seed or 0, stream))
         return product
     check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
@@ -133,8 +133,9 @@ def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: in
     return torch.from_numpy(quantizer.quantize(read(x), seed=seed, stream=stream, offset=offset))
 
 
-def product_of(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
-    """The product of CPU tensors; seed, stream: unsigned."""
+def product_of(a: Tensor, b: Tensor, asked: tuple[Accumulator | MatrixUnit, int, int]) -> Tensor:
+    """The product of CPU tensors; asked: the accumulator, seed and stream, one argument because autograd minds each."""
+    accumulator, seed, stream = asked
     left, right = read(a), read(b)
     own: int | None = seed
     if isinstance(accumulator, MatrixUnit):
@@ -152,7 +153,7 @@ def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int
 
 
 def matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
-    return product_of(a, b, spec.loads(accumulator), unsigned(seed), unsigned(stream))
+    return product_of(a, b, (spec.loads(accumulator), unsigned(seed), unsigned(stream)))
 
 
 def _quantize_cuda(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
@@ -208,11 +209,11 @@ def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    a, b = ctx.saved_tensors
+    (a, b), needs = ctx.saved_tensors, ctx.needs_input_grad
     with torch.autocast(gradient.device.type, enabled=False):
-        of_a = torch.matmul(gradient, b.mT).sum_to_size(a.shape) if ctx.needs_input_grad[0] else None
-        of_b = torch.matmul(a.mT, gradient).sum_to_size(b.shape) if ctx.needs_input_grad[1] else None
-    return of_a, of_b, None, None, None
+        of_a = torch.matmul(gradient, b.mT).sum_to_size(a.shape) if needs[0] else None
+        of_b = torch.matmul(a.mT, gradient).sum_to_size(b.shape) if needs[1] else None
+    return of_a, of_b, *(None,) * (len(needs) - 2)
 
 
 define(

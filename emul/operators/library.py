@@ -33,7 +33,8 @@ def define(
 ) -> None:
     """Define the operator of this schema; every device but the CPU and CUDA refuses.
 
-    plain: as `cpu`, of records and unsigned numbers where `cpu` has what crosses the dispatcher; for `direct`. fake: the
+    plain: as `cpu`, of records and unsigned numbers where `cpu` has what crosses the dispatcher, several as one argument
+    if need be, since autograd takes its time for each; for `direct`. fake: the
     result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
     `torch.library.register_autograd` takes them, of the arguments of either form; None where results have no gradient.
     """

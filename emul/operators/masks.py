@@ -73,7 +73,7 @@ def _of_one(name: str, label: str, tensor: Tensor, *others: Any) -> Tensor:
 
 
 def _drawn(name: str, x: Tensor, words: Tensor | None, step: tuple[Tensor, ...], *others: Any) -> Tensor:
-    past = unwatched(x, *step) and x.dtype in WIDE
+    past = unwatched(x, *step) and x.dtype in WIDE and (not followed(*step) or followed(x))
     if words is not None or not past:
         check_operands(x=x, words=words)
         *options, seed, stream, offset = others
@@ -81,7 +81,7 @@ def _drawn(name: str, x: Tensor, words: Tensor | None, step: tuple[Tensor, ...],
         past = past and words is not None and unwatched(words)
     result: Tensor
     if past:
-        result = direct(name, followed(x, *step))(x, *others)
+        result = direct(name, followed(x))(x, others)
     else:
         result = call(name, x, *options, *keys)
     return result
@@ -156,17 +156,9 @@ def _like(x: Tensor, *arguments: Any) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _luq(
-    x: Tensor,
-    levels: int,
-    alpha: Tensor | None,
-    power_of_two: str | None,
-    words: Tensor | None,
-    random_bits: int,
-    seed: int | None,
-    stream: int,
-    offset: int,
-) -> Tensor:
+def _luq(x: Tensor, asked: tuple[Any, ...]) -> Tensor:
+    """asked: what the operator takes after x, keys unsigned."""
+    levels, alpha, power_of_two, words, random_bits, seed, stream, offset = asked
     values = luq.quantize(
         read(x),
         levels,
@@ -181,18 +173,9 @@ def _luq(
     return torch.from_numpy(values)
 
 
-def _mvue(
-    x: Tensor,
-    n: int,
-    m: int,
-    method: str,
-    axis: int,
-    words: Tensor | None,
-    random_bits: int,
-    seed: int | None,
-    stream: int,
-    offset: int,
-) -> Tensor:
+def _mvue(x: Tensor, asked: tuple[Any, ...]) -> Tensor:
+    """asked: what the operator takes after x, keys unsigned."""
+    n, m, method, axis, words, random_bits, seed, stream, offset = asked
     values = sparsity.mvue(
         read(x),
         n,
@@ -216,12 +199,13 @@ def _transposable(w: Tensor, n: int, m: int, method: str) -> Tensor:
     return torch.from_numpy(sparsity.transposable_mask(read(w), n, m, method=method))
 
 
-def _by_keys(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The form where its last arguments, seed, stream and offset, come through the dispatcher."""
+def _crossed(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The form of what comes through the dispatcher, seed, stream and offset the last of it."""
 
-    def crossed(*arguments: Any) -> Tensor:
+    def crossed(x: Tensor, *arguments: Any) -> Tensor:
         *others, seed, stream, offset = arguments
-        return form(*others, None if seed is None else unsigned(seed), unsigned(stream), unsigned(offset))
+        keys = None if seed is None else unsigned(seed), unsigned(stream), unsigned(offset)
+        return form(x, (*others, *keys))
 
     return crossed
 
@@ -242,7 +226,7 @@ def _kept(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return gradient.where((result != 0) | ((x == 0) & (room != 0)), 0), None, None, None
 
 
-_luq_here, _mvue_here = _by_keys(_luq), _by_keys(_mvue)
+_luq_here, _mvue_here = _crossed(_luq), _crossed(_mvue)
 #: The forms on CUDA tensors.
 luq_there = _on_the_card("luq_quantize", _luq_here, _luq_keywords)
 mvue_there = _on_the_card("mvue", _mvue_here, _mvue_keywords)

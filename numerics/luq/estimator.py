@@ -58,12 +58,12 @@ def quantize(
     draw = draw_of(array.shape, seed, words, random_bits, stream, offset, out)
     if check_power_of_two(power_of_two) is not None and alpha is not None:
         raise ValueError(f"power_of_two = {power_of_two!r} beside alpha = {alpha}: give one of the two")
+    flat = np.ascontiguousarray(array).reshape(-1)
     if alpha is None:
-        own = array.dtype.type(alpha_of(array, levels, power_of_two))
-        step, top = ends_from(own, array.dtype, levels)
+        own = flat.dtype.type(alpha_of(flat, levels, power_of_two))
+        step, top = ends_from(own, flat.dtype, levels)
     else:
         step, top = grid_ends(alpha, array.dtype, levels)
-    flat = np.ascontiguousarray(array).reshape(-1)
     if step == 0:
         if largest_magnitude(flat) > 0:
             first = int(np.argmax(flat != 0))

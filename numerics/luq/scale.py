@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ MOST_LEVELS = 1024
 GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 _BITS: dict[np.dtype[Any], Any] = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 _INFINITY = {dtype: int(dtype.type(math.inf).view(bits)) for dtype, bits in _BITS.items()}
+#: Bit patterns and values of each type, both in the machine's order.
+_PACKED = {np.dtype(np.float32): (Struct("=I"), Struct("=f")), np.dtype(np.float64): (Struct("=Q"), Struct("=d"))}
 _LIMITS = {dtype: np.finfo(dtype) for dtype in _BITS}
 #: The smallest normals and, in `math.frexp`'s terms, the exponents beyond the largest.
 _NORMAL = {dtype: float(limits.smallest_normal) for dtype, limits in _LIMITS.items()}
@@ -107,7 +110,9 @@ def largest_magnitude(array: NDArray[Any]) -> float:
     else:
         most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, GRAIN))
     check_finite(most, flat)
-    return float(_BITS[array.dtype](most).view(array.dtype))
+    bits, value = _PACKED[flat.dtype]
+    largest: float = value.unpack(bits.pack(most))[0]
+    return largest
 
 
 def check_finite(most: int, flat: NDArray[Any]) -> None:

@@ -157,14 +157,14 @@ def _random(
     layout: Blocks, bits: int, seed: Any, words: Any, stream: Any, offset: Any
 ) -> tuple[NDArray[np.uint32] | None, int]:
     """(one word a block in the order of the cut, or None; the number of the first word to draw)."""
-    shape = layout.words_shape
     if words is not None:
-        return layout.in_order(given_words(words, shape, bits)), 0
+        return layout.in_order(given_words(words, layout.words_shape, bits)), 0
     if seed is None:
-        raise ValueError(f"mvue needs random words: give seed=, or words= of shape {shape}")
+        raise ValueError(f"mvue needs random words: give seed=, or words= of shape {layout.words_shape}")
     seed, stream, first = counter("seed", seed), counter("stream", stream), counter("offset", offset)
-    if layout.axis == len(shape) - 1:
+    if layout.axis == len(layout.shape) - 1:
         return None, first
+    shape = layout.words_shape
     count = int(np.prod(shape, dtype=np.int64))
     return layout.in_order(random_words(count, bits, seed=seed, stream=stream, offset=first).reshape(shape)), 0
 
