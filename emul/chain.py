@@ -21,8 +21,8 @@ from .operators.library import call, define, direct, signed, unsigned
 
 __all__ = ["chain_gradients", "matmul"]
 
-#: What the operators take after the tensors, one argument past the dispatcher: accumulator, rule, event, tolerance, keys.
-Asked = tuple[Accumulator, str, str, float, int, int]
+#: What the operators take after the tensors, one argument past the dispatcher: accumulator, keys, rule, event, tolerance.
+Asked = tuple[Accumulator, int, int, str, str, float]
 
 
 def matmul(
@@ -44,7 +44,7 @@ def matmul(
     check_question(accumulator, rule, event, tolerance)
     product: Tensor
     if unwatched(a, b) and ops.fit(a, b, accumulator, seed):
-        asked = accumulator, rule, event, tolerance, seed or 0, stream
+        asked = accumulator, seed or 0, stream, rule, event, tolerance
         product = direct("chain_matmul", followed(a, b))(a, b, asked)
         return product
     ops.check_product(a, b, accumulator, seed)
@@ -82,7 +82,7 @@ def chain_gradients(
         ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
-    return _gradients(a, b, gradient, (accumulator, rule, event, tolerance, seed or 0, stream))
+    return _gradients(a, b, gradient, (accumulator, seed or 0, stream, rule, event, tolerance))
 
 
 def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
@@ -90,14 +90,14 @@ def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Te
     if unwatched(a, b, gradient):
         found = direct("chain_gradients", followed(a, b, gradient))(a, b, gradient, asked)
     else:
-        accumulator, rule, event, tolerance, seed, stream = asked
+        accumulator, seed, stream, rule, event, tolerance = asked
         keys = signed("seed", seed), signed("stream", stream)
         found = call("chain_gradients", a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return found
 
 
 def _on_host(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
-    accumulator, rule, event, tolerance, seed, stream = asked
+    accumulator, seed, stream, rule, event, tolerance = asked
     found = numpy_chain_gradients(
         a.numpy(force=True),
         b.numpy(force=True),
@@ -119,7 +119,7 @@ def _gradients_here(a: Tensor, b: Tensor, gradient: Tensor, *question: Any) -> t
 
 def _crossed(accumulator: str, rule: str, event: str, tolerance: float, seed: int, stream: int) -> Asked:
     """What came through the dispatcher."""
-    return spec.loads(accumulator), rule, event, tolerance, unsigned(seed), unsigned(stream)
+    return spec.loads(accumulator), unsigned(seed), unsigned(stream), rule, event, tolerance
 
 
 def _fake(a: Tensor, b: Tensor, gradient: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
@@ -130,17 +130,8 @@ def _refuse_backward(ctx: Any, *_: Any) -> tuple[Tensor | None, ...]:
     raise NotImplementedError("emul::chain_gradients has no gradient of its own: masks are steps; differentiate once")
 
 
-def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    """A gradient that is refused needs nothing."""
-
-
 def _gradients_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return batching.loop(partial(call, "chain_gradients"), info, in_dims, *arguments)
-
-
-def _matmul(a: Tensor, b: Tensor, asked: Asked) -> Tensor:
-    accumulator, *_, seed, stream = asked
-    return ops.product_of(a, b, (accumulator, seed, stream))
 
 
 def _matmul_cpu(a: Tensor, b: Tensor, accumulator: str, rule: str, event: str, tolerance: float, *keys: int) -> Tensor:
@@ -176,12 +167,11 @@ define(
     fake=_fake,
     batched=_gradients_batched,
     backward=_refuse_backward,
-    keep=_nothing,
 )
 define(
     "chain_matmul(Tensor a, Tensor b, str accumulator, str rule, str event, float tolerance, int seed, int stream)"
     " -> Tensor",
-    plain=_matmul,
+    plain=ops.product_of,
     cpu=_matmul_cpu,
     cuda=_matmul_cuda,
     fake=_matmul_fake,

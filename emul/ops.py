@@ -133,9 +133,9 @@ def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: in
     return torch.from_numpy(quantizer.quantize(read(x), seed=seed, stream=stream, offset=offset))
 
 
-def product_of(a: Tensor, b: Tensor, asked: tuple[Accumulator | MatrixUnit, int, int]) -> Tensor:
-    """The product of CPU tensors; asked: the accumulator, seed and stream, one argument because autograd minds each."""
-    accumulator, seed, stream = asked
+def product_of(a: Tensor, b: Tensor, asked: tuple[Any, ...]) -> Tensor:
+    """The product of CPU tensors; asked: accumulator, seed, stream and more, in one because autograd minds each argument."""
+    accumulator, seed, stream = asked[:3]
     left, right = read(a), read(b)
     own: int | None = seed
     if isinstance(accumulator, MatrixUnit):

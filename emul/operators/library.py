@@ -44,21 +44,22 @@ def define(
         LIBRARY.impl(name, form, key)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"emul::{name}", fake, lib=LIBRARY)
     torch.library.register_vmap(f"emul::{name}", batched, lib=LIBRARY)
-    forms = (_no_gradient, _not_differentiable) if backward is None else (backward, keep or _count)
+    forms = (_no_gradient, _not_differentiable) if backward is None else (backward, keep or _nothing)
     torch.library.register_autograd(f"emul::{name}", forms[0], setup_context=forms[1], lib=LIBRARY)
     operator = getattr(torch.ops.emul, name)
     parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
     parts["jvp"] = partial(_refuse_jvp, name)
     _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
-    _DIRECT[name] = plain, None if backward is None else _with_gradient(name, plain, *forms)
+    _DIRECT[name] = plain, None if backward is None else _with_gradient(name, plain, backward, keep)
 
 
-def _with_gradient(name: str, plain: Form, backward: Form, keep: Form) -> Form:
+def _with_gradient(name: str, plain: Form, backward: Form, keep: Form | None) -> Form:
     """The plain form as one step that autograd knows."""
 
     def forward(ctx: Any, *arguments: Any) -> Any:
         output = plain(*arguments)
-        keep(ctx, arguments, output)
+        if keep is not None:
+            keep(ctx, arguments, output)
         return output
 
     parts = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
@@ -114,21 +115,19 @@ def unsigned(value: int) -> int:
 
 def straight(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """What comes in, to the first argument: the straight-through estimator."""
-    return gradient, *(None,) * (ctx.arguments - 1)
+    return gradient, *(None,) * (len(ctx.needs_input_grad) - 1)
 
 
-def _count(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.arguments = len(inputs)
+def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    """A gradient that needs nothing."""
 
 
 def _not_differentiable(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _count(ctx, inputs, output)
     ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
 
 
 def _no_gradient(ctx: Any, *gradients: Any) -> tuple[None, ...]:
-    count: int = ctx.arguments
-    return (None,) * count
+    return (None,) * len(ctx.needs_input_grad)
 
 
 def _refuse_device(*arguments: Any) -> Tensor:

@@ -32,8 +32,8 @@ def luq_quantize(
 ) -> Tensor:
     """The operator; seed, stream, offset: unsigned."""
     step = () if alpha is None else (alpha,)
-    options = levels, alpha, power_of_two, words, random_bits
-    return _drawn("luq_quantize", x, words, step, *options, seed, stream, offset)
+    asked = levels, alpha, power_of_two, words, random_bits, seed, stream, offset
+    return _drawn("luq_quantize", x, words, step, asked)
 
 
 def mvue(
@@ -49,7 +49,7 @@ def mvue(
     offset: int,
 ) -> Tensor:
     """The operator; seed, stream, offset: unsigned."""
-    return _drawn("mvue", x, words, (), n, m, method, axis, words, random_bits, seed, stream, offset)
+    return _drawn("mvue", x, words, (), (n, m, method, axis, words, random_bits, seed, stream, offset))
 
 
 def top_n(x: Tensor, n: int, m: int, axis: int) -> Tensor:
@@ -72,16 +72,16 @@ def _of_one(name: str, label: str, tensor: Tensor, *others: Any) -> Tensor:
     return result
 
 
-def _drawn(name: str, x: Tensor, words: Tensor | None, step: tuple[Tensor, ...], *others: Any) -> Tensor:
-    past = unwatched(x, *step) and x.dtype in WIDE and (not followed(*step) or followed(x))
+def _drawn(name: str, x: Tensor, words: Tensor | None, step: tuple[Tensor, ...], asked: tuple[Any, ...]) -> Tensor:
+    past = unwatched(x, *step) and x.dtype in WIDE and (not step or not followed(*step) or followed(x))
     if words is not None or not past:
         check_operands(x=x, words=words)
-        *options, seed, stream, offset = others
+        *options, seed, stream, offset = asked
         keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
         past = past and words is not None and unwatched(words)
     result: Tensor
     if past:
-        result = direct(name, followed(x))(x, others)
+        result = direct(name, followed(x))(x, asked)
     else:
         result = call(name, x, *options, *keys)
     return result

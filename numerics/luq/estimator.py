@@ -58,7 +58,7 @@ def quantize(
     draw = draw_of(array.shape, seed, words, random_bits, stream, offset, out)
     if check_power_of_two(power_of_two) is not None and alpha is not None:
         raise ValueError(f"power_of_two = {power_of_two!r} beside alpha = {alpha}: give one of the two")
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = array.ravel()
     if alpha is None:
         own = flat.dtype.type(alpha_of(flat, levels, power_of_two))
         step, top = ends_from(own, flat.dtype, levels)

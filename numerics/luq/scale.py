@@ -103,7 +103,7 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
 
 def largest_magnitude(array: NDArray[Any]) -> float:
     """max|x|, 0 of an empty array. Errors: ValueError for NaN and infinities."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = array.ravel()
     if flat.size <= GRAIN:
         threads.check_subnormals()
         most = kernel.largest_bits(flat, 0, flat.size)

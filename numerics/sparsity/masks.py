@@ -143,11 +143,12 @@ def mvue(
                 own = drawn(here.stop - begin, bits, seed or 0, stream, place)
             else:
                 own = given[here]
+            rows, into = (cut, target) if len(own) == len(cut) else (cut[here], target[here])
             if swift is None:
-                target[here] = general(cut[here], own)
-            elif swift(cut[here].reshape(-1), target[here].reshape(-1), own, left, bits):
+                into[...] = general(rows, own)
+            elif swift(rows.reshape(-1), into.reshape(-1), own, left, bits):
                 rest = np.flatnonzero(left[: len(own)])
-                target[here][rest] = general(cut[here][rest], own[rest])
+                into[rest] = general(rows[rest], own[rest])
 
     in_parts(part, len(cut), GRAIN)
     return layout.join(target, out)
