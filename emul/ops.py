@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from numerics import Accumulator, MatrixUnit, Quantizer, spec
-from numerics import matmul as numpy_matmul
 from numerics.formats.naming import made_from, named
-from numerics.products import briefly
+from numerics.products import plain_matmul as numpy_matmul
 from numerics.words import counter
 
 from .operators import batching
@@ -141,10 +140,8 @@ def product_of(a: Tensor, b: Tensor, asked: tuple[Any, ...]) -> Tensor:
     if isinstance(accumulator, MatrixUnit):
         own = None
         counter("seed", seed)  # of no use, and refused as of an accumulator
-    values = briefly(left, right, accumulator, own, stream)
-    if values is None:
-        values = np.ascontiguousarray(numpy_matmul(left, right, accumulator, seed=own, stream=stream))
-    return torch.from_numpy(values)
+    values = numpy_matmul(left, right, accumulator, seed=own, stream=stream)
+    return torch.from_numpy(values if values.flags.carray else np.ascontiguousarray(values))
 
 
 def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:

@@ -71,6 +71,15 @@ def matmul(
     return _product(given, accumulator, seed, stream, words, events=events, explain=explain, encode=encode)
 
 
+def plain_matmul(
+    a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, seed: int | None, stream: int
+) -> NDArray[Any]:
+    """`matmul` without options, which take their time in a product of few elements."""
+    quick = briefly(a, b, accumulator, seed, stream)
+    found: NDArray[Any] = matmul(a, b, accumulator, seed=seed, stream=stream) if quick is None else quick
+    return found
+
+
 def briefly(a: Any, b: Any, accumulator: Any, seed: Any, stream: Any) -> NDArray[Any] | None:
     """`matmul` of few elements, without options; None where the general way computes, or refuses."""
     if type(stream) is not int or not 0 <= stream < 1 << 64:

@@ -110,15 +110,14 @@ def test_quantize_reads_contiguous_memory_in_place(monkeypatch):
 def test_matmul_hands_over_views(monkeypatch):
     seen = []
 
-    def spy(a, b, accumulator, *keys, **named):
-        seen.append((a.__array_interface__["data"][0], b.__array_interface__["data"][0], b.strides))
-        return matmul(a, b, accumulator, **named) if named else None  # as of many elements
+    def spy(a, b, accumulator, **keys):
+        seen.extend((a.__array_interface__["data"][0], b.__array_interface__["data"][0], b.strides))
+        return matmul(a, b, accumulator, **keys)
 
-    monkeypatch.setattr(emul.ops, "briefly", spy)
     monkeypatch.setattr(emul.ops, "numpy_matmul", spy)
     a, b = operands(4, 6).requires_grad_(), operands(5, 6)
     emul.matmul(a, b.mT, SUMS)
-    assert seen == [(a.data_ptr(), b.data_ptr(), (4, 24))] * 2
+    assert seen == [a.data_ptr(), b.data_ptr(), (4, 24)]
 
 
 def test_the_input_is_left_alone_and_the_result_shares_no_memory():
