@@ -1,10 +1,12 @@
 """What a call of the torch operators costs beside its arithmetic: 16 elements, in microseconds, torch.relu beside it.
 
 The fastest of many rounds, the operators and torch.relu in turns; the target is 15. Found on two cores of an AMD EPYC with
-torch.relu at 0.9 us: `emul.quantize` 4, stochastic 4.5, in blocks 5 to 8, with a gradient 8; `emul.encode` and `decode` 5
-and 9, of blocks 12 and 15; `emul.matmul` of 4 x 4 matrices 9 to 10 in sequence, in chunks, pairwise and compensated,
-stochastic 15, with a gradient 13; `top_n` 8, `mvue` and LUQ 14. Where `quantize` took 5.6: exact sums 15, fixed point 13, a
-matrix unit 19, a transposable mask 23, and `emul.matmul` in sequence 14.
+torch.relu at 1.1 us, other work beside: `emul.quantize` 6, stochastic 6.5, in blocks 6 to 11, with a gradient 9.5;
+`emul.encode` and `decode` 6, of blocks 11 and 14; `emul.matmul` of 4 x 4 matrices 10 to 11 in sequence, in chunks, pairwise
+and compensated, 10 in fixed point, 13 exact, 14 stochastic and on a matrix unit, 15 with a gradient; `emul.chain.matmul`
+10.5, with a gradient 15.5; `top_n` 7.5 and 12, `mvue` and LUQ 11.5 and 15.5, a transposable mask 11.5. Where
+`quantize` took 6.4 before: `matmul` 16, with a gradient 24, on a unit 21, masks and LUQ 21 to 25. `chain_gradients`, which runs
+the sums again, plans them anew in each call: some 500 us.
 """
 
 import time
@@ -48,11 +50,15 @@ CASES = {
     "matmul, exact": (lambda: emul.matmul(A, B, EXACT), 15),
     "matmul, fixed point": (lambda: emul.matmul(A, B, FIXED), 15),
     "matmul, a matrix unit": (lambda: emul.matmul(A, B, UNIT), 15),
+    "chain.matmul": (lambda: emul.chain.matmul(A, B, SUMS), 15),
+    "chain.matmul, with a gradient": (lambda: emul.chain.matmul(A_LEAF, B, SUMS), 15),
     "top_n": (lambda: emul.sparsity.top_n(X), 15),
     "top_n, with a gradient": (lambda: emul.sparsity.top_n(LEAF), 15),
     "mvue": (lambda: emul.sparsity.mvue(X, seed=1), 15),
+    "mvue, with a gradient": (lambda: emul.sparsity.mvue(LEAF, seed=1), 15),
     "transposable_mask": (lambda: emul.sparsity.transposable_mask(A), 15),
     "LUQ": (lambda: emul.luq.quantize(X, seed=1), 15),
+    "LUQ, with a gradient": (lambda: emul.luq.quantize(LEAF, seed=1), 15),
 }
 
 

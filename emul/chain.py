@@ -17,9 +17,12 @@ from . import ops
 from .operators import batching
 from .operators.checks import WIDE
 from .operators.eager import followed, unwatched
-from .operators.library import call, define, signed, unsigned
+from .operators.library import call, define, direct, signed, unsigned
 
 __all__ = ["chain_gradients", "matmul"]
+
+#: What the operators take after the tensors, one argument past the dispatcher: accumulator, keys, rule, event, tolerance.
+Asked = tuple[Accumulator, int, int, str, str, float]
 
 
 def matmul(
@@ -39,14 +42,17 @@ def matmul(
     `numerics.chain_gradients`; those that it refuses are refused before the product.
     """
     check_question(accumulator, rule, event, tolerance)
-    if unwatched(a, b) and not followed(a) and not followed(b):  # the shorter way
-        return ops.matmul(a, b, accumulator, seed=seed, stream=stream)
+    product: Tensor
+    if unwatched(a, b) and ops.fit(a, b, accumulator, seed):
+        asked = accumulator, seed or 0, stream, rule, event, tolerance
+        product = direct("chain_matmul", followed(a, b))(a, b, asked)
+        return product
     ops.check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
         options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
         return matmul(a.float(), b.float(), accumulator, **options).to(a.dtype)
     keys = signed("seed", seed or 0), signed("stream", stream)
-    product: Tensor = call("chain_matmul", a, b, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
+    product = call("chain_matmul", a, b, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return product
 
 
@@ -76,38 +82,44 @@ def chain_gradients(
         ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
-    keys = signed("seed", seed or 0), signed("stream", stream)
-    found: tuple[Tensor, Tensor] = call(
-        "chain_gradients", a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys
-    )
+    return _gradients(a, b, gradient, (accumulator, seed or 0, stream, rule, event, tolerance))
+
+
+def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor]
+    if unwatched(a, b, gradient):
+        found = direct("chain_gradients", followed(a, b, gradient))(a, b, gradient, asked)
+    else:
+        accumulator, seed, stream, rule, event, tolerance = asked
+        keys = signed("seed", seed), signed("stream", stream)
+        found = call("chain_gradients", a, b, gradient, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return found
 
 
-def _on_host(
-    a: Tensor,
-    b: Tensor,
-    gradient: Tensor,
-    accumulator: str,
-    rule: str,
-    event: str,
-    tolerance: float,
-    seed: int,
-    stream: int,
-) -> tuple[Tensor, Tensor]:
-    record = spec.loads(accumulator)
+def _on_host(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
+    accumulator, seed, stream, rule, event, tolerance = asked
     found = numpy_chain_gradients(
         a.numpy(force=True),
         b.numpy(force=True),
         gradient.numpy(force=True),
-        record,
+        accumulator,
         rule=rule,
         event=event,
         tolerance=tolerance,
-        seed=unsigned(seed),
-        stream=unsigned(stream),
+        seed=seed,
+        stream=stream,
     )
     of_a, of_b = (torch.from_numpy(x).to(a.device) for x in found)
     return of_a, of_b
+
+
+def _gradients_here(a: Tensor, b: Tensor, gradient: Tensor, *question: Any) -> tuple[Tensor, Tensor]:
+    return _on_host(a, b, gradient, _crossed(*question))
+
+
+def _crossed(accumulator: str, rule: str, event: str, tolerance: float, seed: int, stream: int) -> Asked:
+    """What came through the dispatcher."""
+    return spec.loads(accumulator), unsigned(seed), unsigned(stream), rule, event, tolerance
 
 
 def _fake(a: Tensor, b: Tensor, gradient: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
@@ -116,10 +128,6 @@ def _fake(a: Tensor, b: Tensor, gradient: Tensor, *_: Any) -> tuple[Tensor, Tens
 
 def _refuse_backward(ctx: Any, *_: Any) -> tuple[Tensor | None, ...]:
     raise NotImplementedError("emul::chain_gradients has no gradient of its own: masks are steps; differentiate once")
-
-
-def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    """A gradient that is refused needs nothing."""
 
 
 def _gradients_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
@@ -144,24 +152,26 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    of_a, of_b = call("chain_gradients", *ctx.saved_tensors, gradient, *ctx.question)
-    needs = ctx.needs_input_grad
+    (a, b), question, needs = ctx.saved_tensors, ctx.question, ctx.needs_input_grad
+    asked = question[0] if len(question) == 1 else _crossed(*question)
+    of_a, of_b = _gradients(a, b, gradient, asked)
     return of_a if needs[0] else None, of_b if needs[1] else None, *(None,) * len(ctx.question)
 
 
 define(
     "chain_gradients(Tensor a, Tensor b, Tensor gradient, str accumulator, str rule, str event, float tolerance,"
     " int seed, int stream) -> (Tensor, Tensor)",
-    cpu=_on_host,
-    cuda=_on_host,
+    plain=_on_host,
+    cpu=_gradients_here,
+    cuda=_gradients_here,
     fake=_fake,
     batched=_gradients_batched,
     backward=_refuse_backward,
-    keep=_nothing,
 )
 define(
     "chain_matmul(Tensor a, Tensor b, str accumulator, str rule, str event, float tolerance, int seed, int stream)"
     " -> Tensor",
+    plain=ops.product_of,
     cpu=_matmul_cpu,
     cuda=_matmul_cuda,
     fake=_matmul_fake,

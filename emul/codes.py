@@ -11,18 +11,21 @@ import torch
 from torch import Tensor
 
 from numerics import Quantizer, spec
-from numerics.formats import BlockCodes, BlockFormat, code_dtype
+from numerics.formats import BlockCodes, BlockFormat, Format, code_dtype
 from numerics.formats.naming import made_from, named
 
 from .interop import FORMAT_OF_DTYPE, format_of, is_packed, view_codes
 from .operators import batching
 from .operators.checks import WIDE, check_floats, check_holds, check_place, check_quantizer, check_together
 from .operators.eager import unwatched
-from .operators.library import call, define, signed, unsigned
+from .operators.library import call, define, direct, signed, unsigned
+from .operators.reading import read
 
 __all__ = ["BlockTensors", "decode", "encode"]
 
 _UNSIGNED = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_CODES = tuple(_UNSIGNED.values())
 
 
 class BlockTensors(NamedTuple):
@@ -50,16 +53,18 @@ def encode(
     of others are what float32 holds.
     """
     _check_quantizer(quantizer)
-    check_floats(tensor, "tensor")
-    check_quantizer(quantizer, seed)
-    wide = tensor if tensor.dtype in WIDE else tensor.float()
-    if not isinstance(quantizer.fmt, BlockFormat) and unwatched(wide):
-        return _tensor(quantizer.encode(wide.detach().numpy(), seed=seed or 0, stream=stream, offset=offset))
-    keys = signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
-    if isinstance(quantizer.fmt, BlockFormat):
-        return BlockTensors(*call("encode_blocks", wide, spec.dumps(quantizer), *keys))
-    codes: Tensor = call("encode", wide, spec.dumps(quantizer), *keys)
-    return codes
+    name = "encode_blocks" if isinstance(quantizer.fmt, BlockFormat) else "encode"
+    codes: Any
+    if unwatched(tensor) and tensor.dtype in WIDE:
+        check_quantizer(quantizer, seed)
+        codes = direct(name, False)(tensor, quantizer, seed or 0, stream, offset)
+    else:
+        check_floats(tensor, "tensor")
+        check_quantizer(quantizer, seed)
+        wide = tensor if tensor.dtype in WIDE else tensor.float()
+        keys = signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
+        codes = call(name, wide, spec.dumps(quantizer), *keys)
+    return codes if isinstance(codes, Tensor) else BlockTensors(*codes)
 
 
 def decode(
@@ -80,16 +85,30 @@ def decode(
             raise TypeError(f"dtype = {dtype}: give torch.float32, torch.float64, torch.bfloat16 or torch.float16")
         check_holds(dtype, quantizer.fmt, "dtype")
         return decode(codes, quantizer).to(dtype)
-    text = spec.dumps(quantizer)
-    if isinstance(quantizer.fmt, BlockFormat):
-        elements, scales, tensor_scale = _parts(codes, quantizer.fmt)
-        blocks: Tensor = call("decode_blocks", elements, scales, tensor_scale, text, dtype)
-        return blocks
-    integers = _integers(codes, "codes", quantizer.fmt)
-    if unwatched(integers):
-        return _tensor(quantizer.decode(integers.numpy(), dtype=_numpy(dtype)))
-    values: Tensor = call("decode", integers, text, dtype)
+    fmt = quantizer.fmt
+    name = "decode_blocks" if isinstance(fmt, BlockFormat) else "decode"
+    parts = codes if isinstance(codes, tuple) else (codes,)
+    past = unwatched(*parts) and _are_codes(codes, parts, fmt)
+    if not past:
+        parts = _parts(codes, fmt) if isinstance(fmt, BlockFormat) else (_integers(codes, "codes", fmt),)
+        past = unwatched(*parts)
+    values: Tensor
+    if past:
+        values = direct(name, False)(*parts, quantizer, dtype)
+    else:
+        values = call(name, *parts, spec.dumps(quantizer), dtype)
     return values
+
+
+def _are_codes(codes: Any, parts: tuple[Tensor, ...], fmt: Format) -> bool:
+    """Whether plain tensors are what `encode` gives, so that there is nothing to refuse but codes and shapes."""
+    if not isinstance(fmt, BlockFormat):
+        return parts is not codes and parts[0].dtype in _CODES
+    if parts is not codes or len(parts) != 3:
+        return False
+    elements, scales, tensor_scale = parts
+    integers = elements.dtype in _CODES and scales.dtype in _CODES
+    return integers and tensor_scale.dtype is torch.float32 and not tensor_scale.dim()
 
 
 def _check_quantizer(quantizer: Any) -> None:
@@ -142,28 +161,48 @@ def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(np.asarray(array, order="C"))  # ascontiguousarray would give a number a dimension
 
 
+def _encoded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: int) -> Tensor:
+    return _tensor(quantizer.encode(read(x), seed=seed, stream=stream, offset=offset))
+
+
+def _encoded_blocks(
+    x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    codes = quantizer.encode(read(x), seed=seed, stream=stream, offset=offset)
+    return _tensor(codes.elements), _tensor(codes.scales), torch.from_numpy(np.array(codes.tensor_scale, np.float32))
+
+
+def _decoded(codes: Tensor, quantizer: Quantizer, dtype: torch.dtype) -> Tensor:
+    return _tensor(quantizer.decode(codes.numpy(), dtype=_numpy(dtype)))
+
+
+def _decoded_blocks(
+    elements: Tensor, scales: Tensor, tensor_scale: Tensor, quantizer: Quantizer, dtype: torch.dtype
+) -> Tensor:
+    codes = BlockCodes(elements.numpy(), scales.numpy(), tensor_scale.item())
+    return _tensor(quantizer.decode(codes, dtype=_numpy(dtype)))
+
+
 def _encode_cpu(x: Tensor, quantizer: str, *keys: int) -> Tensor:
-    return _tensor(spec.loads(quantizer).encode(x.detach().numpy(), **_keys(*keys)))
+    return _encoded(x, spec.loads(quantizer), *map(unsigned, keys))
 
 
 def _encode_blocks_cpu(x: Tensor, quantizer: str, *keys: int) -> tuple[Tensor, Tensor, Tensor]:
-    codes = spec.loads(quantizer).encode(x.detach().numpy(), **_keys(*keys))
-    return _tensor(codes.elements), _tensor(codes.scales), _tensor(np.array(codes.tensor_scale, np.float32))
+    return _encoded_blocks(x, spec.loads(quantizer), *map(unsigned, keys))
 
 
 def _decode_cpu(codes: Tensor, quantizer: str, dtype: torch.dtype) -> Tensor:
-    return _tensor(spec.loads(quantizer).decode(codes.numpy(), dtype=_numpy(dtype)))
+    return _decoded(codes, spec.loads(quantizer), dtype)
 
 
 def _decode_blocks_cpu(
     elements: Tensor, scales: Tensor, tensor_scale: Tensor, quantizer: str, dtype: torch.dtype
 ) -> Tensor:
-    codes = BlockCodes(elements.numpy(), scales.numpy(), float(tensor_scale))
-    return _tensor(spec.loads(quantizer).decode(codes, dtype=_numpy(dtype)))
+    return _decoded_blocks(elements, scales, tensor_scale, spec.loads(quantizer), dtype)
 
 
 def _numpy(dtype: torch.dtype) -> Any:
-    return np.float32 if dtype == torch.float32 else np.float64
+    return _FLOAT32 if dtype is torch.float32 else _FLOAT64
 
 
 def _encode_cuda(x: Tensor, quantizer: str, *keys: int) -> Tensor:
@@ -187,7 +226,7 @@ def _encode_blocks_cuda(x: Tensor, quantizer: str, *keys: int) -> tuple[Tensor, 
 
 
 def _decode_cuda(codes: Tensor, quantizer: str, dtype: torch.dtype) -> Tensor:
-    if codes.dtype not in _UNSIGNED.values():
+    if codes.dtype not in _CODES:
         raise TypeError(f"codes are {codes.dtype} on CUDA: give unsigned integers, as emul.encode gives them")
     if not codes.numel():
         return _decode_cpu(codes.cpu(), quantizer, dtype).to(codes.device)
@@ -259,6 +298,7 @@ def _decode_blocks_batched(info: Any, in_dims: Any, *arguments: Any) -> Any:
 
 define(
     "encode(Tensor x, str quantizer, int seed, int stream, int offset) -> Tensor",
+    plain=_encoded,
     cpu=_encode_cpu,
     cuda=_encode_cuda,
     fake=_encode_fake,
@@ -266,6 +306,7 @@ define(
 )
 define(
     "encode_blocks(Tensor x, str quantizer, int seed, int stream, int offset) -> (Tensor, Tensor, Tensor)",
+    plain=_encoded_blocks,
     cpu=_encode_blocks_cpu,
     cuda=_encode_blocks_cuda,
     fake=_encode_blocks_fake,
@@ -273,6 +314,7 @@ define(
 )
 define(
     "decode(Tensor codes, str quantizer, ScalarType dtype) -> Tensor",
+    plain=_decoded,
     cpu=_decode_cpu,
     cuda=_decode_cuda,
     fake=_decode_fake,
@@ -280,6 +322,7 @@ define(
 )
 define(
     "decode_blocks(Tensor elements, Tensor scales, Tensor tensor_scale, str quantizer, ScalarType dtype) -> Tensor",
+    plain=_decoded_blocks,
     cpu=_decode_blocks_cpu,
     cuda=_decode_blocks_cuda,
     fake=_decode_blocks_fake,

@@ -13,8 +13,7 @@ from numerics import luq as _numpy
 from numerics.luq import RDNP_SHIFT
 
 from .operators import masks
-from .operators.library import signed
-from .published import STRAIGHT, check_operands, operated, published, whole_numbers
+from .published import STRAIGHT, operated, published, whole_numbers
 
 __all__ = [
     "RDNP_SHIFT",
@@ -64,22 +63,15 @@ def quantize(
     out: Any = None,
 ) -> Any:
     """The operator where it takes the arguments, or the numpy function."""
-    drawn: dict[str, Any] = {
-        "words": words,
-        "random_bits": random_bits,
-        "seed": seed,
-        "stream": stream,
-        "offset": offset,
-    }
     numbers = whole_numbers(levels, random_bits, seed, stream, offset)
     number = alpha is None or isinstance(alpha, int | float) or (isinstance(alpha, Tensor) and not alpha.dim())
     tensors = isinstance(x, Tensor) and (words is None or isinstance(words, Tensor))
-    if out is not None or not (numbers and number and tensors) or not isinstance(power_of_two, str | None):
+    direction = power_of_two is None or isinstance(power_of_two, str)
+    if out is not None or not (numbers and number and tensors and direction):
+        drawn = {"seed": seed, "words": words, "random_bits": random_bits, "stream": stream, "offset": offset}
         return _quantize(x, levels, alpha=alpha, power_of_two=power_of_two, **drawn, out=out)
-    check_operands(x=x, words=words)
-    step = torch.full((), alpha, dtype=torch.float64) if isinstance(alpha, int | float) else alpha
-    keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
-    return masks.luq_quantize(x, levels, step, power_of_two, words, random_bits, *keys)
+    step = alpha if alpha is None or isinstance(alpha, Tensor) else torch.full((), alpha, dtype=torch.float64)
+    return masks.luq_quantize(x, levels, step, power_of_two, words, random_bits, seed, stream, offset)
 
 
 rdnp = published(_numpy.rdnp, STRAIGHT)

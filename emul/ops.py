@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from numerics import Accumulator, MatrixUnit, Quantizer, spec
-from numerics import matmul as numpy_matmul
 from numerics.formats.naming import made_from, named
+from numerics.products import plain_matmul as numpy_matmul
 from numerics.words import counter
 
 from .operators import batching
@@ -27,7 +26,7 @@ from .operators.checks import (
     check_together,
 )
 from .operators.eager import followed, unwatched
-from .operators.library import call, define, signed, straight, unsigned
+from .operators.library import call, define, direct, signed, straight, unsigned
 from .operators.reading import read
 
 __all__ = ["check_operand", "check_place", "check_together", "matmul", "quantize"]
@@ -51,10 +50,8 @@ def quantize(
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
     if unwatched(tensor) and tensor.dtype in WIDE:
         check_quantizer(quantizer, seed)
-        if followed(tensor):
-            rounded: Tensor = _Quantized.apply(tensor, quantizer, seed or 0, stream, offset)  # type: ignore[no-untyped-call]
-            return rounded
-        return _rounded(tensor, quantizer, seed or 0, stream, offset)
+        rounded: Tensor = direct("quantize", followed(tensor))(tensor, quantizer, seed or 0, stream, offset)
+        return rounded
     check_floats(tensor, "tensor")
     check_quantizer(quantizer, seed)
     if tensor.dtype not in WIDE:
@@ -88,10 +85,11 @@ def matmul(
     scales among it; on CUDA besides NotImplementedError for what has no kernel there, RuntimeError without a driver or on
     a device older than Volta, torch.OutOfMemoryError.
     """
-    if not isinstance(accumulator, Accumulator | MatrixUnit):
+    if not isinstance(accumulator, (Accumulator, MatrixUnit)):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
-    if unwatched(a, b) and (found := _directly(a, b, accumulator, seed, stream)) is not None:
-        return found
+    if unwatched(a, b) and fit(a, b, accumulator, seed):
+        product: Tensor = direct("matmul", followed(a, b))(a, b, (accumulator, seed or 0, stream))
+        return product
     check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
         return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
@@ -120,57 +118,30 @@ def check_product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, s
         check_holds(a.dtype, output, "a")
 
 
-def _directly(
-    a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int | None, stream: int
-) -> Tensor | None:
-    """The product past the dispatcher; None where something is to be refused, and of 16-bit operands."""
-    if a.dtype is not b.dtype or a.dtype not in WIDE or a.dim() < 2 or b.dim() < 2 or a.size(-1) != b.size(-2):
-        return None
-    if seed is None and isinstance(accumulator, Accumulator) and accumulator.stochastic:
-        return None
-    if followed(a) or followed(b):
-        product: Tensor = _Multiplied.apply(a, b, accumulator, seed or 0, stream)  # type: ignore[no-untyped-call]
-        return product
-    return _product(a, b, accumulator, seed or 0, stream)
+def fit(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int | None) -> bool:
+    """Whether `check_product` has nothing to refuse of plain tensors, none of which is of 16 bits."""
+    dtype, left, right = a.dtype, a.shape, b.shape
+    if dtype is not b.dtype or dtype not in WIDE:
+        return False
+    if len(left) < 2 or len(right) < 2 or left[-1] != right[-2]:
+        return False
+    return seed is not None or isinstance(accumulator, MatrixUnit) or not accumulator.stochastic
 
 
 def _rounded(x: Tensor, quantizer: Quantizer, seed: int, stream: int, offset: int) -> Tensor:
     return torch.from_numpy(quantizer.quantize(read(x), seed=seed, stream=stream, offset=offset))
 
 
-def _product(a: Tensor, b: Tensor, accumulator: Accumulator | MatrixUnit, seed: int, stream: int) -> Tensor:
+def product_of(a: Tensor, b: Tensor, asked: tuple[Any, ...]) -> Tensor:
+    """The product of CPU tensors; asked: accumulator, seed, stream and more, in one because autograd minds each argument."""
+    accumulator, seed, stream = asked[:3]
+    left, right = read(a), read(b)
+    own: int | None = seed
     if isinstance(accumulator, MatrixUnit):
-        counter("seed", seed)  # refused as of an accumulator, and on the other way here
-        counter("stream", stream)
-        values = numpy_matmul(read(a), read(b), accumulator)
-    else:
-        values = numpy_matmul(read(a), read(b), accumulator, seed=seed, stream=stream)
-    return torch.from_numpy(values if values.flags.c_contiguous else np.ascontiguousarray(values))
-
-
-class _Quantized(Function):
-    """`emul::quantize` and its gradient, past the dispatcher."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
-        return _rounded(x, *arguments)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0], None, None, None, None
-
-
-class _Multiplied(Function):
-    """`emul::matmul` and its gradients, past the dispatcher."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return _product(a, b, *arguments)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return _matmul_backward(ctx, gradients[0])
+        own = None
+        counter("seed", seed)  # of no use, and refused as of an accumulator
+    values = numpy_matmul(left, right, accumulator, seed=own, stream=stream)
+    return torch.from_numpy(values if values.flags.carray else np.ascontiguousarray(values))
 
 
 def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
@@ -179,7 +150,7 @@ def _quantize_cpu(x: Tensor, quantizer: str, seed: int, stream: int, offset: int
 
 
 def matmul_cpu(a: Tensor, b: Tensor, accumulator: str, seed: int, stream: int) -> Tensor:
-    return _product(a, b, spec.loads(accumulator), unsigned(seed), unsigned(stream))
+    return product_of(a, b, (spec.loads(accumulator), unsigned(seed), unsigned(stream)))
 
 
 def _quantize_cuda(x: Tensor, quantizer: str, seed: int, stream: int, offset: int) -> Tensor:
@@ -235,15 +206,16 @@ def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _matmul_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    a, b = ctx.saved_tensors
+    (a, b), needs = ctx.saved_tensors, ctx.needs_input_grad
     with torch.autocast(gradient.device.type, enabled=False):
-        of_a = torch.matmul(gradient, b.mT).sum_to_size(a.shape) if ctx.needs_input_grad[0] else None
-        of_b = torch.matmul(a.mT, gradient).sum_to_size(b.shape) if ctx.needs_input_grad[1] else None
-    return of_a, of_b, None, None, None
+        of_a = torch.matmul(gradient, b.mT).sum_to_size(a.shape) if needs[0] else None
+        of_b = torch.matmul(a.mT, gradient).sum_to_size(b.shape) if needs[1] else None
+    return of_a, of_b, *(None,) * (len(needs) - 2)
 
 
 define(
     "quantize(Tensor x, str quantizer, int seed, int stream, int offset) -> Tensor",
+    plain=_rounded,
     cpu=_quantize_cpu,
     cuda=_quantize_cuda,
     fake=_quantize_fake,
@@ -252,6 +224,7 @@ define(
 )
 define(
     "matmul(Tensor a, Tensor b, str accumulator, int seed, int stream) -> Tensor",
+    plain=product_of,
     cpu=matmul_cpu,
     cuda=matmul_cuda,
     fake=matmul_fake,

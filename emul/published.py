@@ -38,14 +38,9 @@ from torch import Tensor
 
 from numerics.binary import PackedMatrix
 
-from .ops import check_operand, check_place, check_together
+from .operators.checks import WHOLE, check_operand, check_place, check_together
 
 P = ParamSpec("P")
-
-_WHOLE = (
-    *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
-    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
-)
 
 
 class Gradient(NamedTuple):
@@ -109,16 +104,6 @@ def whole_numbers(*values: Any) -> bool:
     return True
 
 
-def check_operands(**tensors: Tensor | None) -> None:
-    """Refuse, with a sentence that names it, a tensor that cannot be computed on, and tensors on two devices."""
-    first: tuple[str, Tensor] | None = None
-    for label, tensor in tensors.items():
-        if tensor is not None:
-            (check_place if tensor.dtype in _WHOLE else check_operand)(tensor, label)
-            first = first or (label, tensor)
-            check_together(first[1], tensor, first[0], label)
-
-
 def _described(made: Callable[P, Any], function: Callable[P, object], gradient: Gradient | None) -> Callable[P, Any]:
     """`made` with the place and the help of a published function."""
     made.__module__ = "emul." + function.__module__.split(".")[1]
@@ -179,7 +164,7 @@ class _Call:
     def _looked_at(self, label: str, value: Any) -> None:
         """Refuses what `_array` refuses, and remembers what it does."""
         if isinstance(value, Tensor):
-            (check_place if value.dtype in _WHOLE else check_operand)(value, label)
+            (check_place if value.dtype in WHOLE else check_operand)(value, label)
             self.tracked |= value.requires_grad
             if label not in self.numbers:
                 self.first = self.first or (label, value)
@@ -203,7 +188,7 @@ class _Call:
             return lambda array: _mapped(value(self.tensor(array)), partial(self._array, f"the result of {label}"))
         if not isinstance(value, Tensor):
             return value
-        (check_place if value.dtype in _WHOLE else check_operand)(value, label)
+        (check_place if value.dtype in WHOLE else check_operand)(value, label)
         self.tracked |= value.requires_grad
         if label in self.numbers:
             if value.dim():
@@ -281,6 +266,6 @@ def _written(out: Tensor, array: NDArray[Any]) -> Tensor:
 
 
 def _numpy_dtype(label: str, dtype: torch.dtype) -> np.dtype[Any]:
-    if dtype not in (*_WHOLE, torch.float32, torch.float64):
+    if dtype not in (*WHOLE, torch.float32, torch.float64):
         raise TypeError(f"{label} = {dtype}: give torch.float32 or torch.float64")
     return np.dtype(str(dtype).removeprefix("torch."))

@@ -13,8 +13,7 @@ from torch import Tensor
 from numerics import sparsity as _numpy
 
 from .operators import masks
-from .operators.library import signed
-from .published import STRAIGHT, Gradient, check_operands, operated, published, whole_numbers
+from .published import STRAIGHT, Gradient, operated, published, whole_numbers
 
 __all__ = [
     "inclusion_probabilities",
@@ -61,7 +60,6 @@ def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: Any = None) ->
     """The operator where it takes the arguments, or the numpy function."""
     if out is not None or not isinstance(x, Tensor) or not whole_numbers(n, m, axis):
         return _top_n(x, n, m, axis=axis, out=out)
-    check_operands(x=x)
     return masks.top_n(x, n, m, axis)
 
 
@@ -81,20 +79,12 @@ def mvue(
     out: Any = None,
 ) -> Any:
     """The operator where it takes the arguments, or the numpy function."""
-    drawn: dict[str, Any] = {
-        "words": words,
-        "random_bits": random_bits,
-        "seed": seed,
-        "stream": stream,
-        "offset": offset,
-    }
     numbers = whole_numbers(n, m, random_bits, seed, stream, offset, axis) and isinstance(method, str)
     tensors = isinstance(x, Tensor) and (words is None or isinstance(words, Tensor))
     if out is not None or not (numbers and tensors):
+        drawn = {"seed": seed, "words": words, "random_bits": random_bits, "stream": stream, "offset": offset}
         return _mvue(x, n, m, method=method, axis=axis, **drawn, out=out)
-    check_operands(x=x, words=words)
-    keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
-    return masks.mvue(x, n, m, method, axis, words, random_bits, *keys)
+    return masks.mvue(x, n, m, method, axis, words, random_bits, seed, stream, offset)
 
 
 @operated(_numpy.transposable_mask)
@@ -102,5 +92,4 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     """The operator where it takes the arguments, or the numpy function."""
     if not isinstance(w, Tensor) or not whole_numbers(n, m) or not isinstance(method, str):
         return _transposable_mask(w, n, m, method=method)
-    check_operands(w=w)
     return masks.transposable_mask(w, n, m, method)

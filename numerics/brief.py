@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .decoding import Decoder, decoder_of
 from .formats import BlockFormat, code_dtype
 from .kernels import elementwise, threads
 from .loops import elementwise_loop
@@ -38,6 +39,7 @@ class _Rounding(NamedTuple):
 
 
 _ROUNDINGS: dict[Any, _Rounding | None] = {}
+_DECODERS: dict[Any, Decoder | None] = {}
 
 
 def rounded(
@@ -71,6 +73,35 @@ def rounded(
     return None if met & errors else result
 
 
+def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """`Quantizer.decode` of a small array of codes, or None."""
+    if type(codes) is not np.ndarray or codes.size > ELEMENTS:
+        return None
+    key = quantizer._text, codes.dtype, dtype  # type: ignore[attr-defined]
+    try:
+        decode = _DECODERS[key]
+    except KeyError:
+        decode = keep(_DECODERS, key, _decoder(quantizer, codes.dtype, dtype))
+    if decode is None or has_others(codes, quantizer.fmt.bits):  # type: ignore[union-attr]
+        return None
+    threads.check_subnormals()
+    result = np.empty(codes.shape, dtype)
+    decode(np.ascontiguousarray(codes).reshape(-1), result.reshape(-1), 0, codes.size)
+    return result
+
+
+def has_others(codes: NDArray[Any], bits: int) -> bool:
+    """Whether there are codes of more bits; where the type has no more, nothing need be looked at."""
+    return 8 * codes.itemsize > bits and bool(np.count_nonzero(codes >> bits))
+
+
+def _decoder(quantizer: "Quantizer", codes: np.dtype[Any], dtype: np.dtype[Any]) -> Decoder | None:
+    fmt, carrier = quantizer.fmt, carrier_or_none(dtype)
+    if carrier is None or isinstance(fmt, BlockFormat) or not carrier.holds(fmt):
+        return None
+    return decoder_of(fmt, dtype.name) if codes.isnative and codes.kind == "u" else None
+
+
 def _rounding(quantizer: "Quantizer", dtype: np.dtype[Any], encodes: bool) -> _Rounding | None:
     fmt, carrier = quantizer.fmt, carrier_or_none(dtype)
     if carrier is None or isinstance(fmt, BlockFormat) or not fmt.signed:
@@ -89,6 +120,21 @@ def carrier_or_none(dtype: np.dtype[Any]) -> Carrier | None:
 
 
 _CARRIERS = {carrier.dtype: carrier for carrier in (FLOAT32, FLOAT64)}
+
+
+def entered(loop: Any, *arguments: Any) -> Callable[..., Any]:
+    """The machine code of a compiled loop for arguments of the types of these.
+
+    Numba's dispatcher looks at all that is in a tuple, in each call: longer than a few elements take. Here nothing is
+    looked at: what is given must be of these types, arrays with the number of dimensions, contiguous (`ready`) too.
+    """
+    code: Callable[..., Any] = loop.compile(tuple(map(loop.typeof_pyval, arguments)))
+    return code
+
+
+def ready(x: NDArray[Any]) -> NDArray[Any]:
+    """x, or a copy where it is not as results are: contiguous, writeable and aligned."""
+    return x if x.flags.carray else np.array(x, order="C")
 
 
 def keep(known: dict[Any, Any], key: Any, found: Any) -> Any:

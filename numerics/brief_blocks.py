@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from . import brief
 from .block_rows import compiled_row, tensor_scale
 from .blocks import KNOWN, errors_of
-from .decoding import Decoder, decoder_of
+from .decoding import WIDEST_TABLE, Decoder, decoder_of, value_table
 from .formats import BlockCodes, BlockFormat, ScaleRule, code_dtype
 from .kernels import block, elementwise, threads
 from .loops import elementwise_loop
@@ -30,7 +30,8 @@ _NO_SCALES: NDArray[np.float32] = np.empty(0, np.float32)
 class _Way(NamedTuple):
     """The loop over the blocks of rows of one length, with its constants.
 
-    quotients: whether scales are quotients of maxima, else powers of two. scales: the loop that makes codes of scales.
+    quotients: whether scales are quotients of maxima, else powers of two. scale: the type of what the loop tells of them.
+    scales: the loop that makes codes of that.
     """
 
     run: Callable[..., Any]
@@ -40,12 +41,13 @@ class _Way(NamedTuple):
     per_row: int
     source: int
     quotients: bool
+    scale: np.dtype[Any]
     scales: tuple[Callable[..., Any], Any]
     codes: tuple[np.dtype[Any], np.dtype[Any]]
 
 
 _WAYS: dict[Any, _Way | None] = {}
-_DECODERS: dict[Any, tuple[np.dtype[Any], Decoder | None, Decoder | None, int]] = {}
+_DECODERS: dict[Any, "_Decoding | None"] = {}
 
 
 def rounded(quantizer: "Quantizer", x: Any, seed: Any, stream: Any, offset: Any, *, encodes: bool = False) -> Any:
@@ -55,11 +57,11 @@ def rounded(quantizer: "Quantizer", x: Any, seed: Any, stream: Any, offset: Any,
     if quantizer.axis not in (-1, x.ndim - 1):
         return None
     columns, dtype = x.shape[-1], x.dtype
-    key = quantizer._text, dtype, columns  # type: ignore[attr-defined]
+    key = quantizer._text, dtype, columns, encodes  # type: ignore[attr-defined]
     try:
         way = _WAYS[key]
     except KeyError:
-        way = brief.keep(_WAYS, key, _way(quantizer, dtype, columns))
+        way = brief.keep(_WAYS, key, _way(quantizer, dtype, columns, encodes))
     if way is None:
         return None
     if not (type(stream) is int and type(offset) is int and 0 <= stream < 1 << 64 and 0 <= offset < 1 << 64):
@@ -72,7 +74,7 @@ def rounded(quantizer: "Quantizer", x: Any, seed: Any, stream: Any, offset: Any,
     keys = _KEYS
     if way.source != elementwise.DETERMINISTIC:
         keys = np.uint64(seed), np.uint64(stream), np.uint64(offset)
-    return _run(quantizer.fmt, way, np.ascontiguousarray(x), keys, encodes)
+    return _run(quantizer.fmt, way, brief.ready(x), keys, encodes)
 
 
 def _run(fmt: Any, way: _Way, x: NDArray[Any], keys: Any, encodes: bool) -> Any:
@@ -82,9 +84,7 @@ def _run(fmt: Any, way: _Way, x: NDArray[Any], keys: Any, encodes: bool) -> Any:
     flat, tensor = x.reshape(-1), _ONE
     out = np.empty(x.shape, way.codes[0] if encodes else dtype)
     rows: tuple[Any, ...] = (way.row,)
-    kind: Any = dtype
     if way.quotients:
-        kind = np.float32
         maxima = np.empty(total, dtype)
         block.block_maxima(flat, maxima, columns, length, 0, total)
         if fmt.tensor_scale:
@@ -93,7 +93,7 @@ def _run(fmt: Any, way: _Way, x: NDArray[Any], keys: Any, encodes: bool) -> Any:
                 return None
             tensor = tensor_scale(fmt, top)
         rows = way.row, tensor, maxima
-    scales = np.empty(total, kind) if encodes else _NO_SCALES
+    scales = np.empty(total, way.scale) if encodes else _NO_SCALES
     met = way.run(flat, out.reshape(-1), scales, *rows, brief.NO_WORDS, *keys, columns, length, 0, total)
     if met & way.errors:
         return None
@@ -105,11 +105,6 @@ def _run(fmt: Any, way: _Way, x: NDArray[Any], keys: Any, encodes: bool) -> Any:
     return BlockCodes(out, codes, float(tensor))
 
 
-def _has_others(codes: NDArray[Any], bits: int) -> bool:
-    """Whether there are codes of more bits; where the type has no more, nothing need be looked at."""
-    return 8 * codes.itemsize > bits and int(codes.max()) >> bits != 0
-
-
 def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """`Quantizer.decode` of the codes of a small array, or None."""
     fmt: Any = quantizer.fmt
@@ -118,52 +113,57 @@ def decoded(quantizer: "Quantizer", codes: Any, dtype: np.dtype[Any]) -> NDArray
     elements, scales = codes.elements, codes.scales
     if type(elements) is not np.ndarray or type(scales) is not np.ndarray or not 0 < elements.size <= brief.ELEMENTS:
         return None
-    plain = (
-        elements.dtype.kind == "u" == scales.dtype.kind
-        and elements.dtype.isnative
-        and scales.dtype.isnative
-        and elements.flags.c_contiguous
-        and scales.flags.c_contiguous
-    )
-    if not plain or not elements.ndim or quantizer.axis not in (-1, elements.ndim - 1):
+    if not elements.flags.c_contiguous or not scales.flags.c_contiguous:
+        return None
+    if not elements.ndim or quantizer.axis not in (-1, elements.ndim - 1):
         return None
     columns = elements.shape[-1]
-    key = quantizer._text, dtype, columns  # type: ignore[attr-defined]
+    key = quantizer._text, dtype, columns, elements.dtype, scales.dtype  # type: ignore[attr-defined]
     try:
-        exact, decode, decode_scale, per_row = _DECODERS[key]
+        known = _DECODERS[key]
     except KeyError:
-        exact, decode, decode_scale, per_row = brief.keep(_DECODERS, key, _decoders(fmt, dtype, columns))
-    if decode is None or decode_scale is None or scales.shape != (*elements.shape[:-1], per_row):
+        known = brief.keep(_DECODERS, key, _decoding(fmt, dtype, columns, elements.dtype, scales.dtype))
+    if known is None or scales.shape != (*elements.shape[:-1], known.per_row):
         return None
-    if _has_others(elements, fmt.element.bits) or _has_others(scales, fmt.scale.bits):
+    if brief.has_others(elements, fmt.element.bits) or brief.has_others(scales, fmt.scale.bits):
         return None
     tensor = codes.tensor_scale
     if type(tensor) is not float or not (0 <= tensor <= _LARGEST if fmt.tensor_scale else tensor == 1):
         return None
     threads.check_subnormals()
-    values, factors, result = np.empty(elements.size, exact), np.empty(scales.size), np.empty(elements.shape, dtype)
+    exact, decode, sizes, _ = known
+    values, result = np.empty(elements.size, exact), np.empty(elements.shape, dtype)
     decode(elements.reshape(-1), values, 0, values.size)
-    decode_scale(scales.reshape(-1), factors, 0, factors.size)
-    np.abs(factors, out=factors)
+    factors = sizes.take(scales.reshape(-1))
     if fmt.tensor_scale:
         with np.errstate(over="ignore", under="ignore"):
             factors = (factors.astype(np.float32) * np.float32(tensor)).astype(np.float64)
     length = min(fmt.block, columns)
     block.scale_blocks(values, factors, result.reshape(-1), fmt.infinities, columns, length, 0, factors.size)
-    return None if dtype == np.float32 and np.isinf(result).any() else result
+    return None if dtype == np.float32 and np.count_nonzero(np.isinf(result)) else result
 
 
-def _decoders(
-    fmt: BlockFormat, dtype: np.dtype[Any], columns: int
-) -> tuple[np.dtype[Any], Decoder | None, Decoder | None, int]:
-    """(the type that holds the elements, their loop, that of scales, scales in a row); no loops where dtype is too narrow."""
-    if not brief.carrier_or_none(dtype).holds(fmt):  # type: ignore[union-attr]
-        return dtype, None, None, 0
+class _Decoding(NamedTuple):
+    """The type that holds the elements, their loop, the magnitude of each code of a scale, how many scales a row has."""
+
+    exact: np.dtype[Any]
+    elements: Decoder
+    scales: NDArray[np.float64]
+    per_row: int
+
+
+def _decoding(fmt: BlockFormat, dtype: np.dtype[Any], columns: int, *codes: np.dtype[Any]) -> _Decoding | None:
+    if not all(kind.kind == "u" and kind.isnative for kind in codes):
+        return None
+    if fmt.scale.bits > WIDEST_TABLE or not brief.carrier_or_none(dtype).holds(fmt):  # type: ignore[union-attr]
+        return None
     exact = np.dtype(np.float32 if dtype == np.float32 and FLOAT32.holds(fmt.element) else np.float64)
-    return exact, decoder_of(fmt.element, exact.name), decoder_of(fmt.scale, "float64"), fmt.blocks(columns)
+    decode = decoder_of(fmt.element, exact.name)
+    sizes = np.abs(value_table(fmt.scale, "float64"))
+    return None if decode is None else _Decoding(exact, decode, sizes, fmt.blocks(columns))
 
 
-def _way(quantizer: "Quantizer", dtype: np.dtype[Any], columns: int) -> _Way | None:
+def _way(quantizer: "Quantizer", dtype: np.dtype[Any], columns: int, encodes: bool) -> _Way | None:
     fmt, carrier = quantizer.fmt, brief.carrier_or_none(dtype)
     if carrier is None or not isinstance(fmt, BlockFormat) or not fmt.signed or not carrier.holds(fmt):
         return None
@@ -176,12 +176,20 @@ def _way(quantizer: "Quantizer", dtype: np.dtype[Any], columns: int) -> _Way | N
     compiled = compiled_row(fmt, rounding, overflow, bits, carrier)
     choices = compiled.form, source, compiled.integers, compiled.saturates, int(overflow is Overflow.ERROR)
     quotients = fmt.rule is ScaleRule.RATIO
+    scale, kinds = dtype, (code_dtype(fmt.element.bits), code_dtype(fmt.scale.bits))
+    rows: tuple[Any, ...] = (compiled.row,)
     if quotients:
         whole = length if length == KNOWN and columns % length == 0 else 0
-        run: Callable[..., Any] = block.make_ratio_blocks(int(rounding), compiled.scale_form, whole, *choices)
+        loop: Any = block.make_ratio_blocks(int(rounding), compiled.scale_form, whole, *choices)
+        scale, rows = np.dtype(np.float32), (compiled.row, _ONE, np.empty(1, dtype))
     else:
-        run = block.make_power_blocks(int(rounding), *choices)
+        loop = block.make_power_blocks(int(rounding), *choices)
+    arrays = (
+        np.empty(1, dtype),
+        np.empty(1, kinds[0] if encodes else dtype),
+        np.empty(1, scale) if encodes else _NO_SCALES,
+    )
+    run = brief.entered(loop, *arrays, *rows, brief.NO_WORDS, *_KEYS, columns, length, 0, 1)
     codes = elementwise_loop(fmt.scale, Rounding.RNE, Overflow.SATURATE, None, FLOAT64, elementwise.DETERMINISTIC, True)
     errors, per_row = errors_of(fmt, overflow), fmt.blocks(columns)
-    kinds = code_dtype(fmt.element.bits), code_dtype(fmt.scale.bits)
-    return _Way(run, compiled.row, errors, length, per_row, source, quotients, (codes.run, codes.row), kinds)
+    return _Way(run, compiled.row, errors, length, per_row, source, quotients, scale, (codes.run, codes.row), kinds)

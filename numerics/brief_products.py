@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .brief import carrier_or_none, keep
+from .brief import carrier_or_none, entered, keep, ready
 from .brief_sums import ExactSums, FixedSums, exact_sums, fixed_sums
 from .formats import FixedFormat, FloatFormat
 from .kernels import gemm, orders, threads
@@ -25,14 +25,17 @@ from .results import check_output, check_result
 from .rounding import Overflow
 from .stepping import NO_COUNTS, rows_of, source_of, tiny_of
 from .steps import random_bits_of
-from .words import drawn
+from .words import drawn_units, shortened, unit_bytes
 
 MULTIPLICATIONS = 1 << 18  # beyond which what the general way finds out costs less than it gains, threads included
-_WIDTH = 4  # operands are taken as if their exponents reached to the next multiples of this
-#: Of operands: significant bits, lowest and highest exponents (the next multiples of a width), any -0.
-Kind = tuple[int, int, int, int]
-#: a, b, their carrier, and what `scan` finds in each.
+PLACES = 2  # operands are taken as if their exponents reached to the ends of steps of 2**PLACES
+#: Of two operands: the lowest bit of all fractions, the steps of the largest field and of the lowest bit of all, any -0.
+Kinds = tuple[int, int, int, int, int, int, int, int]
+#: a, b, their carrier, and what `scan` finds in each; finite.
 Pair = tuple[NDArray[Any], NDArray[Any], Carrier, tuple[Any, ...], tuple[Any, ...]]
+#: The carrier of a type, the type of its bit patterns, infinity's, `scan` of them.
+_Reader = tuple[Carrier, np.dtype[Any], int, Callable[..., Any]]
+_READERS: dict[np.dtype[Any], _Reader] = {}
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _NO_LAID, _NO_NUMBERS = np.empty((0, 0, 0), np.uint32), (_ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)
 _NO_WORDS = gemm.Words(_NO_LAID, 0, *_NO_NUMBERS)
@@ -60,14 +63,14 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
     if pair is None:
         return None
     a, b, carrier, first, second = pair
-    (rows, depth), columns, dtype = a.shape, b.shape[1], a.dtype
-    width = _WIDTH if isinstance(accumulator.format, FloatFormat) else 1  # fixed grids look at every place
-    kinds = kind_of(first, carrier, width), kind_of(second, carrier, width)
+    dtype, depth = a.dtype, a.shape[1]
+    places = PLACES if isinstance(accumulator.format, FloatFormat) else 0  # fixed grids look at every place
+    kinds = kinds_of(first, second, carrier, places)
     key = accumulator._text, depth, dtype, kinds  # type: ignore[attr-defined]
     try:
         known = _CHAINS[key]
     except KeyError:
-        known = keep(_CHAINS, key, _known(accumulator, depth, carrier, *kinds))
+        known = keep(_CHAINS, key, _known(accumulator, depth, facts_of_kinds(kinds, carrier, places), carrier))
     if known is None:
         return None
     threads.check_subnormals()
@@ -76,24 +79,23 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
             return known.product(a, b, 0, 0)
         return known.product(a, b, seed, stream) if seed is not None and _are_counters(seed, stream) else None
     run, inner, checks, constants, source, bits, span = known
-    words = _NO_WORDS
+    shape, words = (a.shape[0], b.shape[1]), _NO_WORDS
     if source != gemm.DETERMINISTIC:
         if seed is None or not _are_counters(seed, stream):
             return None
-        words = words if run is None else _words(source, bits, span, (rows, columns), seed, stream)
-    if inner != dtype:
-        a, b = a.astype(inner), b.astype(inner)
+        words = words if run is None else _words(source, bits, span, shape, seed, stream)
+    if inner is not dtype:
+        a, b = a.astype(inner, copy=False), b.astype(inner, copy=False)
     result: NDArray[Any]
     if run is None:
-        result = np.matmul(a, b)
+        result = np.dot(a, b)
         result += inner.type(0.0)  # +0, never -0
     else:
-        total = np.zeros((1, rows, columns), inner)
-        run(a.reshape(1, rows, depth), b.reshape(1, depth, columns), total, *constants, words, 0, rows)
-        result = total.reshape(rows, columns)
+        result = np.zeros(shape, inner)
+        run(a[None], b[None], result[None], *constants, words, 0, shape[0])
     if checks:
         check_result(result, accumulator)
-    return result if inner == dtype else result.astype(dtype)
+    return result if inner is dtype else result.astype(dtype, copy=False)
 
 
 def _are_counters(seed: int, stream: Any) -> bool:
@@ -101,44 +103,43 @@ def _are_counters(seed: int, stream: Any) -> bool:
 
 
 def pair_of(a: Any, b: Any, multiplications: int) -> Pair | None:
-    """Two matrices of one type that fit together, contiguous, and what `scan` finds; None for all else, and for many."""
+    """Two finite matrices of one type that fit, contiguous, and what `scan` finds; None for all else, and for many."""
     if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
         return None
-    (rows, depth), columns = a.shape, b.shape[1]
-    carrier = carrier_or_none(a.dtype)
-    if (
-        b.dtype != a.dtype
-        or b.shape[0] != depth
-        or carrier is None
-        or not 0 < rows * columns * depth <= multiplications
-    ):
+    (rows, depth), (steps, columns), dtype = a.shape, b.shape, a.dtype
+    if steps != depth or b.dtype != dtype or not 0 < rows * columns * depth <= multiplications:
         return None
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    unsigned = carrier.unsigned
-    return a, b, carrier, scan(a.reshape(-1).view(unsigned)), scan(b.reshape(-1).view(unsigned))
-
-
-def kind_of(found: tuple[Any, ...], carrier: Carrier, width: int = _WIDTH) -> Kind | None:
-    """The kind of what `scan` found; None: not finite."""
-    seen, most, last, minus = found
-    trailing = carrier.precision - 1
-    field = most >> trailing
-    if field > carrier.emax - carrier.emin + 1:
+    reader = _READERS.get(dtype) or _reader(dtype)
+    if reader is None:
         return None
-    if not most:
-        return 1, 0, 0, minus
-    significand = seen | 1 << trailing
-    bits = trailing + 2 - (significand & -significand).bit_length()
-    lowest = last + carrier.emin - 1 - trailing
-    highest = max(field, 1) + carrier.emin - 1
-    return bits, lowest // width * width, -(-highest // width) * width, minus
+    carrier, unsigned, infinity, found = reader
+    if not (a.flags.carray and b.flags.carray):
+        a, b = ready(a), ready(b)
+    first, second = found(np.frombuffer(a, unsigned)), found(np.frombuffer(b, unsigned))
+    return (a, b, carrier, first, second) if first[1] < infinity > second[1] else None
 
 
-def _known(accumulator: Accumulator, depth: int, carrier: Carrier, first: Kind | None, second: Kind | None) -> _Known:
-    """The way of all operands of these kinds; None where there is none, or where a result may have to be refused."""
-    if first is None or second is None:
+def _reader(dtype: np.dtype[Any]) -> _Reader | None:
+    carrier = carrier_or_none(dtype)
+    if carrier is None:
         return None
-    facts = facts_of_kind(first, carrier), facts_of_kind(second, carrier), None
+    bits = carrier.unsigned
+    made = _READERS[dtype] = carrier, bits, carrier.bits(math.inf), entered(scan, np.empty(1, bits))
+    return made
+
+
+def kinds_of(first: tuple[Any, ...], second: tuple[Any, ...], carrier: Carrier, places: int = PLACES) -> Kinds:
+    """The kinds of two finite operands, one behind the other, of what `scan` found in them."""
+    seen, most, last, minus = first
+    other_seen, other_most, other_last, other_minus = second
+    field = carrier.precision - 1 + places
+    low, other_low = seen & -seen, other_seen & -other_seen
+    return low, most >> field, last >> places, minus, other_low, other_most >> field, other_last >> places, other_minus
+
+
+def _known(accumulator: Accumulator, depth: int, both: tuple[Facts, Facts], carrier: Carrier) -> _Known:
+    """The way of all operands of these facts; None where there is none, or where a result may have to be refused."""
+    facts = *both, None
     stand_in = np.zeros((1, 1, depth), carrier.dtype)
     words = Words(0, 0, accumulator.roundings(depth)) if accumulator.stochastic else None
     problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, words)
@@ -183,7 +184,9 @@ def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Cha
         kernel = gemm.make_chain(*modes, plan.outer_mode, normalise, source, 0)
         options = (min(accumulator.chunk or depth, depth),)
     constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, *options
-    return _Chain(kernel, plan.carrier.dtype, checks, constants, source, bits, span)
+    matrices = (np.empty((1, 1, 1), plan.carrier.dtype),) * 3
+    run = entered(kernel, *matrices, *constants, _NO_WORDS, 0, 1)
+    return _Chain(run, plan.carrier.dtype, checks, constants, source, bits, span)
 
 
 def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int, stream: int) -> gemm.Words:
@@ -192,13 +195,22 @@ def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int,
     if source != gemm.GIVEN:
         numbers = np.uint64(seed), np.uint64(stream), np.uint64(span), _ZERO, np.uint64(columns), _ONE
         return gemm.Words(_NO_LAID, 0, *numbers)
-    words = drawn(rows * columns * span, bits, seed, stream, 0).reshape(rows, columns, span)
-    laid = np.ascontiguousarray(words.swapaxes(1, 2))
+    units = drawn_units(rows * columns * span, unit_bytes(bits), seed, stream, 0).reshape(rows, columns, span)
+    laid = shortened(units.swapaxes(1, 2).astype(np.uint32, order="C"), bits)
     return gemm.Words(laid, 0, *_NO_NUMBERS)
 
 
-def facts_of_kind(kind: Kind, carrier: Carrier) -> Facts:
-    """Bounds on the facts of all operands of a kind."""
-    bits, low, high, minus = kind
-    lowest, highest = max(low, carrier.quantum_exponent), min(high, carrier.emax)
-    return Facts(bits, lowest, highest, math.ldexp(2 - 2.0 ** (1 - carrier.precision), highest), bool(minus))
+def facts_of_kinds(kinds: Kinds, carrier: Carrier, places: int = PLACES) -> tuple[Facts, Facts]:
+    """Bounds on the facts of all operands of these kinds."""
+    return _facts(kinds[:4], carrier, places), _facts(kinds[4:], carrier, places)
+
+
+def _facts(kind: tuple[int, ...], carrier: Carrier, places: int) -> Facts:
+    low, field, last, minus = kind
+    _, _, precision, emin, emax = carrier
+    if not field and last == (emax - emin + 2 + precision) >> places:
+        return Facts(1, 0, 0, 1.0, bool(minus))  # zeros: their lowest bit is above every place
+    bits = precision + 1 - (low or 1 << (precision - 1)).bit_length()
+    lowest = max((last << places) + emin - precision, carrier.quantum_exponent)
+    highest = min(max((field + 1 << places) - 1, 1) + emin - 1, emax)
+    return Facts(bits, lowest, highest, math.ldexp(2 - 2.0 ** (1 - precision), highest), bool(minus))

@@ -40,7 +40,7 @@ class ExactSums(NamedTuple):
 
     def product(self, a: NDArray[Any], b: NDArray[Any], seed: int, stream: int) -> Result:
         """a [M, K] @ b [K, N] in their dtype; seed and stream in [0, 2**64)."""
-        total = np.matmul(a.astype(self.inner, copy=False), b.astype(self.inner, copy=False))
+        total = np.dot(a.astype(self.inner, copy=False), b.astype(self.inner, copy=False))
         total += self.inner.type(0.0)  # -0 becomes +0
         result: NDArray[Any] = total
         if self.loop is not None:

@@ -5,13 +5,14 @@ leaves a call to the general way, scales, specials and refusals among them.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .brief import keep
-from .brief_products import Kind, facts_of_kind, kind_of, pair_of
+from .brief import entered, keep
+from .brief_products import facts_of_kinds, kinds_of, pair_of
 from .formats import FloatFormat, Subnormals
 from .kernels import threads, unit_decode
 from .matrix_unit import MatrixUnit
@@ -24,6 +25,7 @@ from .unit_plan import arrangement
 from .unit_products import in_chunks, step_kind
 
 MULTIPLICATIONS = 1 << 17  # beyond which threads are worth their while
+_FEW = 1 << 11  # elements, filled up, for whose places an index is kept
 _LARGEST = 0xFFFFFFFF  # a bit pattern that none passes: operands are members
 _NONE = np.zeros((1, 1, 0), np.int32)
 
@@ -47,28 +49,26 @@ def unit_product(a: Any, b: Any, unit: MatrixUnit) -> NDArray[Any] | None:
     pair = pair_of(a, b, MULTIPLICATIONS)
     if pair is None:
         return None
-    a, b, carrier, *found = pair
+    a, b, carrier, first, second = pair
     depth, dtype = a.shape[1], a.dtype
-    kinds = kind_of(found[0], carrier), kind_of(found[1], carrier)
+    kinds = kinds_of(first, second, carrier)
     key = unit._text, depth, dtype, kinds  # type: ignore[attr-defined]
     try:
         known = _UNITS[key]
     except KeyError:
-        known = keep(_UNITS, key, _known(unit, depth, carrier, *kinds))
+        known = keep(_UNITS, key, _known(unit, depth, carrier, facts_of_kinds(kinds, carrier)))
     if known is None:
         return None
-    for member, kind, (_, largest, last, _) in zip(known.members, kinds, found, strict=True):
-        assert kind is not None
-        if largest and (kind[0] > member.bits or largest > member.largest or last < member.last):
-            return None
+    left, right = known.members
+    if first[1] > left.largest or first[2] < left.last or second[1] > right.largest or second[2] < right.last:
+        return None
     threads.check_subnormals()
     return known.product(a, b).astype(dtype, copy=False)
 
 
 class _Member(NamedTuple):
-    """What an operand's elements are at most, as `scan` tells it, where a unit takes them as they are."""
+    """Where the bits of an operand's elements lie, as `scan` tells it, if a unit takes them as they are."""
 
-    bits: int
     largest: int  # the carrier's pattern of the largest value
     last: int  # of the lowest bit
 
@@ -76,19 +76,20 @@ class _Member(NamedTuple):
 def _member(fmt: FloatFormat, unit: MatrixUnit, carrier: Carrier) -> _Member:
     gradual = fmt.subnormals is Subnormals.GRADUAL and unit.ftz_in == "keep"
     lowest = fmt.emin - (fmt.mantissa_bits if gradual else 0)
-    return _Member(fmt.precision, int(carrier.bits(fmt.max)), lowest - carrier.quantum_exponent + 1)
+    return _Member(int(carrier.bits(fmt.max)), lowest - carrier.quantum_exponent + 1)
 
 
-def _known(unit: MatrixUnit, depth: int, carrier: Carrier, first: Kind | None, second: Kind | None) -> _Unit | None:
+def _known(unit: MatrixUnit, depth: int, carrier: Carrier, facts: tuple[Facts, Facts]) -> _Unit | None:
     fused, formats = unit.tree == "fused", unit.inputs
-    if first is None or second is None or unit.scale is not None or not carrier.holds(unit.result):
+    if unit.scale is not None or not carrier.holds(unit.result):
         return None
     dtype = np.dtype(np.float32 if fused or unit.output.mantissa_bits == 23 else np.float64)
     inner = FLOAT32 if dtype == FLOAT32.dtype else FLOAT64
     if not all(inner.holds(fmt) and carrier.holds(fmt) and fmt.signed for fmt in formats):
         return None
     members = _member(formats[0], unit, carrier), _member(formats[1], unit, carrier)
-    facts = facts_of_kind(first, carrier), facts_of_kind(second, carrier)
+    if any(fact.significant_bits > fmt.precision for fact, fmt in zip(facts, formats, strict=True)):
+        return None
     product = _fused(unit, depth, *facts) if fused else _steps(unit, depth, dtype, facts[0].lowest + facts[1].lowest)
     return None if product is None else _Unit(product, members)
 
@@ -102,15 +103,30 @@ def _fused(unit: MatrixUnit, depth: int, first: Facts, second: Facts) -> _Produc
         return None
     kernel, facts, unroll = form_loop(unit, form)
     width, exponents = count + -count % unroll, not isinstance(form, Windows)
+    room, count_room = np.empty((1, 1, 1), np.float32), np.empty((1, 1, 1), np.int32)
+    sides_of_kernel = (room, count_room, room, count_room) if exponents else (room, room)
+    run = entered(kernel, *sides_of_kernel, room, *facts, *ranges[0], 0, 1)
     places: Any = slice(0, depth) if order is None else np.argsort(order, kind="stable")[:depth]
     left, right = ((fmt.mantissa_bits, fmt.emin, _LARGEST) for fmt in unit.inputs)
+
+    @lru_cache(maxsize=4)
+    def spread(rows: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the elements of a and of b go in `values`: one index of small arrays is quicker than an axis' places."""
+        index = np.arange((rows + columns) * width)
+        end = rows * width
+        into_a, into_b = index[:end].reshape(rows, width)[:, places], index[end:].reshape(width, columns)[places]
+        return into_a.flatten(), into_b.flatten()
 
     def product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
         rows, columns = a.shape[0], b.shape[1]
         end = rows * width
         values = np.zeros(end + width * columns, np.float32)
         x, y = values[:end].reshape(1, rows, width), values[end:].reshape(1, width, columns)
-        x[0][:, places], y[0][places] = a, b
+        if values.size <= _FEW:
+            into_a, into_b = spread(rows, columns)
+            values[into_a], values[into_b] = a.ravel(), b.ravel()
+        else:
+            x[0][:, places], y[0][places] = a, b
         given: tuple[NDArray[Any], ...] = (x, y)
         if exponents:
             found = np.empty(values.size, np.int32)
@@ -124,7 +140,7 @@ def _fused(unit: MatrixUnit, depth: int, first: Facts, second: Facts) -> _Produc
 
         total = np.zeros((1, rows, columns), np.float32)
         if unit.outer is None:
-            kernel(*given, total, *facts, *ranges[0], 0, rows)
+            run(*given, total, *facts, *ranges[0], 0, rows)
         else:
             total = in_chunks(_of_chunks(kernel, given, facts, rows), unit, total.astype(np.float64), ranges, None)
         return total.reshape(rows, columns)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .bounds import product_bits
+from .brief import keep
 from .formats import FixedFormat
 from .formats.naming import made_from, named
 from .kernels import gemm, masked_sums, replay, threads
@@ -56,6 +57,9 @@ class Question(NamedTuple):
         """(event, whether recursive) as `replay` takes them."""
         moved = replay.MOVED_FAR if self.tolerance else replay.MOVED
         return replay.OVERFLOW if self.event == "overflow" else moved, int(self.rule == "recursive")
+
+
+_QUESTIONS: dict[Any, Question] = {}
 
 
 def chain_gradients(
@@ -133,6 +137,15 @@ def chain_masks(
 
 def check_question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:
     """What is asked for, or the sentence that says why it is not to be had; see `chain_masks`."""
+    try:
+        return _QUESTIONS[accumulator._text, rule, event, tolerance]
+    except (AttributeError, KeyError, TypeError):  # new, or no question
+        known = _question(accumulator, rule, event, tolerance)
+    found: Question = keep(_QUESTIONS, (accumulator._text, rule, event, tolerance), known)
+    return found
+
+
+def _question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:
     if not isinstance(accumulator, Accumulator):
         raise TypeError(
             f"accumulator {named(accumulator)}: masks are of the steps of a chain; give"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .parameters import remedy
+from .parameters import NATIVE, remedy
 
 
 class Operands(NamedTuple):
@@ -55,7 +55,7 @@ def as_array(x: Any, label: str, wanted: str) -> NDArray[Any]:
 def floats(x: Any, label: str) -> NDArray[Any]:
     """x as a float32 or float64 array of any shape, or a sentence that starts with `label`."""
     array = as_array(x, label, "a float32 or float64 array")
-    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
+    if array.dtype not in NATIVE:
         raise TypeError(f"{label} of dtype {array.dtype}: give a float32 or float64 array ({remedy(array.dtype)})")
     return array
 

@@ -92,9 +92,13 @@ FLOAT32 = Carrier(np.dtype(np.float32), np.dtype(np.uint32), 24, -126, 127)
 FLOAT64 = Carrier(np.dtype(np.float64), np.dtype(np.uint64), 53, -1022, 1023)
 
 
+#: The types of arrays that are computed on; one in foreign byte order is none of them.
+NATIVE = frozenset((FLOAT32.dtype, FLOAT64.dtype))
+
+
 def check_dtype(dtype: np.dtype[Any]) -> None:
     """Refuse arrays that are not float32 or float64, with what to do."""
-    if dtype in (np.float32, np.float64) and dtype.isnative:
+    if dtype in NATIVE:
         return
     raise TypeError(f"array of dtype {dtype}: give float32 or float64 ({remedy(dtype)})")
 

@@ -58,23 +58,36 @@ def matmul(
     products that no carrier holds exactly, a result dtype that lacks members of the output format; OverflowError
     under Overflow.ERROR.
     """
+    if c is None and words is None and scale_a is None and scale_b is None and not (events or explain or encode):
+        quick = briefly(a, b, accumulator, seed, stream)
+        if quick is not None:
+            return quick
     if isinstance(accumulator, MatrixUnit):
         _check_unit_options(accumulator, seed is not None or words is not None, encode)
         counter("stream", stream)
-        if c is None and scale_a is None and scale_b is None and not (events or explain):
-            quick = unit_product(a, b, accumulator)
-            if quick is not None:
-                return quick
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events, explain=explain)
     _check_kind(accumulator, scale_a, scale_b)
-    if c is None and words is None and not (events or explain or encode) and (seed is None or type(seed) is int):
-        brief = product(a, b, accumulator, seed, stream)
-        if brief is not None:
-            for label, value in (("seed", seed or 0), ("stream", stream)):
-                counter(label, value)
-            return brief
     given = matrices(a, b, c)
     return _product(given, accumulator, seed, stream, words, events=events, explain=explain, encode=encode)
+
+
+def plain_matmul(
+    a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, seed: int | None, stream: int
+) -> NDArray[Any]:
+    """`matmul` without options, which take their time in a product of few elements."""
+    quick = briefly(a, b, accumulator, seed, stream)
+    found: NDArray[Any] = matmul(a, b, accumulator, seed=seed, stream=stream) if quick is None else quick
+    return found
+
+
+def briefly(a: Any, b: Any, accumulator: Any, seed: Any, stream: Any) -> NDArray[Any] | None:
+    """`matmul` of few elements, without options; None where the general way computes, or refuses."""
+    if type(stream) is not int or not 0 <= stream < 1 << 64:
+        return None
+    if isinstance(accumulator, Accumulator):
+        known = seed is None or (type(seed) is int and 0 <= seed < 1 << 64)
+        return product(a, b, accumulator, seed, stream) if known else None
+    return unit_product(a, b, accumulator) if isinstance(accumulator, MatrixUnit) and seed is None else None
 
 
 def _product(

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import blocks, brief_blocks
-from .brief import rounded
+from .brief import decoded, rounded
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
 from .formats.naming import format_in, named
@@ -66,7 +66,7 @@ class Quantizer:
         object.__setattr__(self, "random_bits", bits)
         remember_text(self)
 
-    @property
+    @cached_property
     def stochastic(self) -> bool:
         """Whether it needs a seed or words."""
         return self.rounding.stochastic
@@ -152,8 +152,9 @@ class Quantizer:
         wanted = np.dtype(dtype)
         if wanted not in (np.float32, np.float64):
             raise TypeError(f"dtype {wanted}: values are decoded to float32 or float64")
-        if out is None and isinstance(self.fmt, BlockFormat):
-            swift = brief_blocks.decoded(self, codes, wanted)
+        if out is None:
+            brief = brief_blocks.decoded if isinstance(self.fmt, BlockFormat) else decoded
+            swift = brief(self, codes, wanted)
             if swift is not None:
                 return swift
         self._check_carrier(carrier_of(wanted))

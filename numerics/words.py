@@ -9,6 +9,8 @@ from .formats.integers import whole
 from .kernels import philox
 from .operands import as_array
 
+_ZERO = np.uint64(0)
+_WHOLE = (8, 16, 32)  # random bits that take all of their unit
 _UNITS = {size: np.dtype(f"<u{size}") for size in (1, 2, 4)}  # of the stream, by `unit_bytes`
 
 
@@ -45,15 +47,25 @@ def random_words(
 
 def drawn(count: int, random_bits: int, seed: int, stream: int, offset: int) -> NDArray[np.uint32]:
     """`random_words` of numbers that were checked."""
-    size = unit_bytes(random_bits)
+    words = drawn_units(count, unit_bytes(random_bits), seed, stream, offset)
+    return shortened(words if words.dtype == np.uint32 else words.astype(np.uint32), random_bits)
+
+
+def drawn_units(count: int, size: int, seed: int, stream: int, offset: int) -> NDArray[Any]:
+    """So many units of the stream of `size` bytes, a fresh array's."""
     units = 16 // size
     skip = offset % units
-    blocks = np.empty(4 * ((skip + count + units - 1) // units), _UNITS[4])
-    philox.random_blocks(blocks, np.uint64(offset // units), units, np.uint64(seed), np.uint64(stream))
-    words = blocks.view(_UNITS[size])[skip : skip + count].astype(np.uint32)
-    if random_bits != 8 * size:
-        words >>= 8 * size - random_bits
-    return words
+    blocks = np.empty(4 * ((skip + count + units - 1) // units), np.uint32)
+    first = np.uint64(offset // units) if offset >= units else _ZERO
+    philox.random_blocks(blocks, first, units, np.uint64(seed), np.uint64(stream) if stream else _ZERO)
+    return (blocks if size == 4 else blocks.view(_UNITS[size]))[skip : skip + count]
+
+
+def shortened(units: NDArray[np.uint32], random_bits: int) -> NDArray[np.uint32]:
+    """Units of the stream as words, in place."""
+    if random_bits not in _WHOLE:
+        units >>= 8 * unit_bytes(random_bits) - random_bits
+    return units
 
 
 def given_words(

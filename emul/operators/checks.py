@@ -11,6 +11,11 @@ from numerics.parameters import Carrier
 #: What to do with a nested tensor.
 PAD = "pad it with torch.nested.to_padded_tensor(x, 0), and mask what it pads"
 WIDE = (torch.float32, torch.float64)
+#: Words, codes and masks.
+WHOLE = (
+    *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
 #: The 16-bit types as carriers; of these, `holds` reads the precision and the exponents alone.
 _NARROW = {
     torch.float16: Carrier(np.dtype(np.float16), np.dtype(np.uint16), 11, -14, 15),
@@ -29,6 +34,16 @@ def check_operand(tensor: Tensor, label: str, besides: str = "") -> None:
             f"{label} is {tensor.dtype}: emul takes torch.float32 and torch.float64;"
             f" {_converted(tensor, ', which is exact for 16-bit floats')}{besides}"
         )
+
+
+def check_operands(**tensors: Tensor | None) -> None:
+    """Refuse, with a sentence that names it, a tensor that cannot be computed on, and tensors on two devices."""
+    first: tuple[str, Tensor] | None = None
+    for label, tensor in tensors.items():
+        if tensor is not None:
+            (check_place if tensor.dtype in WHOLE else check_operand)(tensor, label)
+            first = first or (label, tensor)
+            check_together(first[1], tensor, first[0], label)
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 _PLAIN_DISPATCH = Tensor.__torch_dispatch__
@@ -12,6 +13,9 @@ _function_modes = torch._C._len_torch_function_stack
 transforms = torch._C._functorch.peek_interpreter_stack
 _traced = torch._C._get_tracing_state
 _profiled = torch._C._autograd._profiler_enabled
+_grad_enabled = torch.is_grad_enabled
+_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+_strided = torch.strided
 
 
 def unwatched(*tensors: Tensor) -> bool:
@@ -19,11 +23,13 @@ def unwatched(*tensors: Tensor) -> bool:
 
     Compilers, modes, transforms, tracers and the profiler see operators, and forward-mode gradients are refused there.
     """
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return False
     for tensor in tensors:
-        plain = type(tensor) in _PLAIN and tensor.is_cpu and tensor.layout is torch.strided
+        plain = type(tensor) in _PLAIN and tensor.is_cpu and tensor.layout is _strided
         if not plain or tensor.is_neg() or tensor.is_nested:
+            return False
+        if tensor.requires_grad and _wrapped(tensor):  # left from a transform that is over, with the gradients of that
             return False
     return (
         not _dispatch_modes()
@@ -35,9 +41,12 @@ def unwatched(*tensors: Tensor) -> bool:
     )
 
 
-def followed(tensor: Tensor) -> bool:
-    """Whether autograd follows what is computed from the tensor."""
-    return tensor.requires_grad and torch.is_grad_enabled()
+def followed(*tensors: Tensor) -> bool:
+    """Whether autograd follows what is computed from the tensors."""
+    for tensor in tensors:
+        if tensor.requires_grad:
+            return _grad_enabled()
+    return False
 
 
 #: Why a whole graph cannot hold a layer.

@@ -11,18 +11,19 @@ from torch.autograd import Function, forward_ad
 from numerics.words import counter
 
 from .checks import check_place
-from .eager import followed, transforms, unwatched
+from .eager import transforms
 
 LIBRARY = torch.library.Library("emul", "DEF")  # type: ignore[no-untyped-call]
 Form = Callable[..., Any]
 _TRANSFORMED: dict[str, type[Function]] = {}
-#: The form on CPU tensors, and that with its gradient where results have one.
-_DIRECT: dict[str, tuple[Form, type[Function] | None]] = {}
+#: The plain form, and that with its gradient where results have one.
+_DIRECT: dict[str, tuple[Form, Form | None]] = {}
 
 
 def define(
     schema: str,
     *,
+    plain: Form,
     cpu: Form,
     cuda: Form,
     fake: Form,
@@ -32,8 +33,10 @@ def define(
 ) -> None:
     """Define the operator of this schema; every device but the CPU and CUDA refuses.
 
-    fake: the result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
-    `torch.library.register_autograd` takes them; None where results have no gradient.
+    plain: as `cpu`, of records and unsigned numbers where `cpu` has what crosses the dispatcher, several as one argument
+    if need be, since autograd takes its time for each; for `direct`. fake: the
+    result's shape and type, for tensors without values. batched: the rule of torch.vmap. backward, keep: as
+    `torch.library.register_autograd` takes them, of the arguments of either form; None where results have no gradient.
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
@@ -41,32 +44,43 @@ def define(
         LIBRARY.impl(name, form, key)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"emul::{name}", fake, lib=LIBRARY)
     torch.library.register_vmap(f"emul::{name}", batched, lib=LIBRARY)
-    forms = (_no_gradient, _not_differentiable) if backward is None else (backward, keep or _count)
+    forms = (_no_gradient, _not_differentiable) if backward is None else (backward, keep or _nothing)
     torch.library.register_autograd(f"emul::{name}", forms[0], setup_context=forms[1], lib=LIBRARY)
     operator = getattr(torch.ops.emul, name)
     parts = {"forward": operator.__call__, "backward": forms[0], "setup_context": forms[1], "vmap": batched}
     parts["jvp"] = partial(_refuse_jvp, name)
     _TRANSFORMED[name] = type(name, (Function,), {label: staticmethod(part) for label, part in parts.items()})
+    _DIRECT[name] = plain, None if backward is None else _with_gradient(name, plain, backward, keep)
+
+
+def _with_gradient(name: str, plain: Form, backward: Form, keep: Form | None) -> Form:
+    """The plain form as one step that autograd knows."""
 
     def forward(ctx: Any, *arguments: Any) -> Any:
-        output = cpu(*arguments)
-        forms[1](ctx, arguments, output)
+        output = plain(*arguments)
+        if keep is not None:
+            keep(ctx, arguments, output)
         return output
 
-    own = {"forward": staticmethod(forward), "backward": staticmethod(forms[0])}
-    _DIRECT[name] = cpu, None if backward is None else type(name, (Function,), own)
+    parts = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    # Not the `apply` of Function itself, which first looks for the transforms that `unwatched` has looked for.
+    apply: Form = super(Function, type(name, (Function,), parts)).apply  # type: ignore[misc]
+    return apply
+
+
+def direct(name: str, follows: bool) -> Form:
+    """The operator past the dispatcher, which takes longer than a small tensor's arithmetic: of tensors `unwatched`.
+
+    follows: whether autograd follows one of them, `followed`.
+    """
+    form, with_gradient = _DIRECT[name]
+    return form if with_gradient is None or not follows else with_gradient
 
 
 def call(name: str, *arguments: Any) -> Any:
     """The operator on these arguments; inside torch.func's transforms, which a library's gradients know nothing of, too."""
     if torch.compiler.is_compiling():
         return getattr(torch.ops.emul, name)(*arguments)
-    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
-    if unwatched(*tensors):  # past the dispatcher, which takes longer than a small tensor's arithmetic
-        form, differentiable = _DIRECT[name]
-        if differentiable is not None and any(map(followed, tensors)):
-            return differentiable.apply(*arguments)  # type: ignore[no-untyped-call]
-        return form(*arguments)
     if forward_ad._current_level >= 0:
         _refuse_tangents(name, arguments)
     if transforms() is None:
@@ -101,21 +115,19 @@ def unsigned(value: int) -> int:
 
 def straight(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """What comes in, to the first argument: the straight-through estimator."""
-    return gradient, *(None,) * (ctx.arguments - 1)
+    return gradient, *(None,) * (len(ctx.needs_input_grad) - 1)
 
 
-def _count(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.arguments = len(inputs)
+def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    """A gradient that needs nothing."""
 
 
 def _not_differentiable(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    _count(ctx, inputs, output)
     ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
 
 
 def _no_gradient(ctx: Any, *gradients: Any) -> tuple[None, ...]:
-    count: int = ctx.arguments
-    return (None,) * count
+    return (None,) * len(ctx.needs_input_grad)
 
 
 def _refuse_device(*arguments: Any) -> Tensor:

@@ -13,8 +13,78 @@ from torch import Tensor
 from numerics import luq, sparsity
 
 from . import batching
-from .library import call, define, straight, unsigned
+from .checks import WIDE, check_operands
+from .eager import followed, unwatched
+from .library import call, define, direct, signed, straight, unsigned
 from .reading import read
+
+
+def luq_quantize(
+    x: Tensor,
+    levels: int,
+    alpha: Tensor | None,
+    power_of_two: str | None,
+    words: Tensor | None,
+    random_bits: int,
+    seed: int | None,
+    stream: int,
+    offset: int,
+) -> Tensor:
+    """The operator; seed, stream, offset: unsigned."""
+    step = () if alpha is None else (alpha,)
+    asked = levels, alpha, power_of_two, words, random_bits, seed, stream, offset
+    return _drawn("luq_quantize", x, words, step, asked)
+
+
+def mvue(
+    x: Tensor,
+    n: int,
+    m: int,
+    method: str,
+    axis: int,
+    words: Tensor | None,
+    random_bits: int,
+    seed: int | None,
+    stream: int,
+    offset: int,
+) -> Tensor:
+    """The operator; seed, stream, offset: unsigned."""
+    return _drawn("mvue", x, words, (), (n, m, method, axis, words, random_bits, seed, stream, offset))
+
+
+def top_n(x: Tensor, n: int, m: int, axis: int) -> Tensor:
+    """The operator."""
+    return _of_one("top_n", "x", x, n, m, axis)
+
+
+def transposable_mask(w: Tensor, n: int, m: int, method: str) -> Tensor:
+    """The operator."""
+    return _of_one("transposable_mask", "w", w, n, m, method)
+
+
+def _of_one(name: str, label: str, tensor: Tensor, *others: Any) -> Tensor:
+    result: Tensor
+    if unwatched(tensor) and tensor.dtype in WIDE:
+        result = direct(name, followed(tensor))(tensor, *others)
+    else:
+        check_operands(**{label: tensor})
+        result = call(name, tensor, *others)
+    return result
+
+
+def _drawn(name: str, x: Tensor, words: Tensor | None, step: tuple[Tensor, ...], asked: tuple[Any, ...]) -> Tensor:
+    past = unwatched(x, *step) and x.dtype in WIDE and (not step or not followed(*step) or followed(x))
+    if words is not None or not past:
+        check_operands(x=x, words=words)
+        *options, seed, stream, offset = asked
+        keys = None if seed is None else signed("seed", seed), signed("stream", stream), signed("offset", offset)
+        past = past and words is not None and unwatched(words)
+    result: Tensor
+    if past:
+        result = direct(name, followed(x))(x, asked)
+    else:
+        result = call(name, x, *options, *keys)
+    return result
 
 
 def _array(tensor: Tensor | None) -> Any:
@@ -86,40 +156,58 @@ def _like(x: Tensor, *arguments: Any) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _luq(
-    x: Tensor,
-    levels: int,
-    alpha: Tensor | None,
-    power_of_two: str | None,
-    words: Tensor | None,
-    random_bits: int,
-    seed: int | None,
-    stream: int,
-    offset: int,
-) -> Tensor:
-    step = None if alpha is None else alpha.item()
-    drawn: dict[str, Any] = {"words": _array(words), "random_bits": random_bits, **_keys(seed, stream, offset)}
-    return torch.from_numpy(luq.quantize(_array(x), levels, alpha=step, power_of_two=power_of_two, **drawn))
+def _luq(x: Tensor, asked: tuple[Any, ...]) -> Tensor:
+    """asked: what the operator takes after x, keys unsigned."""
+    levels, alpha, power_of_two, words, random_bits, seed, stream, offset = asked
+    values = luq.quantize(
+        read(x),
+        levels,
+        alpha=None if alpha is None else alpha.item(),
+        power_of_two=power_of_two,
+        seed=seed,
+        words=_array(words),
+        random_bits=random_bits,
+        stream=stream,
+        offset=offset,
+    )
+    return torch.from_numpy(values)
 
 
-def _mvue(
-    x: Tensor,
-    n: int,
-    m: int,
-    method: str,
-    axis: int,
-    words: Tensor | None,
-    random_bits: int,
-    seed: int | None,
-    stream: int,
-    offset: int,
-) -> Tensor:
-    drawn: dict[str, Any] = {"words": _array(words), "random_bits": random_bits, **_keys(seed, stream, offset)}
-    return torch.from_numpy(sparsity.mvue(_array(x), n, m, method=method, axis=axis, **drawn))
+def _mvue(x: Tensor, asked: tuple[Any, ...]) -> Tensor:
+    """asked: what the operator takes after x, keys unsigned."""
+    n, m, method, axis, words, random_bits, seed, stream, offset = asked
+    values = sparsity.mvue(
+        read(x),
+        n,
+        m,
+        method=method,
+        seed=seed,
+        words=_array(words),
+        random_bits=random_bits,
+        stream=stream,
+        offset=offset,
+        axis=axis,
+    )
+    return torch.from_numpy(values)
 
 
 def _top_n(x: Tensor, n: int, m: int, axis: int) -> Tensor:
-    return torch.from_numpy(sparsity.top_n(_array(x), n, m, axis=axis))
+    return torch.from_numpy(sparsity.top_n(read(x), n, m, axis=axis))
+
+
+def _transposable(w: Tensor, n: int, m: int, method: str) -> Tensor:
+    return torch.from_numpy(sparsity.transposable_mask(read(w), n, m, method=method))
+
+
+def _crossed(form: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The form of what comes through the dispatcher, seed, stream and offset the last of it."""
+
+    def crossed(x: Tensor, *arguments: Any) -> Tensor:
+        *others, seed, stream, offset = arguments
+        keys = None if seed is None else unsigned(seed), unsigned(stream), unsigned(offset)
+        return form(x, (*others, *keys))
+
+    return crossed
 
 
 def _top_n_batched(info: Any, in_dims: Any, x: Tensor, n: int, m: int, axis: int) -> tuple[Tensor, int]:
@@ -134,23 +222,21 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _kept(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """To what is kept. Zeros are kept only where there is room beside all that are not zero."""
     x, result = ctx.saved_tensors
-    room = call("top_n", 1 + (x != 0).to(x.dtype), *ctx.pattern)
+    room = top_n(1 + (x != 0).to(x.dtype), *ctx.pattern)
     return gradient.where((result != 0) | ((x == 0) & (room != 0)), 0), None, None, None
 
 
-def _transposable(w: Tensor, n: int, m: int, method: str) -> Tensor:
-    return torch.from_numpy(sparsity.transposable_mask(_array(w), n, m, method=method))
-
-
+_luq_here, _mvue_here = _crossed(_luq), _crossed(_mvue)
 #: The forms on CUDA tensors.
-luq_there = _on_the_card("luq_quantize", _luq, _luq_keywords)
-mvue_there = _on_the_card("mvue", _mvue, _mvue_keywords)
+luq_there = _on_the_card("luq_quantize", _luq_here, _luq_keywords)
+mvue_there = _on_the_card("mvue", _mvue_here, _mvue_keywords)
 top_n_there = _on_the_card("top_n", _top_n, _top_n_keywords)
 
 define(
     "luq_quantize(Tensor x, int levels, Tensor? alpha, str? power_of_two, Tensor? words, int random_bits, int? seed,"
     " int stream, int offset) -> Tensor",
-    cpu=_luq,
+    plain=_luq,
+    cpu=_luq_here,
     cuda=luq_there,
     fake=_like,
     batched=_looped("luq_quantize"),
@@ -159,7 +245,8 @@ define(
 define(
     "mvue(Tensor x, int n, int m, str method, int axis, Tensor? words, int random_bits, int? seed, int stream,"
     " int offset) -> Tensor",
-    cpu=_mvue,
+    plain=_mvue,
+    cpu=_mvue_here,
     cuda=mvue_there,
     fake=_like,
     batched=_looped("mvue"),
@@ -167,6 +254,7 @@ define(
 )
 define(
     "top_n(Tensor x, int n, int m, int axis) -> Tensor",
+    plain=_top_n,
     cpu=_top_n,
     cuda=top_n_there,
     fake=_like,
@@ -176,11 +264,9 @@ define(
 )
 define(
     "transposable_mask(Tensor w, int n, int m, str method) -> Tensor",
+    plain=_transposable,
     cpu=_transposable,
     cuda=_through_the_host(_transposable),
     fake=lambda w, *arguments: w.new_empty(w.shape, dtype=torch.bool),
     batched=_looped("transposable_mask"),
 )
-
-luq_quantize, mvue, top_n = partial(call, "luq_quantize"), partial(call, "mvue"), partial(call, "top_n")
-transposable_mask = partial(call, "transposable_mask")

@@ -6,6 +6,8 @@ from typing import Any
 
 def whole(value: Any) -> int | None:
     """`value` as an int where it is an integer of any library (it has `__index__`), else None; a bool is none."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool):
         return None
     try:

@@ -9,6 +9,7 @@ from ..kernels import elementwise
 from ..words import check_random_bits, counter, given_words, unit_bytes
 
 _DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
+_ZERO = np.uint64(0)
 _NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 
@@ -32,8 +33,9 @@ def draw_of(
     if words is not None:
         flat = given_words(words, shape, bits, out).reshape(-1)
         flat = flat if flat.flags.writeable else flat.copy()  # the loop is compiled for one kind of array
-        return Draw(flat, elementwise.GIVEN, bits, np.uint64(0), np.uint64(0), np.uint64(0))
+        return Draw(flat, elementwise.GIVEN, bits, _ZERO, _ZERO, _ZERO)
     if seed is None:
         raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {shape}")
-    keys = [np.uint64(counter(name, value)) for name, value in (("seed", seed), ("stream", stream), ("offset", offset))]
-    return Draw(_NO_WORDS, _DRAWN[unit_bytes(bits)], bits, *keys)
+    seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
+    source = _DRAWN[unit_bytes(bits)]
+    return Draw(_NO_WORDS, source, bits, np.uint64(seed), np.uint64(stream), np.uint64(offset) if offset else _ZERO)

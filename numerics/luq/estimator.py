@@ -58,12 +58,12 @@ def quantize(
     draw = draw_of(array.shape, seed, words, random_bits, stream, offset, out)
     if check_power_of_two(power_of_two) is not None and alpha is not None:
         raise ValueError(f"power_of_two = {power_of_two!r} beside alpha = {alpha}: give one of the two")
+    flat = array.ravel()
     if alpha is None:
-        own = array.dtype.type(alpha_of(array, levels, power_of_two))
-        step, top = ends_from(own, array.dtype, levels)
+        own = flat.dtype.type(alpha_of(flat, levels, power_of_two))
+        step, top = ends_from(own, flat.dtype, levels)
     else:
         step, top = grid_ends(alpha, array.dtype, levels)
-    flat = np.ascontiguousarray(array).reshape(-1)
     if step == 0:
         if largest_magnitude(flat) > 0:
             first = int(np.argmax(flat != 0))
@@ -152,10 +152,16 @@ def _run(flat: NDArray[Any], target: NDArray[Any], step: Any, top: Any, draw: Dr
         _run_tiny(flat, target, step, top, draw)
         return
 
-    def part(start: int, stop: int) -> int:
-        return int(kernel.quantize(flat, target, step, top, *draw, start, stop))
-
-    check_finite(max(threads.run(part, flat.size, GRAIN)), flat)
+    if flat.size <= GRAIN:
+        threads.check_subnormals()
+        most = kernel.quantize(flat, target, step, top, *draw, 0, flat.size)
+    else:
+        most = max(
+            threads.run(
+                lambda start, stop: kernel.quantize(flat, target, step, top, *draw, start, stop), flat.size, GRAIN
+            )
+        )
+    check_finite(most, flat)
 
 
 def _run_tiny(flat: NDArray[Any], target: NDArray[Any], step: Any, top: Any, draw: Draw) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ MOST_LEVELS = 1024
 GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 _BITS: dict[np.dtype[Any], Any] = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 _INFINITY = {dtype: int(dtype.type(math.inf).view(bits)) for dtype, bits in _BITS.items()}
+#: Bit patterns and values of each type, both in the machine's order.
+_PACKED = {np.dtype(np.float32): (Struct("=I"), Struct("=f")), np.dtype(np.float64): (Struct("=Q"), Struct("=d"))}
+_LIMITS = {dtype: np.finfo(dtype) for dtype in _BITS}
+#: The smallest normals and, in `math.frexp`'s terms, the exponents beyond the largest.
+_NORMAL = {dtype: float(limits.smallest_normal) for dtype, limits in _LIMITS.items()}
+_MOST = {dtype: int(limits.maxexp) for dtype, limits in _LIMITS.items()}
 
 
 def alpha(x: Any, levels: int = 7, *, power_of_two: str | None = None) -> float:
@@ -81,14 +88,14 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
     """`alpha` of an array of this type whose largest magnitude is `peak`."""
     if peak == 0:
         return 0.0
-    tiny = float(np.finfo(dtype).smallest_subnormal)
-    fraction, exponent = math.frexp(peak)
     if power_of_two is not None:
+        fraction, exponent = math.frexp(peak)
         rounded = exponent if power_of_two == "up" and fraction > 0.5 else exponent - 1
-        return max(math.ldexp(1.0, rounded - levels + 1), tiny)
-    value = dtype.type(math.ldexp(peak, 1 - levels))
-    if value >= np.finfo(dtype).smallest_normal:  # then nothing was rounded
-        return float(value)
+        return max(math.ldexp(1.0, rounded - levels + 1), float(_LIMITS[dtype].smallest_subnormal))
+    exact = math.ldexp(peak, 1 - levels)
+    if exact >= _NORMAL[dtype]:  # then nothing is rounded
+        return exact
+    value = dtype.type(exact)
     if Fraction(float(value)) * (1 << (levels - 1)) < Fraction(peak):
         value = np.nextafter(value, dtype.type(math.inf))
     return float(value)
@@ -96,14 +103,16 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
 
 def largest_magnitude(array: NDArray[Any]) -> float:
     """max|x|, 0 of an empty array. Errors: ValueError for NaN and infinities."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = array.ravel()
     if flat.size <= GRAIN:
         threads.check_subnormals()
         most = kernel.largest_bits(flat, 0, flat.size)
     else:
         most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, GRAIN))
     check_finite(most, flat)
-    return float(_BITS[array.dtype](most).view(array.dtype))
+    bits, value = _PACKED[flat.dtype]
+    largest: float = value.unpack(bits.pack(most))[0]
+    return largest
 
 
 def check_finite(most: int, flat: NDArray[Any]) -> None:
@@ -128,7 +137,7 @@ def grid_ends(alpha: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
 def ends_from(step: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
     """`grid_ends` of an alpha that is a number of the array's type."""
     number = float(step)
-    if math.frexp(step)[1] + levels - 1 > np.finfo(dtype).maxexp:
+    if math.frexp(number)[1] + levels - 1 > _MOST[dtype]:
         raise ValueError(
             f"alpha = {number} with {levels} levels: the largest magnitude, alpha * 2**{levels - 1}, overflows {dtype};"
             " give a smaller alpha or fewer levels, or scale x"

@@ -1,12 +1,13 @@
 """Arrays as blocks of m along an axis, and back; what the masks refuse."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.integers import whole
+from ..kernels import threads
 from ..parameters import check_dtype
 from ..quantizer import array_out
 
@@ -32,8 +33,7 @@ def check_method(method: Any, n: int, methods: tuple[str, ...]) -> str:
     return str(method)
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(NamedTuple):
     """An array cut into blocks of m along an axis, the last one filled up with zeros."""
 
     shape: tuple[int, ...]
@@ -41,8 +41,8 @@ class Blocks:
     m: int
 
     @property
-    def count(self) -> int:
-        """Blocks along the axis."""
+    def along(self) -> int:
+        """How many blocks there are along the axis."""
         return -(-self.shape[self.axis] // self.m)
 
     @property
@@ -53,7 +53,7 @@ class Blocks:
     @property
     def words_shape(self) -> tuple[int, ...]:
         """The array's shape with the blocks in place of the axis."""
-        return (*self.shape[: self.axis], self.count, *self.shape[self.axis + 1 :])
+        return (*self.shape[: self.axis], self.along, *self.shape[self.axis + 1 :])
 
     def cut(self, x: NDArray[Any]) -> NDArray[Any]:
         """x [shape] -> contiguous [blocks, m], a view of x where it can be; the other axes first, in their order."""
@@ -79,7 +79,7 @@ class Blocks:
         if out is None and self._lies_ready:
             return blocks.reshape(self.shape)
         others = self.shape[: self.axis] + self.shape[self.axis + 1 :]
-        last = blocks.reshape(*others, self.count * self.m)[..., : self.shape[self.axis]]
+        last = blocks.reshape(*others, self.along * self.m)[..., : self.shape[self.axis]]
         if out is None:
             return np.ascontiguousarray(np.moveaxis(last, -1, self.axis))
         if not np.may_share_memory(last, out):
@@ -89,11 +89,19 @@ class Blocks:
     def per_block(self, values: NDArray[Any]) -> NDArray[Any]:
         """One value a block, in the order of `cut` -> [words_shape]."""
         others = self.shape[: self.axis] + self.shape[self.axis + 1 :]
-        return np.ascontiguousarray(np.moveaxis(values.reshape(*others, self.count), -1, self.axis))
+        return np.ascontiguousarray(np.moveaxis(values.reshape(*others, self.along), -1, self.axis))
 
     def in_order(self, values: NDArray[Any]) -> NDArray[Any]:
         """[words_shape] -> [blocks] in the order of `cut`."""
         return np.ascontiguousarray(np.moveaxis(values, self.axis, -1)).reshape(-1)
+
+
+def in_parts(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
+    """`threads.run`, without what it looks at where there is work for one thread only."""
+    if total > grain:
+        return threads.run(part, total, grain)
+    threads.check_subnormals()
+    return [part(0, total)]
 
 
 def blocks_of(x: Any, m: int, axis: Any) -> tuple[NDArray[Any], Blocks]:
@@ -110,7 +118,7 @@ def blocks_of(x: Any, m: int, axis: Any) -> tuple[NDArray[Any], Blocks]:
 
 def refuse_not_finite(x: NDArray[Any]) -> None:
     """A sentence about the first NaN or infinity, if there is one."""
-    wrong = ~np.isfinite(x)
-    if wrong.any():
-        first = int(np.argmax(wrong))
+    finite = np.isfinite(x)
+    if np.count_nonzero(finite) != x.size:
+        first = int(np.argmin(finite))
         raise ValueError(f"{x.flat[first]} at element {first} has no share of a block: replace it before masking")

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.integers import whole
-from ..kernels import mask_rows, masks, threads
+from ..kernels import mask_rows, masks
 from ..quantizer import FloatArray
 from ..words import counter, drawn, given_words, random_words
-from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
+from .blocks import Blocks, blocks_of, check_method, check_pattern, in_parts, refuse_not_finite
 from .exact import settle
 
 _KINDS = {"exact": mask_rows.EXACT, "approximate": mask_rows.APPROXIMATE, "sequential": mask_rows.SEQUENTIAL}
@@ -45,7 +45,7 @@ def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: FloatArray | N
         flat_result[here] = wide
         return met
 
-    if any(threads.run(part, len(cut), GRAIN)):
+    if any(in_parts(part, len(cut), GRAIN)):
         first = int(np.argmax(np.isnan(array)))
         raise ValueError(f"NaN at element {first} has no magnitude to compare: replace it before masking")
     return layout.join(result, out)
@@ -135,7 +135,7 @@ def mvue(
         return result
 
     def part(start: int, stop: int) -> None:
-        left = np.empty(_TILE, np.uint8)
+        left = np.empty(min(_TILE, stop - start), np.uint8)
         for begin in range(start, stop, _TILE):
             here = slice(begin, min(begin + _TILE, stop))
             if given is None:
@@ -143,13 +143,14 @@ def mvue(
                 own = drawn(here.stop - begin, bits, seed or 0, stream, place)
             else:
                 own = given[here]
+            rows, into = (cut, target) if len(own) == len(cut) else (cut[here], target[here])
             if swift is None:
-                target[here] = general(cut[here], own)
-            elif swift(cut[here].reshape(-1), target[here].reshape(-1), own, left, bits):
+                into[...] = general(rows, own)
+            elif swift(rows.reshape(-1), into.reshape(-1), own, left, bits):
                 rest = np.flatnonzero(left[: len(own)])
-                target[here][rest] = general(cut[here][rest], own[rest])
+                into[rest] = general(rows[rest], own[rest])
 
-    threads.run(part, len(cut), GRAIN)
+    in_parts(part, len(cut), GRAIN)
     return layout.join(target, out)
 
 
@@ -157,14 +158,14 @@ def _random(
     layout: Blocks, bits: int, seed: Any, words: Any, stream: Any, offset: Any
 ) -> tuple[NDArray[np.uint32] | None, int]:
     """(one word a block in the order of the cut, or None; the number of the first word to draw)."""
-    shape = layout.words_shape
     if words is not None:
-        return layout.in_order(given_words(words, shape, bits)), 0
+        return layout.in_order(given_words(words, layout.words_shape, bits)), 0
     if seed is None:
-        raise ValueError(f"mvue needs random words: give seed=, or words= of shape {shape}")
+        raise ValueError(f"mvue needs random words: give seed=, or words= of shape {layout.words_shape}")
     seed, stream, first = counter("seed", seed), counter("stream", stream), counter("offset", offset)
-    if layout.axis == len(shape) - 1:
+    if layout.axis == len(layout.shape) - 1:
         return None, first
+    shape = layout.words_shape
     count = int(np.prod(shape, dtype=np.int64))
     return layout.in_order(random_words(count, bits, seed=seed, stream=stream, offset=first).reshape(shape)), 0
 
@@ -182,5 +183,5 @@ def _laws(x: Any, n: Any, m: Any, method: str, axis: int) -> tuple[NDArray[np.fl
         here = slice(start * m, stop * m)
         mask_rows.laws(cut[here], p[here], variances[start:stop], n, m, kind)
 
-    threads.run(part, len(variances), GRAIN)
+    in_parts(part, len(variances), GRAIN)
     return layout.join(p), layout.per_block(variances)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import threads, transposable
-from ..parameters import check_dtype
-from .blocks import check_method, check_pattern, refuse_not_finite
+from ..kernels import transposable
+from ..kernels.scan import scan
+from ..parameters import carrier_of, check_dtype
+from .blocks import check_method, check_pattern, in_parts, refuse_not_finite
 
 GRAIN = 1 << 6  # tiles below which another thread costs more than it saves
 
@@ -37,9 +38,9 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     check_dtype(array.dtype)
     if array.ndim != 2:
         raise ValueError(f"w of shape {array.shape}: give a matrix")
-    refuse_not_finite(array)
+    top, last = _ends(array)
     rows, columns = -(-array.shape[0] // m), -(-array.shape[1] // m)
-    sizes = np.abs(array, dtype=np.float64)
+    sizes = np.abs(array).astype(np.float64, copy=False)
     if array.shape != (rows * m, columns * m):
         whole = np.zeros((rows * m, columns * m))
         whole[: array.shape[0], : array.shape[1]] = sizes
@@ -54,9 +55,9 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
             order = np.argsort(tiles[start:stop].reshape(-1, m * m), axis=1, kind="stable")
             transposable.keep_greedily(order, kept[start:stop], n)
         else:
-            _keep_most(tiles[start:stop], kept[start:stop], n)
+            _keep_most(tiles[start:stop], kept[start:stop], n, top, last)
 
-    threads.run(part, len(tiles), GRAIN)
+    in_parts(part, len(tiles), GRAIN)
     if array.shape == (m, m):
         only: NDArray[np.bool_] = kept[0]
         return only
@@ -64,16 +65,32 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     return np.ascontiguousarray(joined[: array.shape[0], : array.shape[1]])
 
 
-def _keep_most(tiles: NDArray[np.float64], kept: NDArray[np.bool_], n: int) -> None:
-    """In 64-bit integers where they hold the tile or prove the mask; else in Python's."""
+def _ends(array: NDArray[Any]) -> tuple[int, int]:
+    """(the exponent of the largest magnitude plus one, that of the lowest bit that is set in any); refuses infinities."""
+    carrier = carrier_of(array.dtype)
+    _, most, last, _ = scan(np.ascontiguousarray(array).reshape(-1).view(carrier.unsigned))
+    field = most >> (carrier.precision - 1)
+    if field > carrier.emax - carrier.emin + 1:
+        refuse_not_finite(array)
+    top = field + carrier.emin if field else most.bit_length() + carrier.quantum_exponent
+    return top, last + carrier.quantum_exponent - 1
+
+
+def _keep_most(tiles: NDArray[np.float64], kept: NDArray[np.bool_], n: int, top: int, last: int) -> None:
+    """In 64-bit integers where they hold the tile or prove the mask; else in Python's. top, last: `_ends` of all tiles."""
     m = tiles.shape[1]
     bits = 60 - (4 * m).bit_length()
-    tops = np.frexp(np.maximum.reduce(tiles.reshape(len(tiles), m * m), axis=1))[1]
-    scaled = np.ldexp(tiles, (bits - tops)[:, None, None])
+    if len(tiles) == 1:
+        scaled = np.ldexp(tiles, bits - top)
+    else:
+        tops = np.frexp(np.maximum.reduce(tiles.reshape(len(tiles), m * m), axis=1))[1]
+        scaled = np.ldexp(tiles, (bits - tops)[:, None, None])
     weights = scaled.astype(np.int64)  # rounds toward zero
     transposable.keep_most(weights, kept, n)
+    if last + bits >= top:  # then there was nothing to round
+        return
     cut = weights != scaled
-    if not cut.any():
+    if not np.count_nonzero(cut):
         return
     slack = cut.any(axis=(1, 2)).astype(np.int64)
     sure = np.empty(len(tiles), np.bool_)

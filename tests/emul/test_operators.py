@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import emul
+import emul.chain
 import emul.codes
 import emul.luq
 import emul.sparsity
@@ -241,8 +242,28 @@ def test_the_direct_way_and_the_operator_give_the_same(dtype):
 
 
 BLOCKS = Quantizer(parse_format("mxfp4_e2m1"))
+MEMBERS = emul.quantize(values(8, 8), E4M3)
+CODES, PARTS = emul.encode(MEMBERS, E4M3), emul.encode(MEMBERS, BLOCKS)
 #: An operator, a call of it, and the same by torch.ops.
-OTHERS = {
+OPERATORS = {
+    "quantize": (
+        lambda x: emul.quantize(x, SR, seed=2**64 - 1),
+        lambda x: torch.ops.emul.quantize(x, spec.dumps(SR), -1, 0, 0),
+    ),
+    "matmul": (lambda x: emul.matmul(x, x, SUMS), lambda x: torch.ops.emul.matmul(x, x, spec.dumps(SUMS), 0, 0)),
+    "chain_matmul": (
+        lambda x: emul.chain.matmul(x, x, SUMS),
+        lambda x: torch.ops.emul.chain_matmul(x, x, spec.dumps(SUMS), "immediate", "diff", 0.0, 0, 0),
+    ),
+    "encode": (lambda x: emul.encode(x, E4M3), lambda x: torch.ops.emul.encode(x, spec.dumps(E4M3), 0, 0, 0)),
+    "decode": (
+        lambda x: emul.decode(CODES, E4M3),
+        lambda x: torch.ops.emul.decode(CODES, spec.dumps(E4M3), torch.float32),
+    ),
+    "decode_blocks": (
+        lambda x: emul.decode(PARTS, BLOCKS),
+        lambda x: torch.ops.emul.decode_blocks(*PARTS, spec.dumps(BLOCKS), torch.float32),
+    ),
     "top_n": (lambda x: emul.sparsity.top_n(x), lambda x: torch.ops.emul.top_n(x, 2, 4, -1)),
     "mvue": (
         lambda x: emul.sparsity.mvue(x, seed=5),
@@ -263,13 +284,13 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_operators_go_past_the_dispatcher_too_unless_somebody_looks(name, monkeypatch):
-    call, operator = OTHERS[name]
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_go_past_the_dispatcher_unless_somebody_looks(name, monkeypatch):
+    call, operator = OPERATORS[name]
     form, differentiable = library._DIRECT[name]
     taken = []
     monkeypatch.setitem(library._DIRECT, name, (lambda *given: taken.append(name) or form(*given), differentiable))
-    x = values(8, 8)
+    x = MEMBERS
     direct = call(x)
     assert taken == [name]
     with Seen() as mode:
@@ -287,6 +308,21 @@ def test_other_operators_go_past_the_dispatcher_too_unless_somebody_looks(name, 
             with torch.no_grad():
                 assert not way(leaf).requires_grad
     assert not outcomes or torch.equal(*outcomes)
+
+
+def test_what_is_left_of_a_transform_has_the_gradient_that_torch_gives_it():
+    weight, left = torch.ones(4, requires_grad=True), []
+
+    def leaking(x):
+        left.extend((x * 2, x * weight))
+        return x.sum()
+
+    torch.func.grad(leaking)(torch.ones(4))
+    inside, outside = left
+    for tensor in left:
+        assert emul.quantize(tensor, E4M3).requires_grad == (tensor * 2).requires_grad == (tensor is outside)
+    assert torch.equal(torch.autograd.grad(emul.quantize(outside, E4M3).sum(), weight)[0], torch.ones(4))
+    assert torch.equal(emul.quantize(inside, E4M3), torch.full((4,), 2.0))
 
 
 def test_second_derivatives():

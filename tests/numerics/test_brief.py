@@ -108,6 +108,10 @@ def test_values_and_codes(name, dtype, monkeypatch):
         for call in (quantizer.quantize, quantizer.encode):
             assert name == "wrapping" or brief.rounded(quantizer, x, keys.get("seed"), 0, 0) is not None
             same(call(x, **keys), generally(lambda call=call, x=x: call(x, **keys), monkeypatch))
+        codes = quantizer.encode(x, **keys)
+        for lie in (codes, codes.T):
+            values = brief.decoded(quantizer, lie, np.dtype(dtype))
+            same(values, generally(lambda lie=lie: quantizer.decode(lie, dtype=dtype), monkeypatch))
 
 
 BLOCKS = {
@@ -153,6 +157,32 @@ def test_blocks_that_lie_otherwise_take_the_general_way():
     assert brief_blocks.rounded(Quantizer(parse_format("mxfp4_e2m1"), axis=1), x, None, 0, 0) is not None
     for seed, stream, offset in ((-1, 0, 0), (1, -1, 0), (1, 0, 1 << 64), (None, 0, 0), (1.5, 0, 0)):
         assert brief_blocks.rounded(BLOCKS["mxfp8 SR"], x, seed, stream, offset) is None
+
+
+def read_only(x):
+    x = x.copy()
+    x.setflags(write=False)
+    return x
+
+
+def unaligned(x):
+    room = np.zeros(x.nbytes + 1, np.uint8)
+    room[1:] = np.frombuffer(x.tobytes(), np.uint8)
+    return room[1:].view(x.dtype).reshape(x.shape)
+
+
+@pytest.mark.parametrize("lie", [read_only, unaligned, np.asfortranarray], ids=["read-only", "unaligned", "turned"])
+def test_operands_that_lie_otherwise_are_copied_for_loops_that_nobody_asks_about_types(lie):
+    a, b = (QUANTIZERS["e4m3"].quantize(array(*shape)) for shape in ((3, 8), (8, 2)))
+    for x in (a, b):
+        assert not lie(x).flags.carray
+    for sums in (SUMS["binary16"], SUMS["exact"], SUMS["limits of few bits"], UNIT):
+        assert (brief_units.unit_product if sums is UNIT else brief_products.product)(lie(a), lie(b), sums) is not None
+        same(matmul(lie(a), lie(b), sums), matmul(a, b, sums))
+    for name in ("mxfp4", "nvfp4"):
+        assert brief_blocks.rounded(BLOCKS[name], lie(a), None, 0, 0) is not None
+        same(BLOCKS[name].quantize(lie(a)), BLOCKS[name].quantize(a))
+        same(BLOCKS[name].encode(lie(a)).elements, BLOCKS[name].encode(a).elements)
 
 
 def test_sentences_in_blocks_are_the_general_ones(monkeypatch):
@@ -330,7 +360,9 @@ def test_a_kind_of_operand_covers_its_elements():
             x = array(8, dtype=dtype, scale=scale)
             x[3], x[5] = 0.0, np.round(x[5], 2)
             found = brief_products.scan(x.view(carrier.unsigned))
-            bounds = brief_products.facts_of_kind(brief_products.kind_of(found, carrier), carrier)
+            kinds = brief_products.kinds_of(found, brief_products.scan(x[3:4].view(carrier.unsigned)), carrier)
+            bounds, of_zero = brief_products.facts_of_kinds(kinds, carrier)
+            assert of_zero[:3] == (1, 0, 0)
             fractions, exponents = np.frexp(x[x != 0].astype(np.float64))
             whole = (fractions * 2**53).astype(np.int64)
             lowest = [int(e) - 54 + int(n & -n).bit_length() for n, e in zip(whole, exponents, strict=True)]
