@@ -113,7 +113,7 @@ TRUNCATED = Accumulator(
 )
 
 
-@pytest.mark.parametrize("acc", [TREE, TRUNCATED], ids=["tree", "truncated products and chunks"])
+@pytest.mark.parametrize("acc", one_in(2, [TREE, TRUNCATED]), ids=["tree", "truncated products and chunks"])
 @few
 @given(seed=st.integers(0, 2**32 - 1))
 def test_events_of_one_kernel(acc, seed):
