@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from numerics import Accumulator, NanEncoding, Overflow, Quantizer, Rounding, catalog
 from numerics.properties.strategies import float_formats as formats
 from property_tests.products import BINADES, WIDE, WITH_NAN, assert_equals_the_oracle, problems, rules
+from tests.sampling import but_at_night, few
 
 # Products of 16 bits live in float32, of 38 in float64. Nearest in both, each other mode in one of them.
 FUSED = [(mode, 8) for mode in (Rounding.RNE, Rounding.RNA, Rounding.RTZ, Rounding.RTP)]
 FUSED += [(mode, 30) for mode in (Rounding.RNE, Rounding.RTN, Rounding.RTO)]
+# What other tests of this folder have by day.
+LATE = [(Rounding.RNA, 8), (Rounding.RTZ, 8), (Rounding.RNE, 30), (Rounding.RTN, 30)]
+MARKED = [pytest.param(*case, marks=pytest.mark.nightly) if case in LATE else case for case in FUSED]
 FUSED_NAMES = [f"{mode.name}-{'float32' if bits == 8 else 'float64'}" for mode, bits in FUSED]
 
 
-@pytest.mark.parametrize(("mode", "bits"), FUSED, ids=FUSED_NAMES)
+@pytest.mark.parametrize(("mode", "bits"), MARKED, ids=FUSED_NAMES)
+@few
 @given(data=st.data())
 def test_fused(mode, bits, data):
     fmt = data.draw(formats(signed=True))
@@ -29,7 +34,8 @@ def test_fused(mode, bits, data):
     assert_equals_the_oracle(Accumulator(fmt, mode, data.draw(rules(fmt))), a, b, c)
 
 
-@pytest.mark.parametrize("mode", [Rounding.RNE, Rounding.RTZ], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", but_at_night([Rounding.RNE, Rounding.RTZ], [Rounding.RTZ]), ids=lambda mode: mode.name)
+@few
 @given(data=st.data())
 def test_rounded_products(mode, data):
     # A rule besides SATURATE keeps all parts in the general form.

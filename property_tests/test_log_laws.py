@@ -12,9 +12,14 @@ from numerics import LogFormat, Quantizer, Rounding, logscale, reference
 from numerics.logscale import SumTable, Underflow
 from numerics.properties.strategies import randomness
 from numerics.reference import log as oracle
+from tests.sampling import but_at_night, one_in
 
 R = Rounding
-MODES = pytest.mark.parametrize("mode", [R.RNE, R.RTP, R.RTO, R.RNL, R.SR, R.SR_C], ids=lambda mode: mode.name)
+MODES = pytest.mark.parametrize(
+    "mode",
+    but_at_night([R.RNE, R.RTP, R.RTO, R.RNL, R.SR, R.SR_C], [R.RTO, R.SR_C]),
+    ids=lambda mode: mode.name,
+)
 DETERMINISTIC = [mode for mode in Rounding if not mode.stochastic]
 MIRROR = {Rounding.RTP: Rounding.RTN, Rounding.RTN: Rounding.RTP}
 
@@ -97,7 +102,7 @@ def key(array, fmt):
     return np.where(array > fmt.largest_code, -magnitude, magnitude)
 
 
-@pytest.mark.parametrize("mode", DETERMINISTIC, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", one_in(2, DETERMINISTIC), ids=lambda mode: mode.name)
 @given(data=st.data())
 def test_sums(mode, data):
     fmt = data.draw(log_formats(signed=True))

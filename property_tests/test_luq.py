@@ -24,7 +24,7 @@ def _subject(bits, quantize=luq.quantize):
 
 
 TestLuq = quantizer_suite(_subject(6))
-TestLuqByLongWords = quantizer_suite(_subject(30))
+TestLuqByLongWords = pytest.mark.nightly(quantizer_suite(_subject(30)))
 
 
 @st.composite

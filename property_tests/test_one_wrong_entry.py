@@ -73,6 +73,7 @@ def under_test(table):
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", [*DETERMINISTIC, *STOCHASTIC], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_the_unspoiled_table_is_not_accused(fmt, mode):

@@ -86,6 +86,7 @@ def test_blocks_of_one_exact_product_are_an_accumulator(data):
         assert not events.absorbed.any()
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_a_chain_of_multiply_adds_is_an_accumulator(data):
     source = data.draw(st.sampled_from([catalog.BFLOAT16, catalog.BINARY16]))

@@ -9,7 +9,7 @@ from numerics import FloatFormat, MatrixUnit, Rounding, catalog, reference
 from numerics.unit_products import compute, plan_of, prepare, ways
 from property_tests.matrix_units import INPUTS, OUTPUTS, problems, scales, stepping_units
 from property_tests.test_matrix_unit import same
-from tests.sampling import few
+from tests.sampling import but_at_night, few
 
 F32 = catalog.BINARY32
 NARROW = (catalog.E4M3, catalog.E5M2, catalog.E2M1, FloatFormat(4, 2), catalog.BINARY16)
@@ -75,7 +75,8 @@ def exact_units(draw):
 KINDS = {"late": late_units, "scaled": scaled_units, "exact": exact_units, "steps": stepping_units}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# By day those whose loops are compiled soonest; tests/numerics/test_unit_forms.py has presets of all kinds.
+@pytest.mark.parametrize("kind", but_at_night(KINDS, ["late", "scaled"]))
 @few
 @given(data=st.data())
 def test_vector_forms_equal_the_scalar_loops_and_the_oracle(kind, data):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,12 +42,15 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["gpu-planted.md"]
 
 
-def test_a_small_run_in_the_simulator(tmp_path):
-    arguments = ("--tiny", "--groups", "elementwise", "published", "speed")
-    done = gpu_check(tmp_path, *arguments, NUMBA_ENABLE_CUDASIM="1")
+@pytest.mark.parametrize(
+    ("groups", "cases"),
+    [(["speed"], 7), pytest.param(["elementwise", "published", "speed"], 11, marks=pytest.mark.nightly)],
+)
+def test_a_small_run_in_the_simulator(groups, cases, tmp_path):
+    done = gpu_check(tmp_path, "--tiny", "--groups", *groups, NUMBA_ENABLE_CUDASIM="1")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "gpu-numba-cuda-s-simulator.json").read_text())
-    assert [line["ok"] for lines in report["groups"].values() for line in lines] == [True] * 11
+    assert [line["ok"] for lines in report["groups"].values() for line in lines] == [True] * cases
     speed = {line["name"]: line for line in report["groups"]["speed"]}
     assert speed["quantize E4M3 RNE"]["part of copy"] > 0
     assert speed["fp8 x fp8 into binary16 (no sticky)"]["note"].startswith("float32 once")

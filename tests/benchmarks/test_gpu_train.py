@@ -3,11 +3,16 @@
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+
+from emul import text
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["native float32", "FP8", "12-bit accumulators"]
@@ -63,15 +68,21 @@ def test_where_a_file_has_no_place_none_is_written(written, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_without_a_card_it_says_so(tmp_path):
-    done = train(tmp_path)
-    assert done.returncode == 2 and "--tiny trains a small model on the CPU" in done.stderr
+@pytest.fixture(scope="module")
+def program():
+    """What the module defines, in this process: another one would import torch once more."""
+    return SimpleNamespace(**runpy.run_module("benchmarks.gpu.train"))
+
+
+def test_without_a_card_it_says_so(program, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert program.main(["--out", str(tmp_path)]) == 2
+    assert "--tiny trains a small model on the CPU" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_the_large_model_is_large_enough():
-    code = "from benchmarks.gpu import train; from emul import text"
-    code += "; print(train.parameters(train.LARGE, text.load(256, 8)), train._options([]).steps)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    parameters, steps = map(int, done.stdout.split())
-    assert parameters >= 10_000_000 and steps >= 200
+def test_the_large_model_is_large_enough(program):
+    data = text.load(256, 8)
+    with torch.device("meta"):
+        parameters = program.parameters(program.LARGE, data)
+    assert parameters >= 10_000_000 and program._options([]).steps >= 200

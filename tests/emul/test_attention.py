@@ -17,6 +17,7 @@ from emul import Product, Recipe, Rule
 from emul.draws import stream
 from emul.nn.functional import scaled_dot_product_attention as attention
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, matmul, parse_format, theory
+from tests.emul.callers import ALL
 
 #: Truncating, coarse and chunked: almost any other order or operand gives other bits.
 SUMS = Accumulator(
@@ -386,7 +387,7 @@ def test_layers_beside_a_native_attention_are_called_too():
 
 def test_a_whole_transformer_trains():
     model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=True)
-    emul.swap_(model, Recipe((COARSE,)))
+    emul.swap_(model, Recipe((ALL,)))
     names = {layer.name for layer in emul.swap_report(model).emulated}
     assert {"decoder.layers.0.self_attn", "decoder.layers.0.multihead_attn", "decoder.layers.0.linear2"} <= names
     causal = nn.Transformer.generate_square_subsequent_mask(3)

@@ -55,6 +55,7 @@ BEHIND = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", BEHIND)
 def test_what_a_native_layer_made_16_bits_is_taken_as_float32(name, dtype):

@@ -177,13 +177,18 @@ def test_backward_twice_through_one_forward_draws_the_same_words():
     assert torch.equal(grad()[0], grad()[0])
 
 
-def test_streams_are_the_same_in_every_process_and_do_not_run_together():
+def test_streams_are_constants_and_do_not_run_together():
+    # Results of earlier versions stay reproducible.
+    assert stream("features.0", "grad_input", "gradient") == STREAM
+    assert stream("a", "bc", "d") != stream("ab", "c", "d")
+
+
+@pytest.mark.nightly
+def test_streams_are_the_same_in_every_process():
     code = "from emul.autograd import stream; print(stream('features.0', 'grad_input', 'gradient'))"
     root = Path(__file__).parents[2]
     other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    # A constant: results of earlier versions stay reproducible.
-    assert stream("features.0", "grad_input", "gradient") == int(other.stdout) == STREAM
-    assert stream("a", "bc", "d") != stream("ab", "c", "d")
+    assert int(other.stdout) == STREAM
 
 
 STREAM = 9038657224897148587

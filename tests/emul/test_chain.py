@@ -68,10 +68,11 @@ def test_the_differentiable_product_is_an_operator(accumulator):
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch itself does
+@pytest.mark.parametrize("rule", ["immediate", pytest.param("recursive", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_a_whole_graph_gives_the_eager_bits_and_gradients(dynamic):
+def test_a_whole_graph_gives_the_eager_bits_and_gradients(dynamic, rule):
     torch.compiler.reset()
-    call = lambda a, b: emul.chain.matmul(a * 2, b, LBA, rule="recursive").sin()  # noqa: E731
+    call = lambda a, b: emul.chain.matmul(a * 2, b, LBA, rule=rule).sin()  # noqa: E731
     found = []
     for run in (call, torch.compile(call, fullgraph=True, backend="aot_eager", dynamic=dynamic)):
         leaves = [tensor.requires_grad_() for tensor in operands((3, 40), (40, 5))]

@@ -34,7 +34,7 @@ def drawn(quantizer):
     return {"seed": 3, "stream": 2**63, "offset": 9} if quantizer.stochastic else {}
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", but_at_night(QUANTIZERS, ["mxfp4"]))
 @pytest.mark.parametrize("dtype", but_at_night([torch.float32, torch.float64], [torch.float64]))
 def test_codes_are_those_of_numpy_and_go_back_to_the_values(name, dtype):
     quantizer, x = QUANTIZERS[name], X.to(dtype)

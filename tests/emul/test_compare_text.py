@@ -45,6 +45,7 @@ def one_thread() -> Iterator[None]:
     numerics.set_num_threads(before)
 
 
+@pytest.mark.nightly
 def test_second_run_gives_the_same_bytes(result: Comparison, data: Dataset, one_thread: None) -> None:
     torch.rand(3)
     assert emul.compare(tiny, ROWS, [0, 1], settings=TINY, data=data).to_json() == result.to_json()

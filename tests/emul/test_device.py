@@ -42,7 +42,7 @@ a, b = E4M3.quantize(torch.randn(2, 1, 3, 4).numpy()), E4M3.quantize(torch.randn
 found = device.matmul(torch.from_numpy(a), torch.from_numpy(b).mT, SUMS, seed=0, stream=0)
 wanted = numpy_matmul(a, b.swapaxes(-1, -2), SUMS)
 y = torch.randn(3, 40)
-drawn = Quantizer(catalog.E4M3, Rounding.SR, random_bits=12)
+drawn = Quantizer(catalog.E5M2, Rounding.SR)
 
 
 def same(found, wanted):
@@ -176,19 +176,22 @@ def test_a_cuda_tensor_without_the_cuda_extra_is_refused_with_what_to_install(tm
         assert remedy in sentence
 
 
-def test_a_cpu_only_call_never_loads_the_cuda_side(tmp_path):
+def test_the_operators_and_layers_load_no_cuda_and_neither_does_a_cpu_only_call(tmp_path):
+    # They meet CUDA with the first CUDA tensor; until then no driver is looked for, and none need be there.
     program = (
         "import sys, torch, emul\n"
+        "import emul.ops, emul.nn\n"
         "from numerics import Accumulator, Quantizer, catalog\n"
         "x = emul.quantize(torch.ones(2, 2), Quantizer(catalog.E4M3))\n"
         "emul.matmul(x, x, Accumulator(catalog.BINARY16))\n"
-        "ours = [n for n in sys.modules if n.startswith('numba.cuda') or n in ('emul.device', 'numerics.device')]\n"
+        "device = 'emul.device', 'numerics.device', 'numerics.device_products'\n"
+        "ours = [n for n in sys.modules if n.startswith('numba.cuda') or n in device]\n"
         "assert not ours, ours\n"
         "assert not torch.cuda.is_initialized()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

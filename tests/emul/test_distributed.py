@@ -38,6 +38,9 @@ def finished(running: list[subprocess.Popen], folder: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory) -> list[dict]:
     """What the ranks of a launch found."""
+    model = build()
+    model(batch(0, 0)).square().mean().backward()
+    optimizer_of(model).step()  # what both ranks would compile at once is compiled
     folder = tmp_path_factory.mktemp("ranks") / "first"
     return finished(start(folder), folder)
 

@@ -102,6 +102,7 @@ def test_it_trains_in_emulated_arithmetic(result: Comparison) -> None:
     assert abs(rows["lba12-tuned"].difference.mean) < 0.2
 
 
+@pytest.mark.nightly
 def test_a_second_run_gives_the_same_bytes(result: Comparison, data: Dataset) -> None:
     again = emul.compare(llama, ["lba12-tuned", "fp8"], 2, settings=result.settings, data=data)
     assert again.to_json() == result.to_json()

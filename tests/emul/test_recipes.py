@@ -22,6 +22,7 @@ from numerics import (
     catalog,
     parse_format,
 )
+from tests.sampling import but_at_night
 
 E4M3 = Quantizer(catalog.E4M3, Rounding.RNE, Overflow.SATURATE)
 SUMS = Accumulator(catalog.BINARY32, Rounding.RNE, Overflow.IEEE)
@@ -263,15 +264,16 @@ NETS = {"bnn": normed, "qnn": normed, "int8_training": normed}
 SIZES = {"lba_fine_grained": 4.0}
 
 
-def trained(name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+def trained(name: str, most: int | None = None) -> tuple[list[float], list[dict[str, torch.Tensor]]]:
+    """The loss before and the weights after each step; after `most` steps it ends."""
     steps = 16 if name == "lba_fine_grained" else 12
     model, (x, labels) = NETS.get(name, net)(), problem()
     x = x * SIZES.get(name, 1.0)
     schedule = recipes.schedule(name, seed=11, **recipes.options_for(name, model))
     course = Course(model, schedule, steps)
     optimizer = torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)
-    losses = []
-    for _ in range(steps):
+    losses, weights = [], []
+    for _ in range(steps)[:most]:
         optimizer.param_groups[0]["lr"] = course.rate(0.5)
         loss = nn.functional.cross_entropy(model(x), labels)
         optimizer.zero_grad()
@@ -279,17 +281,24 @@ def trained(name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
         optimizer.step()
         course.step(lambda: nn.functional.cross_entropy(model(x), labels))
         losses.append(loss.item())
-    return losses, model.state_dict()
+        weights.append({key: value.clone() for key, value in model.state_dict().items()})
+    return losses, weights
 
 
-@pytest.mark.parametrize("name", [*(name for name in PUBLISHED if name != "aciq_ptq"), *PRESETS])
-def test_training_reduces_the_loss_and_repeats_bit_for_bit(name):
+TRAINED = [*(name for name in PUBLISHED if name != "aciq_ptq"), *PRESETS]
+LATE = ["qnn", "luq_smp", "mvue_1_2"]  # which are as bnn, luq and mvue_2_4 are
+
+
+@pytest.mark.parametrize("repeated", [4, pytest.param(None, marks=pytest.mark.nightly)], ids=["some", "all"])
+@pytest.mark.parametrize("name", but_at_night(TRAINED, LATE))
+def test_training_reduces_the_loss_and_repeats_bit_for_bit(name, repeated):
     losses, weights = trained(name)
     assert losses[-1] < 0.8 * losses[0], losses
-    again, others = trained(name)
-    assert losses == again
-    assert all(torch.equal(value, others[key]) for key, value in weights.items())
-    assert name not in ("bnn", "qnn") or weights["0.weight"].abs().max() == 1  # clipped, and it was needed
+    again, others = trained(name, repeated)
+    assert losses[:repeated] == again
+    for one, other in zip(weights[:repeated], others, strict=True):
+        assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert name not in ("bnn", "qnn") or weights[-1]["0.weight"].abs().max() == 1  # clipped, and it was needed
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, *PRESETS])

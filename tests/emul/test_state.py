@@ -238,6 +238,7 @@ class Checkpointed(nn.Module):
         return x
 
 
+@pytest.mark.sampled
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True:UserWarning")
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @pytest.mark.parametrize("rule", [QUICK, EVERYTHING, COPIES], ids=["quick", "everything", "copies"])

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from emul.commands import app
 from emul.tables import PATTERNS, value_lines
 from numerics import FloatFormat, catalog, parse_format
+from tests.sampling import one_in
 
 
 def run(*arguments):
@@ -93,7 +94,7 @@ def test_ulp_is_the_grid_step_of_the_binade_on_both_sides():
 MORE = ["binary16", "e8m0", "e3m0", "binary8p1uf", "dlfloat16", "int8", "mxint8_element", "posit3", "posit8", "posit16"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, *MORE, "log5.3b10", "log1.0"])
+@pytest.mark.parametrize("name", one_in(2, [*NAMES, *MORE, "log5.3b10", "log1.0"]))
 def test_ulp_is_the_distance_to_the_next_value_away_from_zero(name):
     fmt = parse_format(name)
     lines = value_lines(fmt)
@@ -233,7 +234,7 @@ def test_bad_requests_are_one_sentence_with_status_2(arguments, sentence):
     assert ".partial" not in done.stderr
 
 
-@pytest.mark.parametrize("fmt", catalog.BLOCK_FORMATS.values(), ids=str)
+@pytest.mark.parametrize("fmt", one_in(3, catalog.BLOCK_FORMATS.values()), ids=str)
 def test_the_tables_that_a_refusal_names_are_printed(fmt):
     refusal = run("table", fmt.name).stderr
     for name, part in zip(re.findall(r"emul table ([\w.]+)", refusal), (fmt.element, fmt.scale), strict=True):

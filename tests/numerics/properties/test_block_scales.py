@@ -17,6 +17,7 @@ from numerics import (
 from numerics.properties import ClaimError, as_quantizer, checks
 from numerics.properties.block_cases import scale_rows, special_rows, words_for
 from numerics.properties.block_law import block_law
+from tests.sampling import one_in
 
 MX, NV = parse_format("mxfp4_e2m1"), parse_format("nvfp4")
 SR = Rounding.SR
@@ -43,6 +44,7 @@ def same(a, b):
     return (a == b) & (np.signbit(a) == np.signbit(b)) | np.isnan(a) & np.isnan(b)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("mode", "bits"), [(Rounding.RNE, None), (Rounding.RTP, None), (SR, 5)])
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
@@ -64,6 +66,7 @@ def within(low, high):
 SIZES = [(2.0**20, 2.0**30), (2.0**-16, 2.0**-15), (2.0**60, 2.0**70), (2.0**-110, 2.0**-90), (2.0**120, np.inf)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("fmt", [MX, catalog.MXFP8_E4M3, catalog.MXINT8, catalog.bfp(4, 16)], ids=str)
 @pytest.mark.parametrize("size", SIZES)
 def test_numbers_of_one_size(fmt, size):
@@ -76,6 +79,7 @@ def test_numbers_of_one_size(fmt, size):
         checks.every_scale(as_quantizer(fn, fmt=fmt))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("negative", [False, True])
 @pytest.mark.parametrize("exponent", [-127, -126, -64, 0, 17, 124])
@@ -91,6 +95,7 @@ def test_one_element_under_one_scale(code, negative, exponent):
         checks.every_scale(as_quantizer(fn, fmt=MX))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("fmt", [MX, catalog.MXINT8, BlockFormat(catalog.E3M2, catalog.E4M3, 4, rule=ScaleRule.RATIO)])
 @pytest.mark.parametrize("word", [0, 1, 8, 14, 15])
 def test_one_word_of_one_sign(fmt, word):
@@ -187,7 +192,7 @@ def sampler(fmt, bits=8, spoil=lambda words, x: words):
     return as_quantizer(fn, fmt=fmt, rounding=SR, random_bits=bits, sampler=True)
 
 
-@pytest.mark.parametrize("fmt", FORMATS[:-1], ids=str)
+@pytest.mark.parametrize("fmt", one_in(2, FORMATS[:-1]), ids=str)
 def test_what_right_blocks_draw(fmt):
     assert checks.block_draws(sampler(fmt)).cases > 10_000
 
@@ -211,6 +216,7 @@ def test_what_wrong_blocks_draw(fmt, spoil):
         checks.block_draws(sampler(fmt, spoil=spoil))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("overflow", [Overflow.SATURATE, Overflow.PROPAGATE, Overflow.ERROR])
 @pytest.mark.parametrize("fmt", [MX, FORMATS[3], FORMATS[4], UNSIGNED], ids=str)
 def test_right_ones_are_not_accused(fmt, overflow):

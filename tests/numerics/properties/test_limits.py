@@ -26,6 +26,7 @@ def chain(bits, rule):
     return fn
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("bits", [8, 16, 24, 32])
 @pytest.mark.parametrize(("rule", "right"), [("saturates", "SATURATE"), ("wraps", "WRAP"), ("clips", None)])
 def test_one_overflow_rule_of_a_fixed_point_sum_holds(bits, rule, right):
@@ -93,7 +94,7 @@ def test_where_no_sum_reaches_the_limits_the_verdict_says_so(claim, operands, de
     assert any(p.name == "sums past the limit" for p in problems(subject)) == (not told)
 
 
-@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("deep", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_rounded_products_that_cannot_reach_the_limits_are_no_fault_of_the_operands(deep):
     claim = Accumulator(FixedFormat(14), product=Quantizer(FixedFormat(6)))  # 31 * 300 > 8191
     note = checks.steps(as_accumulator(claim, deep=deep)).note

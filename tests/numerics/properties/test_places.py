@@ -38,6 +38,7 @@ def between(low, high, word):
     return lambda words, x: words.__setitem__((x > low) & (x < high), word)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("spoil", "seen"),
     [

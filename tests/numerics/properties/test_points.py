@@ -9,11 +9,12 @@ from numerics import Overflow, Quantizer, Rounding, catalog, parse_format, refer
 from numerics.properties import as_quantizer, points
 from numerics.properties.law import law_of
 from numerics.properties.points import members
+from tests.sampling import one_in
 
 FORMATS = [*catalog.FORMATS.values(), parse_format("log4.3b8"), parse_format("ulog3.2b2"), parse_format("s40.20")]
 
 
-@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+@pytest.mark.parametrize("fmt", one_in(2, FORMATS), ids=str)
 def test_edges_ties_and_their_neighbours_are_among_the_points(fmt):
     kind = np.float64
     tried = set(points(fmt, kind, 2048).tolist())

@@ -80,6 +80,7 @@ def test_batches_of_one_dimension_may_be_all_that_is_taken():
     assert checks.batched(as_accumulator(fn, CLAIM)).cases > 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "claim",
     [

@@ -27,6 +27,7 @@ def under_test(claim, spoil_a=lambda a: a, spoil_b=lambda b: b, spoil=lambda out
     return as_accumulator(fn, claim)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 @pytest.mark.parametrize("exponent", [-12, 8, 12])
 def test_operands_of_one_binade_and_sign(claim, exponent):
@@ -38,6 +39,7 @@ def test_operands_of_one_binade_and_sign(claim, exponent):
             checks.steps(under_test(claim, **sides))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 @pytest.mark.parametrize("exponent", [-14, -8, 9, 14])
 @pytest.mark.parametrize("negative", [False, True])
@@ -49,6 +51,7 @@ def test_sums_of_one_binade_and_sign(claim, exponent, negative):
         checks.steps(under_test(claim, spoil=spoil))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("k", [512, 1000, 1024, 1025])
 @pytest.mark.parametrize("claim", [CLAIMS["in sequence"], Accumulator(FixedFormat(16, 4))], ids=["floats", "fixed"])
 def test_chains_of_one_length(claim, k):

@@ -15,6 +15,12 @@ QUIET = settings(
     max_examples=400, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
+LENGTHS = [
+    (3, 10.0),
+    (9, 1.0),
+    *(pytest.param(*late, marks=pytest.mark.nightly) for late in [(6, 1000.0), (12, 100.0)]),
+]
+
 
 @pytest.mark.parametrize("family", [FloatFormat, FixedFormat, LogFormat, PositFormat, BlockFormat])
 def test_every_family_is_drawn(family):
@@ -46,7 +52,7 @@ def test_values_shrink_to_ones_that_can_be_read():
     assert word == 1
 
 
-@pytest.mark.parametrize(("k", "condition"), [(3, 10.0), (6, 1000.0), (9, 1.0), (12, 100.0)])
+@pytest.mark.parametrize(("k", "condition"), LENGTHS)
 def test_dot_problems_have_the_length_and_the_condition(k, condition):
     @settings(QUIET, max_examples=40)
     @given(strategies.dot_problems(k, condition=condition, fmt=catalog.E5M2))

@@ -260,6 +260,7 @@ H100 = catalog.MATRIX_UNITS["h100.f16.f32"]
 S8, U8 = FixedFormat(8), FixedFormat(8, signed=False)
 WRAPS, TELLS = Accumulator(S8, overflow=Overflow.WRAP), Accumulator(S8, overflow=Overflow.ERROR)
 DRAWS = {"fmt": E4M3, "rounding": R.SR}
+NIGHT = pytest.mark.nightly
 
 
 @pytest.mark.parametrize(
@@ -293,8 +294,8 @@ def test_wrong_ones_are_found(subject, claim):
         Quantizer(FixedFormat(2), R.RNE, Overflow.ERROR),
         as_quantizer(lambda x: np.clip(np.rint(x), -128, 127), fmt=catalog.INT8),  # -0.0 stands for code 0 too
         as_quantizer(ours(catalog.E5M2, R.SR, Overflow.IEEE), fmt=catalog.E5M2, rounding=R.SR, overflow=Overflow.IEEE),
-        as_quantizer(ours(catalog.MXFP8_E4M3, R.SR), fmt=catalog.MXFP8_E4M3, rounding=R.SR),
-        TELLS,
+        pytest.param(as_quantizer(ours(catalog.MXFP8_E4M3, R.SR), fmt=catalog.MXFP8_E4M3, rounding=R.SR), marks=NIGHT),
+        pytest.param(TELLS, marks=NIGHT),
     ],
     ids=["u8", "no exponent", "one exponent bit", "told", "two bits", "rint", "infinities", "blocks", "overflow"],
 )
