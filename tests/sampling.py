@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+MANY = 1000  # examples: a nightly profile
+
 
 def covering(combinations):
     """Places of a few combinations, greedily chosen, that hold every value of every parameter, and as evenly as may be.
@@ -53,10 +55,11 @@ def _late(case: Any, several: bool) -> Any:
 
 
 def few(test: Callable[..., None]) -> Callable[..., None]:
-    """Draws a third of the profile's examples, for a test of hypothesis each of whose examples is compiled for itself."""
+    """By day, a third of the profile's examples: for a test of hypothesis each of whose examples is compiled for itself."""
     from hypothesis import settings
 
-    return settings(max_examples=-(-settings().max_examples // 3))(test)
+    drawn = settings().max_examples
+    return settings(max_examples=drawn if drawn >= MANY else -(-drawn // 3))(test)
 
 
 def collect_seldom() -> None:

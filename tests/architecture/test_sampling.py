@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sampling import covering
+from tests.sampling import covering, few
 
 ROOT = Path(__file__).resolve().parents[2]
 MINE = """
@@ -46,6 +46,25 @@ def test_every_value_is_covered_by_as_few_as_the_longest_list(sizes):
     kept = [combinations[i] for i in covering(combinations)]
     assert {item for case in kept for item in case.items()} == {item for case in combinations for item in case.items()}
     assert len(kept) == max(sizes)
+
+
+@pytest.mark.parametrize(("drawn", "kept"), [(25, 9), (1000, 1000)], ids=["by day", "at night"])
+def test_few_draws_less_by_day(drawn, kept):
+    from hypothesis import given, settings, strategies
+
+    settings.register_profile("of this test", database=None, derandomize=True, max_examples=drawn)
+    before = settings.get_current_profile_name()
+    settings.load_profile("of this test")
+    seen = []
+
+    def test(n):
+        seen.append(n)
+
+    try:
+        few(given(strategies.integers())(test))()
+    finally:
+        settings.load_profile(before)
+    assert len(seen) == kept
 
 
 def test_combinations_that_are_not_a_product():
