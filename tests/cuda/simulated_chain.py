@@ -110,7 +110,9 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("name", but_at_night(DRAWN, ["blocks of 8", "blocks of 16", "singly", "rounded products"]))
+@pytest.mark.parametrize(
+    "name", but_at_night(DRAWN, ["chunks", "blocks of 8", "blocks of 16", "singly", "rounded products"])
+)
 def test_drawn_words(name):
     accumulator, shape, source = DRAWN[name]
     assert check(accumulator, shape=shape, batches=(2, 1), **SEEDED) == source

@@ -147,10 +147,11 @@ def test_errors_are_seen_wherever_they_are():
     q = Quantizer(FIXED, Rounding.RNE, ERROR)
     sr = Quantizer(FIXED, Rounding.SR, ERROR, 8)
     drawn = {"seed": 0, "stream": 0, "offset": 5}
+    fine = np.full(FEW, 0.5, np.float32)
+    assert launch(q, fine, False)[1] == launch(sr, fine, False, drawn=drawn)[1] == 0
     for place in (0, FEW - 1):
         for bad, flag in ((1e9, modes.SAW_OVERFLOW), (np.nan, modes.SAW_NAN)):
-            x = np.full(FEW, 0.5, np.float32)
-            assert launch(q, x, False)[1] == launch(sr, x, False, drawn=drawn)[1] == 0
+            x = fine.copy()
             x[place] = bad
             assert launch(q, x, False)[1] == launch(sr, x, False, drawn=drawn)[1] == flag
 

@@ -150,7 +150,7 @@ def test_draws(n, m, method, dtype, bits):
 
 def test_bits_and_their_products():
     rng = np.random.default_rng(3)
-    for k in (1, 64, 65, 64 * 5 + 3):
+    for k in (1, 64, 64 * 2 + 3):
         a, b = (rng.choice(np.array([-1.0, 1.0]), (rows, k)) for rows in (3, 5))
         for signed, low in ((True, -1.0), (False, 0.0)):
             x, y = np.where(a < 0, low, 1).astype(np.float32), np.where(b < 0, low, 1)

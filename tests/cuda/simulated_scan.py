@@ -22,7 +22,7 @@ def found_by_the_kernel(x, blocks):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("count", but_at_night([1, 7, 8, 9, 200], [1, 7, 8]))
+@pytest.mark.parametrize("count", but_at_night([1, 7, 8, 9, 200], [1, 7, 8, 9]))
 def test_drawn_arrays(dtype, count):
     rng = np.random.default_rng(count)
     whole = np.ldexp(rng.integers(-999, 999, count).astype(dtype), rng.integers(-30, 30, count)).astype(dtype)
@@ -39,11 +39,12 @@ def test_drawn_arrays(dtype, count):
 @pytest.mark.parametrize("place", but_at_night([0, 63, 99], [0, 63]))
 def test_one_element_among_many(place):
     """The largest, the lowest bit, the only -0 and the only infinity, wherever they are."""
+    plain, _ = found_by_the_kernel(np.ones(100, np.float32), 2)
     for value in (2.0**100, 2.0**-140, -0.0, np.inf, np.nan):
         x = np.ones(100, np.float32)
         x[place] = value
         found, wanted = found_by_the_kernel(x, 2)
-        assert found == wanted != found_by_the_kernel(np.ones(100, np.float32), 2)[0]
+        assert found == wanted != plain
 
 
 def test_threads_that_ask_for_an_array_at_once_share_it(monkeypatch):

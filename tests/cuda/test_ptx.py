@@ -285,6 +285,12 @@ LATE = (  # other constants of kernels that are there already
     "mxfp8",
     "unit of 8, to nearest, that may overflow",
     "unit of fused steps",
+    "chain native",
+    "chain truncating",
+    "two of four given",
+    "sign of float64",
+    "unit of two chains",
+    "unit of 4, c behind the block",
 )
 
 

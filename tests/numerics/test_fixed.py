@@ -12,6 +12,7 @@ import pytest
 
 from numerics import FixedFormat, Overflow, Quantizer, Rounding, catalog, parse_format, random_words, reference, spec
 from tests.numerics.grids import MODES, assert_same_bits, rises, threshold
+from tests.sampling import one_in
 
 R = Rounding
 NARROW = {
@@ -381,8 +382,9 @@ def test_codes_of_up_to_64_bits_are_those_of_integers(fmt):
             assert_same_bits(quantizer.quantize(x)[::5], reference.quantize(x[::5], quantizer), x[::5])
 
 
+@pytest.mark.parametrize("mode", one_in(2, [R.RNE, R.RTP]), ids=name_of)
 @pytest.mark.parametrize("bits", [3, 8, 22])
-def test_grids_at_the_top_of_float32(bits):
+def test_grids_at_the_top_of_float32(bits, mode):
     """On steps above 2**104 no float32 number has the step for its ulp, which the quick way of rounding adds."""
     for fraction_bits in (-125, -120, -106, -105, -104, -103, -60):
         if bits - 1 - fraction_bits > 127:
@@ -392,13 +394,13 @@ def test_grids_at_the_top_of_float32(bits):
         with np.errstate(over="ignore"):
             x = np.append(parts * step, np.array([1e-45, 1e-38, 3e38, 3.4028235e38], np.float32))
         x = np.concatenate([x[np.isfinite(x)], -x[np.isfinite(x)]])
-        for mode in (R.RNE, R.RTP):
-            quantizer = Quantizer(fmt, mode)
-            found = quantizer.quantize(x)
-            assert_same_bits(found, reference.quantize(x, quantizer).astype(np.float32), x)
-            assert_same_bits(quantizer.decode(quantizer.encode(x), dtype=np.float32), found, x)
+        quantizer = Quantizer(fmt, mode)
+        found = quantizer.quantize(x)
+        assert_same_bits(found, reference.quantize(x, quantizer).astype(np.float32), x)
+        assert_same_bits(quantizer.decode(quantizer.encode(x), dtype=np.float32), found, x)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("bits", [23, 24, 25, 32])
 @pytest.mark.parametrize("mode", [R.RNE, R.RTP], ids=name_of)
 def test_the_first_number_beyond_the_lowest_value_is_an_error(bits, mode):

@@ -238,9 +238,17 @@ def test_pairwise(block, k):
         a, b = off_grid(rng, fraction_bits, k=k)
         check(acc, a, b, events=fraction_bits == 7)
         check(acc, a, b, whole(rng, (3, 4), 14, 6), events=False)
-        check(replace(acc, overflow=Rule.ERROR), *off_grid(rng, 2, k=k), events=False)
     a, b = whole(rng, (3, k), 7), whole(rng, (k, 4), 7)
     check(fixed(9, overflow=Rule.WRAP, order="pairwise", block=block), a, b, must=("sgemm", "modulo"), events=False)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("block", [None, 1, 2, 4, 100])
+@pytest.mark.parametrize("k", [1, 2, 3, 8, 13])
+def test_pairwise_reports(block, k):
+    check(
+        fixed(9, 2, overflow=Rule.ERROR, order="pairwise", block=block), *off_grid(rng_of(20, k), 2, k=k), events=False
+    )
 
 
 def test_c_below_the_grid():
