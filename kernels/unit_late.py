@@ -15,17 +15,29 @@ import numpy as np
 
 from ._jit import core, loop
 from .expansions import power_of_two
-from .primitives import floor, trunc, widest_vectors
+from .primitives import floor, from_bits, to_bits, trunc, widest_vectors
 from .unit_fast import PANEL, TILE, cut_term, exponent_of, larger, scale_of, to_nearest
 
-I32, F32, U64, I64, F64 = np.int32, np.float32, np.uint64, np.int64, np.float64
+U32, I32, F32, U64, F64 = np.uint32, np.int32, np.float32, np.uint64, np.float64
 NOTHING = -512  # exponent of a sum of no terms: below every other, and 2.0**NOTHING is a normal float64
+
+
+@core
+def power(exponent):
+    """2.0**exponent as float64, of a normal exponent in int32: what is done before it is made wider is done once."""
+    return from_bits(U64(U64(U32(exponent + I32(1023))) << U64(52)))
+
+
+@core
+def inverse(power):
+    """1 / power, of a power of two whose inverse is normal."""
+    return from_bits(U64(U64(U64(2 * 1023) << U64(52)) - to_bits(power)))
 
 
 @core
 def cut_whole(whole, shift, floored):
     """The integer whole * 2**shift as float64, shift <= 0, cut by floor or toward zero."""
-    value = whole * power_of_two(shift)
+    value = whole * power(shift)
     return floor(value) if floored else trunc(value)
 
 
@@ -59,6 +71,8 @@ def make_late(unroll: int, groups: int, parts: int, floored: int, native: int):
         tops, sums = np.empty((parts, TILE), np.int32), np.empty((parts, TILE), np.int32)
         fresh = np.empty(TILE, np.float32)
         bias, low_c, low_scale = I32(bits + 127), I32(c_emin), I32(bits - 127)
+        finer = I32(sum_bits - bits)
+        c_steps, sum_step, c_step = power_of_two(c_bits), power_of_two(-sum_bits), power_of_two(-c_bits)
         nothing, least, far = I32(NOTHING), I32(lowest), I32(reach)
         for first in range(start, stop, PANEL):
             past = min(first + PANEL, stop)
@@ -107,15 +121,15 @@ def make_late(unroll: int, groups: int, parts: int, floored: int, native: int):
                             high, exact = tops[0, j], F64(sums[0, j])
                             if parts == 2:
                                 high = larger(high, tops[1, j])
-                                exact = cut_whole(exact, I64(tops[0, j]) - I64(high), floored)
-                                exact += cut_whole(F64(sums[1, j]), I64(tops[1, j]) - I64(high), floored)
+                                exact = cut_whole(exact, I32(tops[0, j] - high), floored)
+                                exact += cut_whole(F64(sums[1, j]), I32(tops[1, j] - high), floored)
                             ec = exponent_of(c[j], low_c, nothing)
                             aligned = larger(larger(high, ec), least)
                             kept = F64(c[j] if ec >= I32(aligned - far) else F32(0.0))
-                            at = I64(aligned)
-                            products = floor(exact * power_of_two(sum_bits - bits + I64(high) - at))
-                            addend = floor(kept * power_of_two(c_bits - at))
-                            value = products * power_of_two(at - sum_bits) + addend * power_of_two(at - c_bits)
+                            unit = power(aligned)
+                            products = floor(exact * power(I32(I32(high - aligned) + finer)))
+                            addend = floor(kept * inverse(unit) * c_steps)
+                            value = (products * sum_step + addend * c_step) * unit
                             fresh[j] = rounded(value, native, precision, emin, largest)
                         # Not at once: a choice between a place's old and new value would become a masked store.
                         for j in range(width):
