@@ -89,9 +89,9 @@ def _without_contraction(compile_ir: Callable[..., bytes]) -> Callable[..., byte
 
 
 if SIMULATED:
-    from ._simulator import one_array_to_a_block
+    from ._simulator import repair
 
-    one_array_to_a_block()
+    repair()
 else:
     from numba.cuda.cudadrv import nvvm
 

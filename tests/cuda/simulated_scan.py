@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba import cuda
 
 from numerics.kernels import scan as cpu
 from numerics.kernels.cuda import _simulator, scan
@@ -52,6 +53,33 @@ def test_threads_that_ask_for_an_array_at_once_share_it(monkeypatch):
         time.sleep(0.02)
         return np.full(shape, 77, dtype)
 
-    monkeypatch.setattr(_simulator, "np", SimpleNamespace(empty=slowly))
+    monkeypatch.setattr(_simulator, "np", SimpleNamespace(empty=slowly, ndindex=np.ndindex))
     found, wanted = found_by_the_kernel(np.array([0, 1, 3], np.float32), 2)
     assert found == wanted
+
+
+def in_turns(out, leaver, failing):
+    """Each thread writes what another one wrote before it waited, but for one that has ended or failed by then."""
+    shared = cuda.shared.array(64, np.int32)
+    i = cuda.threadIdx.x
+    if i == failing:
+        raise IndexError("planted")
+    if i == leaver:
+        return
+    for turn in range(3):
+        shared[i] = i + turn
+        cuda.syncthreads()
+        out[turn, i] = shared[(i + 2) % 64]
+        cuda.syncthreads()
+
+
+def test_threads_wait_for_those_that_have_not_ended():
+    out = np.zeros((3, 64), np.int32)
+    cuda.jit(in_turns)[1, 64](out, 1, -1)
+    i = np.delete(np.arange(64), [1, 63])  # 63 reads the place of the one that left
+    assert (out[:, i] == (i + 2) % 64 + np.arange(3)[:, None]).all() and not out[:, 1].any()
+
+
+def test_a_thread_that_fails_ends_its_block():
+    with pytest.raises(IndexError, match=r"tid=\[5, 0, 0\] ctaid=\[0, 0, 0\]: planted"):
+        cuda.jit(in_turns)[1, 64](np.zeros((3, 64), np.int32), -1, 5)
