@@ -40,7 +40,14 @@ CASES = [(name, mode) for i, name in enumerate(NAMES) for mode in (DETERMINISTIC
 LATE = {case for i, case in enumerate(CASES) if (i + i // 2 + i // (2 * len(DETERMINISTIC))) % 2}
 MARKED = [pytest.param(*case, marks=pytest.mark.nightly) if case in LATE else case for case in CASES]
 # What others have by day too: "chunked" is TestChunks, "truncated chunks" rounds products.
-LATE_ACCUMULATORS = ["chunked", "product rounded", "stochastic products", "float64 carrier"]
+LATE_ACCUMULATORS = [
+    "chunked",
+    "product rounded",
+    "stochastic products",
+    "float64 carrier",
+    "blocked pairwise",
+    "wrapping",
+]
 # Units of the same parameters go by several names.
 UNITS = {unit: name for name, unit in reversed(list(catalog.MATRIX_UNITS.items()))}
 
@@ -73,7 +80,7 @@ def test_accumulators(name):
     all_hold(as_accumulator(ACCUMULATORS[name], takes_c=name in WITH_C, deep=False))
 
 
-@pytest.mark.parametrize("name", one_in(4, UNITS.values()))
+@pytest.mark.parametrize("name", one_in(6, UNITS.values()))
 def test_units(name):
     all_hold(as_accumulator(catalog.MATRIX_UNITS[name], takes_c=True, deep=False))
 

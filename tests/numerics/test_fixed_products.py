@@ -231,12 +231,13 @@ def test_drawn_words_are_those_of_the_seed(order):
 @pytest.mark.sampled
 @pytest.mark.parametrize("block", but_at_night([None, 1, 2, 4, 100], [1, 4, 100]))
 @pytest.mark.parametrize("k", but_at_night([1, 2, 3, 8, 13], [2, 3, 8]))
-def test_pairwise(block, k):
+@pytest.mark.parametrize("events", but_at_night([False, True], [True]))
+def test_pairwise(block, k, events):
     rng = rng_of(10, k)
     acc = fixed(9, 2, order="pairwise", block=block)
     for fraction_bits in (2, 7):
         a, b = off_grid(rng, fraction_bits, k=k)
-        check(acc, a, b, events=fraction_bits == 7)
+        check(acc, a, b, events=events and fraction_bits == 7)
         check(acc, a, b, whole(rng, (3, 4), 14, 6), events=False)
     a, b = whole(rng, (3, k), 7), whole(rng, (k, 4), 7)
     check(fixed(9, overflow=Rule.WRAP, order="pairwise", block=block), a, b, must=("sgemm", "modulo"), events=False)

@@ -65,7 +65,9 @@ def operands(kind, shape):
 
 @pytest.mark.parametrize(
     "name",
-    but_at_night(CASES, ["binary16 of integers", "binary16 of binary16", "LBA", "tree", "binary32", "fixed, rounded"]),
+    but_at_night(
+        CASES, ["binary16 of integers", "binary16 of binary16", "LBA", "tree", "binary32", "fixed, rounded", "exact"]
+    ),
 )
 def test_all_allowed_kernels_give_the_same_bits(name):
     acc, kind, expected = CASES[name]
