@@ -47,6 +47,8 @@ LATE_ACCUMULATORS = [
     "float64 carrier",
     "blocked pairwise",
     "wrapping",
+    "kahan",
+    "infinities",
 ]
 # Units of the same parameters go by several names.
 UNITS = {unit: name for name, unit in reversed(list(catalog.MATRIX_UNITS.items()))}

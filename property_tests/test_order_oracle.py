@@ -133,6 +133,7 @@ def test_events_of_other_orders(order, data):
     assert_same_events(Accumulator(fmt, order=order), *data.draw(problems(fmt, depth=12)))
 
 
+@pytest.mark.nightly
 @given(data=st.data())
 def test_drawn_words_are_those_of_the_stream(data):
     # Whatever the layout: the word of step s of output o is that of element o*S + s.

@@ -111,7 +111,7 @@ def test_float32_against_the_oracle(fmt):
     check(fmt, tricky(fmt, np.float32), codes=True)
 
 
-@pytest.mark.parametrize("fmt", one_in(4, ALL.values()), ids=ALL)
+@pytest.mark.parametrize("fmt", one_in(9, ALL.values()), ids=ALL)
 def test_float64_against_the_oracle(fmt):
     check(fmt, tricky(fmt, np.float64, 1))
 

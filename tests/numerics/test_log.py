@@ -23,7 +23,7 @@ from tests.numerics.logs import (
     STOCHASTIC,
     TYPES,
 )
-from tests.sampling import but_at_night
+from tests.sampling import but_at_night, one_in
 
 NO_WORDS, ZERO = np.zeros(0, np.uint32), np.uint64(0)
 ENDS = [(fmt, np.float32) for fmt in AT_THE_ENDS.values()] + [(fmt, np.float64) for fmt in AT_THE_ENDS_64.values()]
@@ -49,7 +49,7 @@ def check_deterministic(fmt, dtype, mode, limit=1 << 9):
 
 
 @pytest.mark.sampled
-@MODES
+@pytest.mark.parametrize("mode", one_in(2, DETERMINISTIC), ids=lambda mode: mode.name)
 @TYPES
 @FORMATS
 def test_deterministic_modes_exhaustively(fmt, dtype, mode):

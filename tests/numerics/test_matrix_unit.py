@@ -43,7 +43,7 @@ def vectors_only(monkeypatch):
     monkeypatch.setattr(unit_products, "plan_fast", planned)
 
 
-@pytest.mark.parametrize("name", one_in(8, UNITS))
+@pytest.mark.parametrize("name", one_in(12, UNITS))
 def test_every_preset(name):
     unit, rng = UNITS[name], np.random.default_rng(len(name))
     for kind in units.KINDS:
