@@ -82,7 +82,7 @@ def test_accumulators(name):
     all_hold(as_accumulator(ACCUMULATORS[name], takes_c=name in WITH_C, deep=False))
 
 
-@pytest.mark.parametrize("name", one_in(6, UNITS.values()))
+@pytest.mark.parametrize("name", one_in(9, UNITS.values()))
 def test_units(name):
     all_hold(as_accumulator(catalog.MATRIX_UNITS[name], takes_c=True, deep=False))
 

@@ -1,10 +1,12 @@
 """What `swap_` leaves on the modules that are no emulated layers, so that the products they call for are seen."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -104,6 +106,16 @@ class Watch:
             return before is not None and before.watch is self
 
         called(self.outside, layer, owned, self.functional == "refuse")
+
+    def late(self, title: str) -> None:
+        """Hooks ran before the one that sees what a forward calls: say so, or refuse it."""
+        said = (
+            f"{title} has forward pre-hooks that were put first after swap_: what they have just computed is native, and"
+            " from the next call on it is seen; register them before swap_, or without prepend=True"
+        )
+        if self.functional == "refuse":
+            raise ValueError(said)
+        warnings.warn(said, RuntimeWarning, stacklevel=2)
 
     def _native(self, caller: Running, function: str, index: int | None, reason: str, backward: bool = False) -> None:
         """Note or refuse a call that stays native."""
@@ -235,7 +247,11 @@ class Enter:
         if torch.compiler.is_compiling():
             raise NotImplementedError(f"{_titled(self.name, module)} is swapped, and {EXPORT}")
         _leave_last(module)
-        if enter(self.watch, Running(self.name, module, self.restored)) and not runs_again():
+        late = _enter_first(module)
+        outermost = enter(self.watch, Running(self.name, module, self.restored))
+        if outermost and late and not self.restored:
+            self.watch.late(_titled(self.name, module))
+        if outermost and not runs_again():
             self.watch.forwards += 1
 
 
@@ -300,6 +316,17 @@ def _leave_last(module: torch.nn.Module) -> None:
     if last is not None and not isinstance(hooks[last], Leave):
         for key in [key for key, hook in hooks.items() if isinstance(hook, Leave)]:
             hooks.move_to_end(key)
+
+
+def _enter_first(module: torch.nn.Module) -> bool:
+    """Whether a hook that is not torch's own has just run before ours, which goes before all from now on."""
+    hooks: Any = module._forward_pre_hooks
+    early = list(takewhile(lambda hook: not isinstance(hook, Enter), hooks.values()))
+    for key in [key for key, hook in hooks.items() if early and isinstance(hook, Enter)]:
+        hooks.move_to_end(key, last=False)
+    return any(
+        not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in early
+    )  # sharding's gather weights
 
 
 def detach(model: torch.nn.Module) -> None:

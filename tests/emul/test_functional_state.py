@@ -228,6 +228,23 @@ def test_what_hooks_compute_that_came_after_the_swap_is_seen():
     assert len(model._forward_hooks) == len(model.inner._forward_hooks) == 1
 
 
+def test_what_hooks_compute_that_were_put_before_all_others_since_is_seen_from_the_next_call_on():
+    model = swapped(lambda x: x @ x.mT)
+    model.register_forward_pre_hook(lambda module, args: (args[0] @ args[0].mT,), prepend=True)
+    with pytest.warns(RuntimeWarning, match=r"module '' \(Model\) has forward pre-hooks .* put first after swap_"):
+        native = model(A)
+    first = product(A, A.T)
+    assert torch.equal(native, product(A @ A.T, (A @ A.T).T))
+    assert torch.equal(model(A), product(first, first.T))
+    strict = swapped(lambda x: x @ x.mT, functional="refuse")
+    strict.register_forward_pre_hook(lambda module, args: None, prepend=True)
+    with pytest.raises(ValueError, match=r"register them before swap_, or without prepend=True"):
+        strict(A)
+    assert torch.equal(strict(A), first)
+    emul.restore_(strict)
+    assert len(strict._forward_pre_hooks) == 1
+
+
 class Watching(TorchFunctionMode):
     seen = 0
 
