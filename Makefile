@@ -18,10 +18,9 @@ UNFINISHED := $(VENV)/.unfinished
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-test: $(STAMP) ## Run ruff, the format check, mypy and all tests; ARGS goes to pytest
+test: $(STAMP) ## Run ruff, the format check and all tests, mypy among them; ARGS goes to pytest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict numerics emul
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 nightly: $(STAMP) ## Run all tests, every combination, with many drawn cases; an hour or more

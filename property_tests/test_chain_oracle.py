@@ -21,7 +21,7 @@ QUESTIONS = [
 ]
 KINDS = ("fused", "products and chunks", "words")
 CASES = [(kind, number) for kind in KINDS for number in range(len(QUESTIONS))]
-BY_DAY = [("products and chunks", 3), ("words", 2)]
+BY_DAY = [("products and chunks", 3)]
 MARKED = [case if case in BY_DAY else pytest.param(case, marks=pytest.mark.nightly) for case in CASES]
 
 

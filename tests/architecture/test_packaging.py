@@ -263,7 +263,8 @@ def test_the_test_command_runs_every_tool() -> None:
         pytest.skip("no make")
     done = command("make", "--dry-run", "test", folder=ROOT)
     assert done.returncode == 0, done.stderr
-    tools = ["ruff check .", "ruff format --check .", "mypy --strict numerics emul", "python -m pytest"]
+    # mypy is one of the tests: test_types.py
+    tools = ["ruff check .", "ruff format --check .", "python -m pytest"]
     places = [done.stdout.find(f"/{tool}") for tool in tools]
     assert -1 not in places
     assert places == sorted(places)

@@ -42,10 +42,8 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["gpu-planted.md"]
 
 
-@pytest.mark.parametrize(
-    ("groups", "cases"),
-    [(["speed"], 7), pytest.param(["elementwise", "published", "speed"], 11, marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("groups", "cases"), [(["speed"], 7), (["elementwise", "published", "speed"], 11)])
 def test_a_small_run_in_the_simulator(groups, cases, tmp_path):
     done = gpu_check(tmp_path, "--tiny", "--groups", *groups, NUMBA_ENABLE_CUDASIM="1")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -290,6 +290,11 @@ LATE = (  # other constants of kernels that are there already
     "two of four given",
     "sign of float64",
     "unit of two chains",
+    "luq codes of bytes",
+    "luq given",
+    "luq of float64",
+    "e4m3 given",
+    "binary16 of float64",
     "unit of 4, c behind the block",
 )
 

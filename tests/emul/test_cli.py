@@ -258,6 +258,7 @@ def send(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, s
     return process.wait(timeout=60), rest
 
 
+@pytest.mark.nightly
 def test_killed_runs_leave_nothing_that_looks_whole(tmp_path: Path) -> None:
     with started(tmp_path / "killed") as process:
         status, _ = send(process, signal.SIGKILL)
