@@ -29,9 +29,9 @@ def power(exponent):
 
 
 @core
-def inverse(power):
-    """1 / power, of a power of two whose inverse is normal."""
-    return from_bits(U64(U64(U64(2 * 1023) << U64(52)) - to_bits(power)))
+def inverse(unit):
+    """1 / unit, of a power of two whose inverse is normal."""
+    return from_bits(U64(U64(U64(2 * 1023) << U64(52)) - to_bits(unit)))
 
 
 @core

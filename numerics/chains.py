@@ -137,12 +137,14 @@ def chain_masks(
 
 def check_question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:
     """What is asked for, or the sentence that says why it is not to be had; see `chain_masks`."""
+    key = getattr(accumulator, "_text", None), rule, event, tolerance
     try:
-        return _QUESTIONS[accumulator._text, rule, event, tolerance]
-    except (AttributeError, KeyError, TypeError):  # new, or no question
-        known = _question(accumulator, rule, event, tolerance)
-    found: Question = keep(_QUESTIONS, (accumulator._text, rule, event, tolerance), known)
-    return found
+        return _QUESTIONS[key]
+    except KeyError:
+        known: Question = keep(_QUESTIONS, key, _question(accumulator, rule, event, tolerance))
+        return known
+    except TypeError:  # a number that is no key, such as an array of one
+        return _question(accumulator, rule, event, tolerance)
 
 
 def _question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:

@@ -324,9 +324,8 @@ def _enter_first(module: torch.nn.Module) -> bool:
     early = list(takewhile(lambda hook: not isinstance(hook, Enter), hooks.values()))
     for key in [key for key, hook in hooks.items() if early and isinstance(hook, Enter)]:
         hooks.move_to_end(key, last=False)
-    return any(
-        not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in early
-    )  # sharding's gather weights
+    # Those of torch's sharding gather weights.
+    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in early)
 
 
 def detach(model: torch.nn.Module) -> None:

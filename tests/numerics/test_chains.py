@@ -20,6 +20,7 @@ from numerics import (
     reference,
     set_num_threads,
 )
+from numerics.chains import check_question
 from tests.sampling import but_at_night
 
 M4E3 = catalog.lba(4, 3, 3, paper=True)  # 2**-3 to 31
@@ -235,6 +236,11 @@ def test_nothing_gives_zeros(shapes):
 
 
 WIDE = Accumulator(FloatFormat(11, 40))
+
+
+def test_a_tolerance_is_any_number_also_one_that_is_no_key():
+    for half in (0.5, np.float32(0.5), np.array(0.5)):
+        assert check_question(LBA, "immediate", "diff", half).tolerance == 0.5
 
 
 @pytest.mark.parametrize(
