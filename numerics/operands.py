@@ -1,5 +1,7 @@
 """Operands of products: what is refused, how shapes go together, and stacks of matrices."""
 
+import math
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,11 +47,22 @@ def as_array(x: Any, label: str, wanted: str) -> NDArray[Any]:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{label} is a masked array: its mask would be lost; give {label}.filled(value)")
     try:
-        return np.asarray(x)
+        return unlocked(np.asarray(x))
     except ValueError as error:
         raise ValueError(f"{label} is no array, its rows differ in length or depth: give {wanted}") from error
     except (TypeError, RuntimeError) as error:  # another library's: of a type that numpy lacks, or with a gradient
         raise TypeError(f"{label} of type {type(x).__name__} is no array of numpy ({error}): give {wanted}") from error
+
+
+def unlocked(x: NDArray[Any]) -> NDArray[Any]:
+    """x, or where it is read-only the same memory as an array that is not: loops, which write to no operand, would be
+    compiled once more for it. Never handed out.
+    """
+    if x.flags.writeable or x.dtype.isbuiltin != 1:
+        return x
+    interface = x.__array_interface__
+    memory = SimpleNamespace(__array_interface__={**interface, "data": (interface["data"][0], False)}, owner=x)
+    return np.asarray(memory)
 
 
 def floats(x: Any, label: str) -> NDArray[Any]:
@@ -99,5 +112,5 @@ def stack(x: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
     matrix = x.shape[-2:]
     if all(size == 1 for size in x.shape[:-2]):
         return x.reshape(1, *matrix)
-    size = int(np.prod(batch))
-    return np.broadcast_to(x, (*batch, *matrix)).reshape(size, *matrix)
+    whole = x if x.shape[:-2] == batch else np.broadcast_to(x, (*batch, *matrix))  # the latter is read-only
+    return whole.reshape(math.prod(batch), *matrix)

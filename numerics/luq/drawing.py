@@ -32,7 +32,6 @@ def draw_of(
     assert bits is not None
     if words is not None:
         flat = given_words(words, shape, bits, out).reshape(-1)
-        flat = flat if flat.flags.writeable else flat.copy()  # the loop is compiled for one kind of array
         return Draw(flat, elementwise.GIVEN, bits, _ZERO, _ZERO, _ZERO)
     if seed is None:
         raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {shape}")
