@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numerics import Accumulator, Quantizer, catalog
+from numerics import Accumulator, Quantizer, catalog, matmul, reference
 from numerics.kernels.cuda import gemm
 from numerics.planning import Plan, plans
 from numerics.problem import Problem, facts
@@ -19,6 +19,12 @@ def members(shape, batches=(1, 1), addend=False):
     drawn = [rng.normal(size=size) * 2.0 ** rng.integers(-3, 4, size) * (rng.random(size) > 0.1) for size in sizes]
     a, b, c = (OPERANDS.quantize(x.astype(np.float32)) for x in drawn)
     return a, b, c if addend else None
+
+
+def wanted_of(a, b, accumulator, **options):
+    """The product in rationals, in a's type: nothing is compiled for it. Of a seed's words the CPU's."""
+    product = matmul if accumulator.stochastic and options.get("words") is None else reference.matmul
+    return product(a, b, accumulator, **options)
 
 
 def problem_of(a, b, c):

@@ -1,15 +1,15 @@
-"""Stepping products by the CUDA kernel, run in the simulator: the CPU's bits."""
+"""Stepping products by the CUDA kernel, run in the simulator: the oracle's bits, and of drawn words the CPU's."""
 
 import numpy as np
 import pytest
 
-from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog, matmul
+from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
 from numerics.kernels import gemm as cpu
 from numerics.kernels.cuda import gemm
 from numerics.kernels.cuda._jit import SIMULATED
 from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
-from tests.cuda.products import drawn, members, problem_of, stepping_plans
+from tests.cuda.products import drawn, members, problem_of, stepping_plans, wanted_of
 from tests.sampling import but_at_night
 
 assert SIMULATED
@@ -40,9 +40,9 @@ def launch(a, b, c, accumulator, plan, source, *, seed=0, stream=0, words=NO_WOR
 
 
 def check(accumulator, *, shape=(3, 6, 5), batches=(1, 1), addend=False, which=slice(1), turned=False, **options):
-    """The kernels of the plans `which` against `matmul`, words drawn in it or given to it."""
+    """The kernels of the plans `which`, words drawn in them or given."""
     a, b, c = members(shape, batches, addend)
-    wanted = matmul(a, b, accumulator, c=c, **options)
+    wanted = wanted_of(a, b, accumulator, c=c, **options)
     problem = problem_of(a, b, c)
     source = cpu.DETERMINISTIC
     words = options.get("words")

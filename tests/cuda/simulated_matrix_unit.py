@@ -1,12 +1,13 @@
-"""Matrix units by the CUDA kernel, run in the simulator: the CPU's bits, for presets of every kind of block."""
+"""Matrix units by the CUDA kernel, run in the simulator: the oracle's bits, for presets of every kind of block."""
 
 import numpy as np
 import pytest
 
-from numerics import Quantizer, catalog, matmul
+from numerics import Quantizer, catalog
 from numerics.kernels.cuda import matrix_unit
 from numerics.kernels.cuda._jit import SIMULATED
 from numerics.matrix_unit import MatrixUnit
+from numerics.reference.matrix_unit import unit_matmul
 from numerics.rounding import Rounding
 from numerics.unit_forms import Fast, plan_fast
 from numerics.unit_operands import longer, ordered, take_apart
@@ -58,7 +59,7 @@ def test_presets(name, shape, batches):
     unit = catalog.MATRIX_UNITS[name]
     a, b, c = operands(unit, shape, batches)
     found, plan = by_the_kernel(a, b, c, unit)
-    assert found.tobytes() == matmul(a, b, unit, c=c).tobytes()
+    assert found.tobytes() == unit_matmul(a, b, unit, c=c).tobytes()
     assert plan.bounded
 
 
@@ -67,7 +68,7 @@ def test_sums_that_become_infinite():
     a, b, c = operands(unit, (3, 20, 4), (1, 1), 100.0)
     found, plan = by_the_kernel(a, b, c, unit)
     assert not plan.bounded and np.isinf(found).any()
-    assert found.tobytes() == matmul(a, b, unit, c=c).tobytes()
+    assert found.tobytes() == unit_matmul(a, b, unit, c=c).tobytes()
 
 
 def test_c_behind_the_block_and_groups():
@@ -82,11 +83,11 @@ def test_c_behind_the_block_and_groups():
         except AssertionError:
             continue  # no vector form
         tried.add(kind)
-        assert found.tobytes() == matmul(a, b, unit, c=c).tobytes()
+        assert found.tobytes() == unit_matmul(a, b, unit, c=c).tobytes()
     assert {place for place, _, _ in tried} >= {"in_align", "separate_add"}
 
 
 def test_blocks_of_its_own():
     unit = MatrixUnit(catalog.BINARY16, catalog.BINARY32, 32, 20)
     a, b, c = operands(unit, (2, 40, 3), (1, 1))
-    assert by_the_kernel(a, b, c, unit)[0].tobytes() == matmul(a, b, unit, c=c).tobytes()
+    assert by_the_kernel(a, b, c, unit)[0].tobytes() == unit_matmul(a, b, unit, c=c).tobytes()

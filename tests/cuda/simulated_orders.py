@@ -1,15 +1,15 @@
-"""The pairwise tree and Kahan's sum by the CUDA kernels, run in the simulator: the CPU's bits."""
+"""The pairwise tree and Kahan's sum by the CUDA kernels, run in the simulator: the oracle's bits, the CPU's of drawn words."""
 
 import numpy as np
 import pytest
 
-from numerics import Accumulator, Quantizer, Rounding, catalog, matmul
+from numerics import Accumulator, Quantizer, Rounding, catalog
 from numerics.kernels import gemm as cpu
 from numerics.kernels.cuda import gemm, orders
 from numerics.kernels.cuda._jit import SIMULATED
 from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
-from tests.cuda.products import members, problem_of, stepping_plans
+from tests.cuda.products import members, problem_of, stepping_plans, wanted_of
 from tests.sampling import but_at_night
 
 assert SIMULATED
@@ -41,7 +41,7 @@ def launch(a, b, c, accumulator, plan, source, *, seed=0, stream=0, words=NO_WOR
 
 def check(accumulator, shape, *, batches=(1, 1), addend=False, **options):
     a, b, c = members(shape, batches, addend)
-    wanted = matmul(a, b, accumulator, c=c, **options)
+    wanted = wanted_of(a, b, accumulator, c=c, **options)
     words, source = options.pop("words", None), gemm.SINGLY if accumulator.stochastic else cpu.DETERMINISTIC
     if words is not None:
         source, options["words"] = cpu.GIVEN, np.ascontiguousarray(words.reshape(-1, words.shape[-1]))
