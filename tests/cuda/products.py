@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from numerics import Accumulator, Quantizer, catalog, matmul, reference
+from numerics import Accumulator, Quantizer, catalog, random_words, reference
 from numerics.kernels.cuda import gemm
 from numerics.planning import Plan, plans
 from numerics.problem import Problem, facts
+from numerics.steps import random_bits_of
 from numerics.words import unit_bytes
 
 OPERANDS = Quantizer(catalog.E4M3)
@@ -21,10 +22,21 @@ def members(shape, batches=(1, 1), addend=False):
     return a, b, c if addend else None
 
 
-def wanted_of(a, b, accumulator, **options):
-    """The product in rationals, in a's type: nothing is compiled for it. Of a seed's words the CPU's."""
-    product = matmul if accumulator.stochastic and options.get("words") is None else reference.matmul
-    return product(a, b, accumulator, **options)
+def wanted_of(a, b, accumulator, *, seed=None, stream=0, words=None, **options):
+    """The product in rationals, for which nothing is compiled; a, b of three dimensions."""
+    if seed is not None:
+        words = words_of(accumulator, (max(len(a), len(b)), a.shape[1], b.shape[2]), a.shape[2], seed, stream)
+    return reference.matmul(a, b, accumulator, words=words, **options)
+
+
+def words_of(accumulator, shape, depth, seed, stream):
+    """[*shape, S], the words of a seed: step s of output o has that of element o*S + s, of the step's own bits."""
+    bits = random_bits_of(accumulator, depth)
+    words = np.zeros((*shape, len(bits)), np.uint32)
+    for count in {int(count) for count in bits} - {0}:
+        drawn = random_words(words.size, count, seed=seed, stream=stream).reshape(words.shape)
+        words[..., bits == count] = drawn[..., bits == count]
+    return words
 
 
 def problem_of(a, b, c):

@@ -1,4 +1,4 @@
-"""Stepping products by the CUDA kernel, run in the simulator: the oracle's bits, and of drawn words the CPU's."""
+"""Stepping products by the CUDA kernel, run in the simulator: the oracle's bits."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from numerics.kernels.cuda._jit import SIMULATED
 from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
 from tests.cuda.products import drawn, members, problem_of, stepping_plans, wanted_of
-from tests.sampling import but_at_night
 
 assert SIMULATED
 NO_WORDS = np.zeros((0, 0), np.uint32)
@@ -71,9 +70,7 @@ FUSED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", but_at_night(FUSED, ["downward", "to odd", "ties away, overflows", "native", "one product"])
-)
+@pytest.mark.parametrize("name", FUSED)
 def test_exact_products(name):
     accumulator, options = FUSED[name]
     check(accumulator, **options)
@@ -84,7 +81,6 @@ def test_product_quantizer_and_chunks():
     check(LBA, shape=(3, 4, 2))
 
 
-@pytest.mark.nightly
 def test_other_product_quantizers_and_chunks():
     check(Accumulator(catalog.BINARY16, product=Quantizer(catalog.E5M2, Rounding.RTN)), shape=(2, 5, 3))
     check(Accumulator(catalog.E5M2, chunk=3, outer=Accumulator(catalog.BINARY16, Rounding.RTO)), shape=(2, 7, 3))
@@ -110,9 +106,7 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", but_at_night(DRAWN, ["chunks", "blocks of 8", "blocks of 16", "singly", "rounded products"])
-)
+@pytest.mark.parametrize("name", DRAWN)
 def test_drawn_words(name):
     accumulator, shape, source = DRAWN[name]
     assert check(accumulator, shape=shape, batches=(2, 1), **SEEDED) == source

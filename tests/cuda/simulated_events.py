@@ -1,4 +1,4 @@
-"""Products whose events are counted, by the CUDA kernels in the simulator: the oracle's bits and counts, of drawn words the CPU's."""
+"""Products whose events are counted, by the CUDA kernels in the simulator: the oracle's bits and counts."""
 
 from dataclasses import asdict, fields
 
@@ -9,7 +9,6 @@ from numerics import Accumulator, Events, FloatFormat, Quantizer, Rounding, cata
 from numerics.device_products import matmul_on
 from numerics.kernels.cuda._jit import SIMULATED
 from tests.cuda.products import members, wanted_of
-from tests.sampling import but_at_night
 
 assert SIMULATED
 QUEUE = device.own_queue()
@@ -51,9 +50,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", but_at_night(CASES, [name for name in CASES if name not in ("tree", "nothing rounded")])
-)
+@pytest.mark.parametrize("name", CASES)
 def test_events(name):
     accumulator, shape, options = CASES[name]
     met = check(accumulator, shape, **options)

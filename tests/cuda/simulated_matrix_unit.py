@@ -12,7 +12,6 @@ from numerics.rounding import Rounding
 from numerics.unit_forms import Fast, plan_fast
 from numerics.unit_operands import longer, ordered, take_apart
 from numerics.unit_plan import arrangement
-from tests.sampling import but_at_night
 
 assert SIMULATED
 
@@ -53,7 +52,7 @@ UNITS = ["h100.f16.f32", "a100.f16.f32", "v100.f16.f32", "a100.f16.f16", "h100.e
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize("name", but_at_night(UNITS, ["a100.f16.f32", "v100.f16.f32", "a100.tf32.f32"]))
+@pytest.mark.parametrize("name", UNITS)
 @pytest.mark.parametrize(("shape", "batches"), [((3, 21, 5), (2, 1)), ((1, 1, 1), (1, 1)), ((2, 16, 3), (1, 2))])
 def test_presets(name, shape, batches):
     unit = catalog.MATRIX_UNITS[name]

@@ -1,4 +1,4 @@
-"""The pairwise tree and Kahan's sum by the CUDA kernels, run in the simulator: the oracle's bits, the CPU's of drawn words."""
+"""The pairwise tree and Kahan's sum by the CUDA kernels, run in the simulator: the oracle's bits."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from numerics.kernels.cuda._jit import SIMULATED
 from numerics.stepping import rows_of
 from numerics.steps import random_bits_of
 from tests.cuda.products import members, problem_of, stepping_plans, wanted_of
-from tests.sampling import but_at_night
 
 assert SIMULATED
 NO_WORDS = np.zeros((0, 0), np.uint32)
@@ -62,7 +61,6 @@ def test_trees():
     check(Accumulator(catalog.BINARY16, Rounding.RTN, product=PRODUCT, order="pairwise"), (2, 5, 3), batches=(2, 1))
 
 
-@pytest.mark.nightly
 def test_trees_of_other_constants():
     check(Accumulator(catalog.BINARY16, product=PRODUCT, order="pairwise", block=2), (2, 7, 3), batches=(1, 2))
     check(Accumulator(catalog.BINARY32, Rounding.RTZ, order="pairwise"), (2, 5, 3))
@@ -81,7 +79,7 @@ STOCHASTIC = {
 }
 
 
-@pytest.mark.parametrize("name", but_at_night(STOCHASTIC, ["leaves", "kahan"]))
+@pytest.mark.parametrize("name", STOCHASTIC)
 def test_random_words(name):
     accumulator, shape = STOCHASTIC[name], (2, 7, 3)
     check(accumulator, shape, batches=(2, 1), addend=True, **SEEDED)
