@@ -12,7 +12,9 @@ U32, I32 = np.uint32, np.int32
 ABSENT = -(
     1 << 20
 )  # exponent of what is no term: zero, infinity, NaN; so low that two of them stay far below any other
-STRANGE, INFINITE, NAN = 1, 2, 4  # what a pass met: a finite value that the format lacks, an infinity, a NaN
+# What a pass met: a finite value that lies between those of the format, an infinity, a NaN, a value below the smallest
+# normal, a zero, a zero with a sign.
+STRANGE, INFINITE, NAN, SUBNORMAL, ZERO, NEGATIVE_ZERO = 1, 2, 4, 8, 16, 32
 
 
 @core
@@ -68,6 +70,78 @@ def decode(x: NDArray[Any], exponents: NDArray[Any], mantissa_bits: int, emin: i
         lowest = low if low < lowest else lowest
         highest = exponent if exponent > highest else highest
     return flags, lowest, highest
+
+
+@loop
+def survey(x: NDArray[Any], mantissa_bits: int, emin: int, largest: int, smallest: int) -> tuple[Any, ...]:
+    """What `decode` returns, without the exponents; the flags have SUBNORMAL, ZERO, NEGATIVE_ZERO too.
+
+    smallest: bit pattern of the format's smallest normal.
+    """
+    widest_vectors()
+    trailing, low_normal, top, least = I32(23 - mantissa_bits), I32(emin), U32(largest), U32(smallest)
+    flags = U32(0)
+    lowest, highest = I32(-2 * ABSENT), I32(ABSENT)
+    for i in range(x.size):
+        exponent, met = apart(x[i], trailing, low_normal, top)
+        magnitude = U32(x[i] & U32(0x7FFFFFFF))
+        tiny = U32(SUBNORMAL) if magnitude < least else U32(0)
+        zero = U32(NEGATIVE_ZERO + ZERO) if x[i] == U32(0x80000000) else U32(ZERO)
+        flags = U32(U32(flags | met) | (tiny if magnitude != U32(0) else zero))
+        low = exponent if exponent != I32(ABSENT) else I32(-2 * ABSENT)
+        lowest = low if low < lowest else lowest
+        highest = exponent if exponent > highest else highest
+    return flags, lowest, highest
+
+
+@loop
+def weigh(
+    values: NDArray[Any],
+    exponents: NDArray[Any],
+    scales: NDArray[Any],
+    shifts: NDArray[Any],
+    block: int,
+    along: bool,
+    out: NDArray[Any],
+    sums: NDArray[Any],
+    start: int,
+    stop: int,
+) -> tuple[Any, ...]:
+    """out = values times scales, sums = exponents plus the scales' exponents, of rows start <= n*M + i < stop.
+
+    values, out float32 and exponents, sums int32 [B, M, N]. scales float32, shifts int32: [B, M, N/block] if they are
+    those of `along` the rows, else [B, M/block, N]. Returns the lowest and the highest sum as `decode`.
+    """
+    widest_vectors()
+    rows, columns = values.shape[1], values.shape[2]
+    lowest, highest, least = I32(-2 * ABSENT), I32(ABSENT), I32(ABSENT // 2)
+    for row in range(start, stop):
+        batch, i = row // rows, row % rows
+        factors, places = scales[batch, i if along else i // block], shifts[batch, i if along else i // block]
+        if along:
+            for q in range(factors.size):
+                j0, j1 = q * block, min(q * block + block, columns)
+                factor, place = factors[q], places[q]
+                x, y = values[batch, i, j0:j1], out[batch, i, j0:j1]
+                for j in range(y.size):
+                    y[j] = x[j] * factor
+                e, s = exponents[batch, i, j0:j1], sums[batch, i, j0:j1]
+                for j in range(s.size):
+                    s[j] = I32(e[j] + place)
+        else:
+            x, y = values[batch, i], out[batch, i]
+            for j in range(y.size):
+                y[j] = x[j] * factors[j]
+            e, s = exponents[batch, i], sums[batch, i]
+            for j in range(s.size):
+                s[j] = I32(e[j] + places[j])
+        s = sums[batch, i]
+        for j in range(s.size):
+            low = s[j] if s[j] > least else I32(-2 * ABSENT)
+            high = s[j] if s[j] > least else I32(ABSENT)
+            lowest = low if low < lowest else lowest
+            highest = high if high > highest else highest
+    return lowest, highest
 
 
 @loop

@@ -9,8 +9,10 @@ and rounded in float64. `unit_forms.plan_groups` of the caller has proved the co
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._jit import loop
 from .expansions import power_of_two
@@ -85,3 +87,30 @@ def make_groups(group: int, count: int, nearest: int):
                             c[j] = c[j] if abs(c[j]) == F32(np.inf) else fresh[j]
 
     return loop(groups)
+
+
+@loop
+def mark_terms(values: NDArray[Any], group: int, along: bool, out: NDArray[np.uint32], start: int, stop: int) -> None:
+    """out: of each group of products the bits of the values that are not zero, bit 0 that of its first.
+
+    values float32 [B, M, N], groups `along` the rows, out [B, M, N/group]; or across, out [B, M/group, N]. Rows start <=
+    n*M + i < stop of out.
+    """
+    widest_vectors()
+    rows = out.shape[1]
+    for row in range(start, stop):
+        batch, i = row // rows, row % rows
+        y = out[batch, i]
+        if along:
+            x = values[batch, i]
+            for q in range(y.size):
+                own, met = x[q * group : q * group + group], U32(0)
+                for u in range(own.size):
+                    met = U32(met | U32(U32(1 if own[u] != F32(0) else 0) << U32(u)))
+                y[q] = met
+        else:
+            y[:] = U32(0)
+            for u in range(group):
+                x = values[batch, i * group + u]
+                for j in range(y.size):
+                    y[j] = U32(y[j] | U32(U32(1 if x[j] != F32(0) else 0) << U32(u)))

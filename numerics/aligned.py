@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernels import threads
 from .kernels.scratch import LINE
+
+GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -34,5 +37,28 @@ def aligned_array(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def aligned_copy(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """x in another dtype, contiguous, in memory of its own."""
     result = aligned_empty(x.shape, dtype)
-    result[...] = x
+    _fill(result, x)
     return result
+
+
+def contiguous(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """`numpy.ascontiguousarray`, by all threads; of a dtype that holds x."""
+    if x.dtype == dtype and x.flags.c_contiguous:
+        return x
+    result = np.empty(x.shape, dtype)
+    _fill(result, x)
+    return result
+
+
+def _fill(result: NDArray[Any], x: NDArray[Any]) -> None:
+    """result[...] = x, in pieces along its longest axis but the last."""
+    if x.size < 2 * GRAIN or x.ndim < 2:
+        result[...] = x
+        return
+    axis = int(np.argmax(x.shape[:-1]))
+    into, source = result.swapaxes(0, axis), x.swapaxes(0, axis)
+
+    def part(start: int, stop: int) -> None:
+        into[start:stop] = source[start:stop]
+
+    threads.run(part, len(source), max(1, GRAIN * len(source) // x.size))

@@ -10,7 +10,7 @@ from .catalog import BINARY64
 from .device import finite_facts, not_on_device
 from .device_arrays import AS_IT_IS, THREADS, copied, in_type, scaled, stack_of
 from .device_stepping import grid_of, pieces
-from .formats import FloatFormat
+from .formats import FloatFormat, Subnormals
 from .kernels import unit_decode
 from .kernels import unit_steps as unit_steps_cpu
 from .kernels.cuda import convert, launch, matrix_unit, tiles, unit_steps
@@ -129,7 +129,7 @@ def _apart(
     flags = launch.put(np.zeros(1, np.uint32))
     flushes = 0 if unit.ftz_in == "keep" else convert.POSITIVE if unit.ftz_in == "positive" else convert.KEPT
     facts = 23 - fmt.mantissa_bits, fmt.emin, FLOAT32.bits(fmt.max), FLOAT32.bits(fmt.smallest_normal)
-    kernel = convert.make_apart(int(truncates), flushes)
+    kernel = convert.make_apart(int(truncates), flushes, int(fmt.subnormals is Subnormals.GRADUAL))
     blocks = launch.blocks_for(-(-values.size // THREADS), queue)
     places = _put_order(queue.device, order.tobytes())
     arguments = x, places, along, tuple(np.int64(n) for n in facts), values, exponents, flags, ends

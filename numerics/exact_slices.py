@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .aligned import contiguous
 from .kernels import slices, threads
 from .problem import Problem
 
@@ -41,12 +42,12 @@ class Cut(NamedTuple):
 
 def flat_rows(x: NDArray[Any]) -> NDArray[np.float64]:
     """[B, M, K] float32 or float64 as contiguous float64 [B*M, K]."""
-    return np.ascontiguousarray(x, dtype=np.float64).reshape(-1, x.shape[2])
+    return contiguous(x, np.float64).reshape(-1, x.shape[2])
 
 
 def flat_columns(x: NDArray[Any]) -> NDArray[np.float64]:
     """[B, K, N] as contiguous float64 [B*N, K]: its columns."""
-    return np.ascontiguousarray(x.swapaxes(1, 2), dtype=np.float64).reshape(-1, x.shape[1])
+    return contiguous(x.swapaxes(1, 2), np.float64).reshape(-1, x.shape[1])
 
 
 def over_rows(part: Callable[[int, int], Any], rows: int, columns: int) -> None:

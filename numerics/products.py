@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
+from .aligned import GRAIN
 from .brief_products import product
 from .brief_units import unit_product
 from .events import Events
 from .execution import Outcome, all_plans, run
 from .formats import FixedFormat, code_dtype
 from .formats.naming import made_from, named
+from .kernels import threads
 from .matrix_unit import MatrixUnit
 from .operands import Operands, floats, matrices, stack, vectors
 from .planning import Plan
@@ -275,8 +277,13 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
         if encode:
             mask = np.uint64((1 << fmt.bits) - 1)
             return (values.astype(np.int64, copy=False).view(np.uint64) & mask).astype(code_dtype(fmt.bits))
-        result = values.astype(dtype)  # which holds every member: its integer and its grid step too
-        result *= dtype.type(2.0**-fmt.fraction_bits)
+        result = np.empty(values.shape, dtype)  # which holds every member: its integer and its grid step too
+        step, flat, into = dtype.type(2.0**-fmt.fraction_bits), values.reshape(-1), result.reshape(-1)
+
+        def part(start: int, stop: int) -> None:
+            np.multiply(flat[start:stop], step, out=into[start:stop], dtype=dtype, casting="unsafe")
+
+        threads.run(part, flat.size, GRAIN)
         return result
     if encode:
         codes: NDArray[Any] = Quantizer(fmt, overflow=Overflow.PROPAGATE).encode(values.astype(np.float64))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .aligned import aligned_array, contiguous
 from .catalog import BINARY32
 from .kernels import matrix_unit as general
 from .kernels import threads, unit_decode, unit_fast, unit_groups, unit_lanes, unit_late, unit_steps, unit_windows
@@ -31,7 +32,7 @@ def _over_ranges(kernel: Any, given: tuple[Any, ...], facts: tuple[Any, ...], dt
     """A kernel(*given, total, *facts, first k, last k, first row, last row), total of the dtype."""
 
     def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
-        own = np.ascontiguousarray(total, dtype=dtype)
+        own = np.require(total, dtype, ["C", "W"])  # zeros of a c that was not given are one zero, read-only
         _spread(lambda i, j: kernel(*given, own, *facts, first, last, i, j), own, last - first, piece)
         return own
 
@@ -89,25 +90,34 @@ def _groups(unit: MatrixUnit, form: Groups, a: Operand, b: Operand) -> Run:
         axis = 2 - side
         values = longer(x.values, axis, -x.values.shape[axis] % group)
         count = values.shape[axis] // group
-        bits = np.exp2(np.arange(group, dtype=np.float32))
-        if side == 0:
-            masks = (values != 0).astype(np.float32).reshape(*values.shape[:2], count, group) @ bits
-        else:
-            masks = bits @ (values != 0).astype(np.float32).reshape(values.shape[0], count, group, values.shape[2])
+        masks = _terms(values, group, side)
         facts = []
         for scales in (np.maximum(x.shifts, unit_decode.ABSENT), scale_values(x, unit)):
             turned = scales if side == 0 else scales.swapaxes(-1, -2)
             repeated = np.take(np.repeat(turned, each, axis), np.arange(count), axis)
             facts.append(longer(np.ascontiguousarray(repeated), axis, form.count - 1, 0))
-        given += [values, longer(masks.astype(np.uint32), axis, form.count - 1, 0), *facts]
+        given += [values, longer(masks, axis, form.count - 1, 0), *facts]
     kernel: Any = unit_groups.make_groups(group, form.count, int(unit.rounding is Rounding.RNE))
     output = unit.output
     ends = (unit.F, _floor(unit), unit.addend.emin, output.precision, output.emin), output.max
     return _over_ranges(kernel, tuple(given), ends, np.float32, FAST_PIECE)
 
 
+def _terms(values: NDArray[np.float32], group: int, side: int) -> NDArray[np.uint32]:
+    """Of every group of an operand's values the bits of those that are not zero, [B, M, K/group] or [B, K/group, N]."""
+    batches, rows, columns = values.shape
+    found = np.empty((batches, rows, columns // group) if side == 0 else (batches, rows // group, columns), np.uint32)
+    total = found.shape[0] * found.shape[1]
+
+    def part(start: int, stop: int) -> None:
+        unit_groups.mark_terms(values, group, side == 0, found, start, stop)
+
+    threads.run(part, total, max(1, FAST_PIECE * total // max(1, values.size)))
+    return found
+
+
 def _turned(x: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(x.swapaxes(-1, -2))
+    return contiguous(x.swapaxes(-1, -2), x.dtype)
 
 
 def _ends(unit: MatrixUnit) -> NDArray[np.float64]:
@@ -157,7 +167,7 @@ def by_lanes(unit: MatrixUnit, form: Lanes, a: NDArray[Any], b: NDArray[Any]) ->
     """A unit that rounds at every step, in vectors; operands as for `by_steps`."""
     if form.kind != unit_steps.PAIRWISE:
         chains: Any = unit_lanes.make_chains(form.kind)
-        return _over_ranges(chains, (a, b), (unit.L,), a.dtype, FAST_PIECE)
+        return _over_ranges(chains, (a, aligned_array(b, b.dtype)), (unit.L,), a.dtype, FAST_PIECE)
     tree: Any = unit_lanes.make_tree(unit.L)
 
     def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:

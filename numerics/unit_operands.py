@@ -1,5 +1,6 @@
 """What a matrix unit is given: arrays checked against its formats, and taken apart into exponents and scales."""
 
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
@@ -7,21 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import FloatFormat
+from .formats import FloatFormat, Subnormals
 from .kernels import threads, unit_decode
 from .matrix_unit import MatrixUnit
 from .operands import operand
+from .parameters import FLOAT32
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 
+_NOT_SEEN = 0, 0, 0
+_PLAIN = Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NO_ZERO  # without holes but at the lower end
 GRAIN = 1 << 16  # elements below which another thread costs more than it saves
 
 
 class Operand(NamedTuple):
-    """An operand of a fused unit, [1 or B, M, K] or [1 or B, K, N]; its scales as [.., rows or columns, K/block]."""
+    """An operand of a unit, [1 or B, M, K] or [1 or B, K, N]; its scales as [.., rows or columns, K/block]."""
 
-    values: NDArray[np.float32]
-    exponents: NDArray[np.int32]  # unit_decode.ABSENT where there is no term
+    values: NDArray[np.float32]  # may be the caller's own
+    exponents: NDArray[np.int32]  # unit_decode.ABSENT where there is no term; of a unit that is not fused empty
     finite: bool
     lowest: int  # exponents of the smallest and largest terms
     highest: int
@@ -31,16 +35,36 @@ class Operand(NamedTuple):
 
 def check_members(x: NDArray[Any], fmt: FloatFormat, label: str, *, truncated: bool = False) -> None:
     """Refuse values of x [...] that the format lacks, naming the first; truncated: its low bits will be dropped."""
+    if _are_members(x, fmt):
+        return
     wide = x.astype(np.float64)
-    finite = np.where(np.isfinite(wide), wide, 0.0)
+    finite = np.where(np.isfinite(wide) & (fmt.signed | (wide >= 0)), wide, 0.0)
     kept = quantized(finite, fmt, Rounding.RTZ, Overflow.SATURATE)
     fits = np.abs(finite) < fmt.max + 2.0 ** (fmt.emax - fmt.mantissa_bits) if truncated else kept == finite
-    special = (np.isinf(wide) & fmt.infinities) | (np.isnan(wide) & fmt.has_nan)
-    same = np.where(np.isfinite(wide), fits, special)
+    special = (np.isinf(wide) & fmt.infinities & (fmt.signed | (wide > 0))) | (np.isnan(wide) & fmt.has_nan)
+    same = np.where(np.isfinite(wide), fits & (fmt.signed | (wide >= 0)), special)
     if not np.all(same):
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(same)), x.shape))
         at = f"{label}[{', '.join(map(str, where))}]" if where else label
         raise ValueError(f"{at} is {x[where]!s}, no value of {fmt}: round it first, by Quantizer(format).quantize")
+
+
+def _are_members(x: NDArray[Any], fmt: FloatFormat) -> bool:
+    """Whether one quick pass shows that the format has all values of x [...]; it may miss that."""
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = np.ascontiguousarray(x, np.float32)
+    if not FLOAT32.holds(fmt) or fmt.subnormals not in _PLAIN or (narrow is not x and not (narrow == x).all()):
+        return False
+    flags = _survey(narrow.reshape(-1).view(np.uint32), fmt)[0]
+    return not flags & _lacking(fmt) and (fmt.signed or not (narrow < 0).any())
+
+
+def _lacking(fmt: FloatFormat) -> int:
+    """What a survey must not meet among members of a format, whose subnormals are _PLAIN."""
+    infinite, missing = unit_decode.INFINITE * (not fmt.infinities), unit_decode.NAN * (not fmt.has_nan)
+    subnormal = unit_decode.SUBNORMAL * (fmt.subnormals is not Subnormals.GRADUAL)
+    zero = unit_decode.ZERO * (fmt.subnormals is Subnormals.NO_ZERO)
+    return unit_decode.STRANGE | infinite | missing | subnormal | zero
 
 
 def quantized(x: NDArray[np.float64], fmt: FloatFormat, rounding: Rounding, overflow: Overflow) -> NDArray[np.float64]:
@@ -91,23 +115,30 @@ def check_scales(
 def take_apart(
     x: NDArray[Any], unit: MatrixUnit, side: int, batch: tuple[int, ...], scale: NDArray[Any] | None
 ) -> Operand:
-    """An operand of a fused unit, side 0: a [..., M, K], 1: b [..., K, N]. Errors: ValueError for non-members."""
+    """An operand of a unit, side 0: a [..., M, K], 1: b [..., K, N]. Errors: ValueError for non-members."""
     fmt, label = unit.inputs[side], "ab"[side]
     with np.errstate(over="ignore", under="ignore"):
-        narrow = x.astype(np.float32, copy=unit.tf32_trunc or unit.ftz_in != "keep")
+        narrow = x.astype(np.float32, copy=unit.tf32_trunc)
     if x.dtype == np.float64 and not np.array_equal(narrow, x, equal_nan=True):
         check_members(x, fmt, label, truncated=unit.tf32_trunc)
         raise ValueError(f"{label} has values that binary32 lacks: a unit that truncates its operands takes binary32")
     values = stack(narrow, batch)
     if unit.tf32_trunc:
         unit_decode.truncate(values.reshape(-1).view(np.uint32), fmt.mantissa_bits, fmt.emin)
-    if unit.ftz_in != "keep" and _has_subnormals(values.reshape(-1), fmt):
-        check_members(x, fmt, label, truncated=unit.tf32_trunc)  # what becomes zero is looked at before
-    flush(values, unit, fmt)
-    exponents = np.empty(values.shape, np.int32)
-    flags, lowest, highest = _exponents(values.reshape(-1).view(np.uint32), exponents.reshape(-1), fmt)
-    lacking = unit_decode.NAN * (not fmt.has_nan) | unit_decode.INFINITE * (not fmt.infinities)
-    if flags & (unit_decode.STRANGE | lacking):
+    seen, fused = values.reshape(-1).view(np.uint32), unit.tree == "fused"
+    exponents = np.empty(values.shape if fused else 0, np.int32)
+    gradual = fmt.subnormals is Subnormals.GRADUAL
+    met = _NOT_SEEN if fused and gradual and unit.ftz_in == "keep" else _survey(seen, fmt)
+    if unit.ftz_in != "keep":
+        if met[0] & unit_decode.SUBNORMAL:
+            check_members(x, fmt, label, truncated=unit.tf32_trunc)  # what becomes zero is looked at before
+        if met[0] & (unit_decode.SUBNORMAL | unit_decode.NEGATIVE_ZERO * (unit.ftz_in == "positive")):
+            values = values.copy()
+            flush(values, unit, fmt)
+            seen = values.reshape(-1).view(np.uint32)
+            met = _survey(seen, fmt)
+    flags, lowest, highest = _exponents(seen, exponents.reshape(-1), fmt) if fused else met
+    if (flags | met[0]) & _lacking(fmt):
         check_members(x, fmt, label, truncated=unit.tf32_trunc)
     finite = not flags & (unit_decode.INFINITE | unit_decode.NAN)
     weights = shifts = np.zeros((1, x.shape[-2 if side == 0 else -1], 0), np.int32)
@@ -121,25 +152,22 @@ def take_apart(
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
 
 
-def _has_subnormals(x: NDArray[np.float32], fmt: FloatFormat) -> bool:
-    """Whether a number of x [n] that is not zero is below the format's smallest normal."""
-
-    def part(start: int, stop: int) -> int:
-        own = x[start:stop]
-        return int(((np.abs(own) < fmt.smallest_normal) & (own != 0)).any())
-
-    return bool(threads.run_flags(part, x.size, GRAIN))
-
-
 def _exponents(bits: NDArray[np.uint32], exponents: NDArray[np.int32], fmt: FloatFormat) -> tuple[int, int, int]:
     """`unit_decode.decode` of float32 bit patterns [n]: (flags, lowest, highest)."""
-    largest = int(np.float32(fmt.max).view(np.uint32))
+    ends = fmt.mantissa_bits, fmt.emin, int(np.float32(fmt.max).view(np.uint32))
+    return _in_pieces(lambda i, j: unit_decode.decode(bits[i:j], exponents[i:j], *ends), bits.size)
 
-    def part(start: int, stop: int) -> tuple[int, ...]:
-        own, out = bits[start:stop], exponents[start:stop]
-        return unit_decode.decode(own, out, fmt.mantissa_bits, fmt.emin, largest)
 
-    flags, lowest, highest = zip(*threads.run(part, bits.size, GRAIN), strict=True)
+def _survey(bits: NDArray[np.uint32], fmt: FloatFormat) -> tuple[int, int, int]:
+    """`unit_decode.survey` of float32 bit patterns [n]: (flags, lowest, highest)."""
+    largest, smallest = (int(np.float32(end).view(np.uint32)) for end in (fmt.max, fmt.smallest_normal))
+    ends = fmt.mantissa_bits, fmt.emin, largest, smallest
+    return _in_pieces(lambda i, j: unit_decode.survey(bits[i:j], *ends), bits.size)
+
+
+def _in_pieces(part: Callable[[int, int], tuple[Any, ...]], size: int) -> tuple[int, int, int]:
+    """(flags met, lowest, highest) of all pieces."""
+    flags, lowest, highest = zip(*threads.run(part, size, GRAIN), strict=True)
     return reduce(or_, map(int, flags)), int(min(lowest)), int(max(highest))
 
 
@@ -175,49 +203,28 @@ def weighted(x: Operand, unit: MatrixUnit, side: int) -> Operand:
 
     Of a term that a scale makes zero the exponent stays far below any other.
     """
-    if unit.scale is None or unit.scale_block is None:
+    block = unit.scale_block
+    if unit.scale is None or block is None:
         return x
-    scales, shifts = (_placed(s, side) for s in (scale_values(x, unit).astype(np.float32), x.shifts))
-    blocks = _in_blocks(x.values, side, unit.scale_block), _in_blocks(x.exponents, side, unit.scale_block)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        values = _cropped(blocks[0] * scales, x.values.shape, side)
-    exponents = _cropped(blocks[1] + shifts, x.values.shape, side)
-    highest, least = int(exponents.max(initial=2 * unit_decode.ABSENT)), unit_decode.ABSENT // 2 + 1
-    if highest < least:
-        return x._replace(
-            values=values, exponents=exponents, lowest=-2 * unit_decode.ABSENT, highest=unit_decode.ABSENT
-        )
-    # As unsigned numbers those of what is no term, far below all others, are above them.
-    lowest = int((exponents - np.int32(least)).view(np.uint32).min()) + least
-    return x._replace(values=values, exponents=exponents, lowest=lowest, highest=highest)
+    scales: list[NDArray[Any]] = [scale_values(x, unit).astype(np.float32), x.shifts]
+    if side == 1:  # by rows of b
+        scales = [np.ascontiguousarray(s.swapaxes(-1, -2)) for s in scales]
+    values, exponents = np.empty_like(x.values), np.empty_like(x.exponents)
+    batches, rows, columns = values.shape
+
+    def part(start: int, stop: int) -> tuple[Any, ...]:
+        placed = scales[0], scales[1]
+        return unit_decode.weigh(x.values, x.exponents, *placed, block, side == 0, values, exponents, start, stop)
+
+    grain = max(1, GRAIN // max(1, columns))
+    lowest, highest = zip(*threads.run(part, batches * rows, grain), strict=True)
+    return x._replace(values=values, exponents=exponents, lowest=int(min(lowest)), highest=int(max(highest)))
 
 
 def scale_values(x: Operand, unit: MatrixUnit) -> NDArray[np.float64]:
     """The values of an operand's scales, float64 [.., rows or columns, K/block]; 0 of what is none."""
     assert unit.scale is not None
     return np.ldexp(x.weights.astype(np.float64), np.where(x.weights != 0, x.shifts - unit.scale.mantissa_bits, 0))
-
-
-def _placed(scales: NDArray[Any], side: int) -> NDArray[Any]:
-    """Scales [B, rows or columns, n] beside operands in blocks: [B, M, n, 1] or [B, n, 1, N]."""
-    return scales[..., None] if side == 0 else np.ascontiguousarray(scales.swapaxes(-1, -2))[:, :, None, :]
-
-
-def _in_blocks(x: NDArray[Any], side: int, block: int) -> NDArray[Any]:
-    """a [B, M, K] as [B, M, n, block], b [B, K, N] as [B, n, block, N], filled up with zeros."""
-    axis = 2 - side
-    missing = -x.shape[axis] % block
-    widths = [(0, 0)] * axis + [(0, missing)] + [(0, 0)] * side
-    whole = np.pad(x, widths) if missing else x
-    return whole.reshape(*whole.shape[:axis], -1, block, *whole.shape[axis + 1 :])
-
-
-def _cropped(x: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[Any]:
-    """Blocks as one row or column again, without what they were filled up with."""
-    depth = shape[2 - side]
-    if side == 0:
-        return np.ascontiguousarray(x.reshape(*x.shape[:2], -1)[..., :depth])
-    return np.ascontiguousarray(x.reshape(x.shape[0], -1, x.shape[-1])[:, :depth])
 
 
 def ordered(x: Operand, side: int, order: NDArray[np.int64] | None) -> Operand:

@@ -93,6 +93,11 @@ class Call:
         return self.addend.reshape(-1, *self.addend.shape[-2:])
 
     @property
+    def met(self) -> NDArray[np.float64]:
+        """The values of c that plans look at, [1 or B, 1 or M, 1 or N]: of a c that was not given one zero."""
+        return self.total if any(self.addend.strides) else np.zeros((1, 1, 1))
+
+    @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The ranges of k that are evaluated one after another."""
         return arrangement(self.a.shape[-1], self.unit)[0]
@@ -172,9 +177,9 @@ def _answer(result: NDArray[Any], counts: NDArray[np.uint32] | None) -> Any:
 
 
 def _addend(c: Any, shape: tuple[int, ...], unit: MatrixUnit) -> NDArray[np.float64]:
-    """c as contiguous float64 of the result's shape, a copy; a member of its format, flushed as the unit does."""
+    """c as float64 of the result's shape, of its own memory; a member of its format, flushed as the unit does."""
     if c is None:
-        return np.zeros(shape)
+        return np.broadcast_to(0.0, shape)
     array = checked_addend(c, shape)
     total = np.array(np.broadcast_to(array, shape), dtype=np.float64, order="C")
     if unit.outer is None:  # what is added to the sums of chunks is taken as given
@@ -264,7 +269,7 @@ def _fused(call: Call, events: bool) -> Iterator[Way]:
     if not events:  # vectors do not see what they cut
         grouped = unit.exact_group > 1
         left, right = (a, b) if grouped else (weighted(a, unit, 0), weighted(b, unit, 1))
-        form = plan_fast(unit, left, right, call.total, ranges)
+        form = plan_fast(unit, left, right, call.met, ranges)
         if form is not None:
             yield Way(form, lambda _: by_form(unit, form, left, right))
     yield Way(None, lambda counts: (by_expansions if unit.ar == "exact" else by_integers)(unit, a, b, counts))
@@ -277,7 +282,7 @@ def _steps(call: Call, events: bool) -> Iterator[Way]:
     a, b = (_step_operand(call, side) for side in (0, 1))
     if not events:
         last = None if a.last is None or b.last is None else a.last + b.last
-        form = plan_lanes(unit, kind, a.finite and b.finite, last, call.total)
+        form = plan_lanes(unit, kind, a.finite and b.finite, last, call.met)
         if form is not None:
             yield Way(form, lambda _: by_lanes(unit, form, a.values, b.values))
     yield Way(None, lambda counts: by_steps(unit, kind, a.values, b.values, counts))

@@ -69,8 +69,11 @@ def make_negative() -> Any:
 
 
 @cache
-def make_apart(truncates: int, flushes: int) -> Any:
-    """The kernel that takes an operand of a matrix unit apart; flushes: 0 keeps subnormals, KEPT or POSITIVE zeros."""
+def make_apart(truncates: int, flushes: int, gradual: int = 1) -> Any:
+    """The kernel that takes an operand of a matrix unit apart.
+
+    flushes: 0 keeps subnormals, KEPT or POSITIVE makes zeros of them. gradual: whether the format has any.
+    """
 
     def take(x, trailing, emin, largest, tiny):
         narrow = F32(x)
@@ -78,6 +81,9 @@ def make_apart(truncates: int, flushes: int) -> Any:
         bits = to_bits(narrow)
         if truncates:
             bits = truncated(bits, trailing, emin)
+        if not gradual:
+            magnitude = U32(bits & U32(0x7FFFFFFF))
+            strange = U32(strange | (U32(STRANGE) if (magnitude < tiny) & (magnitude != U32(0)) else U32(0)))
         if flushes:
             small = U32(bits & U32(0x7FFFFFFF)) < tiny
             bits = U32(bits & U32(0 if flushes == POSITIVE else 0x80000000)) if small else bits

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from numerics import Quantizer, catalog
+from numerics import FloatFormat, Quantizer, catalog, device
+from numerics.device_products import matmul_on
+from numerics.formats import Subnormals
 from numerics.kernels.cuda import matrix_unit
 from numerics.kernels.cuda._jit import SIMULATED
 from numerics.matrix_unit import MatrixUnit
@@ -90,3 +92,14 @@ def test_blocks_of_its_own():
     unit = MatrixUnit(catalog.BINARY16, catalog.BINARY32, 32, 20)
     a, b, c = operands(unit, (2, 40, 3), (1, 1))
     assert by_the_kernel(a, b, c, unit)[0].tobytes() == unit_matmul(a, b, unit, c=c).tobytes()
+
+
+@pytest.mark.parametrize("rule", ["keep", "signed"])
+def test_a_format_without_subnormals_has_none_as_operands(rule):
+    unit = MatrixUnit(FloatFormat(5, 10, subnormals=Subnormals.FLUSH), catalog.BINARY32, 8, 24, ftz_in=rule)
+    x = np.full((2, 8), 2.0**-14, np.float32)
+    queue = device.own_queue()
+    assert (matmul_on(x, x.T, unit, queue=queue) == 2.0**-25).all()
+    x[1, 3] = 2.0**-15
+    with pytest.raises(ValueError, match=r"a\[1, 3\] is 3.0517578e-05, no value of e5m10 \(subnormals flush\)"):
+        matmul_on(x, x.T, unit, queue=queue)

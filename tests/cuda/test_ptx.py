@@ -134,10 +134,12 @@ def in_blocks(name, mode=Rounding.RNE, codes=0, source=cpu.DETERMINISTIC, bits=N
     return blocks.make_blocks(*constants), types.void(*arguments)
 
 
-def apart(truncates, flushes):
+def apart(truncates, flushes, gradual=1):
     facts, line = types.UniTuple(types.int64, 4), types.int64[::1]
     results = float32[:, :, ::1], types.int32[:, :, ::1], LINE, types.int32[::1]
-    return convert.make_apart(truncates, flushes), types.void(float32[:, :, :], line, types.int64, facts, *results)
+    return convert.make_apart(truncates, flushes, gradual), types.void(
+        float32[:, :, :], line, types.int64, facts, *results
+    )
 
 
 def through(rule, source, double=0):
@@ -255,6 +257,7 @@ WIDE |= {
     "mxint8 codes": lambda: in_blocks("mxint8", codes=1),
     "mxfp4 SR": lambda: in_blocks("mxfp4_e2m1", Rounding.SR, 1, cpu.DRAWN_4, 8),
     "operand of a unit": lambda: apart(1, convert.POSITIVE),
+    "operand of a unit, without subnormals": lambda: apart(0, convert.KEPT, 0),
     "unit of fused steps": lambda: stepping(cpu_steps.SEQUENTIAL),
     "unit of two chains": lambda: stepping(cpu_steps.EVEN_ODD),
     "unit of trees": lambda: stepping(cpu_steps.PAIRWISE, 1),
