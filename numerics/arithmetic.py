@@ -86,9 +86,9 @@ def fma(x: Any, y: Any, z: Any, quantizer: Quantizer, **options: Unpack[Options]
     return _apply(FMA, (x, y, z), quantizer, **options)
 
 
-def add_named(x: Any, y: Any, quantizer: Quantizer, place: Callable[[int], str]) -> Any:
+def add_named(x: Any, y: Any, quantizer: Quantizer, place: Callable[[int], str], words: Any = None) -> Any:
     """`add` of arrays that are no caller's own: place(i) is what errors call element i, in C order."""
-    return _apply(ADD, (x, y), quantizer, place=place)
+    return _apply(ADD, (x, y), quantizer, words=words, place=place)
 
 
 def _apply(

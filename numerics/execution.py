@@ -11,6 +11,7 @@ from .exact_products import exact_codes, exact_product, exact_route, exact_route
 from .fixed_chunks import add_integers, check_integers, needs_integers
 from .fixed_products import fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
+from .infinite_sums import in_turn, takes_infinities
 from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, Words, facts
 from .results import check_result
@@ -165,18 +166,21 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         reason = f"chunk by chunk: {plan.reason}; {_AS_INTEGERS}"
         return Outcome(values, Plan(f"chunks, {plan.kernel}", reason), _added(counts, more if events else None))
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
-    if not (finite := np.isfinite(sums)).all():
+    finite = np.isfinite(sums)
+    product = accumulator.product
+    strict = Overflow.ERROR in (accumulator.overflow, None if product is None else product.overflow)
+    if not finite.all() and (strict or events or not takes_infinities(outer)):
         batch, row, number, column = (int(i) for i in np.unravel_index(int(np.argmin(finite)), sums.shape))
         where = problem.names.output((batch * sums.shape[1] + row) * sums.shape[3] + column)
-        product = accumulator.product
-        if Overflow.ERROR in (accumulator.overflow, None if product is None else product.overflow):
+        if strict:
             raise OverflowError(
                 f"the sum of chunk {number} of {where} overflows {inner.format}; scale the operands or choose another"
                 " Overflow rule"
             )
         raise ValueError(
             f"the sum of chunk {number} of {where} overflowed {inner.format} to an infinity or NaN, which"
-            f" {outer.order!r} sums do not take: use Overflow.SATURATE or ERROR"
+            f" {'counted' if events and takes_infinities(outer) else repr(outer.order)} sums do not take: use"
+            " Overflow.SATURATE or ERROR"
         )
     batches, rows, columns = problem.shape
     start = None if problem.c is None else problem.c.reshape(batches * rows, 1, columns)
@@ -185,13 +189,21 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         inside = accumulator.roundings(problem.depth) - outer.roundings(len(parts))
         words = words._replace(first=words.first + inside)
     ones = np.ones((1, 1, len(parts)))
-    together = sums.reshape(batches * rows, len(parts), columns)
+    together = np.where(finite, sums, 0.0).reshape(batches * rows, len(parts), columns)
     known: tuple[Facts, Facts, Facts | None] = (facts(ones, "ones"), facts(together, "sums"), problem.facts[2])
     caller = problem.names._replace(combines=True)
     result = run(Problem(ones, together, start, known, words, caller), outer, events=events)
     reason = f"chunk by chunk: {plan.reason}; their sums: {result.plan.reason}"
+    values = result.values.reshape(batches, rows, columns)
+    if not finite.all():
+        reason += "; of infinities or NaN output by output"
+        which = np.flatnonzero(~finite.all(axis=2))
+        of_each = sums.swapaxes(2, 3).reshape(-1, len(parts))[which]
+        begin = np.zeros(len(which)) if problem.c is None else problem.c.reshape(-1)[which].astype(np.float64)
+        values = values.copy()
+        values.reshape(-1)[which] = in_turn(of_each, begin, outer, words, which, problem.names)
     return Outcome(
-        result.values.reshape(batches, rows, columns),
+        values,
         Plan(f"chunks, {plan.kernel}", reason),
         _added(counts, result.counts, (batches, rows, columns)),
     )
