@@ -44,6 +44,7 @@ def add_integers(parts: list[NDArray[np.int64]], problem: Problem, accumulator: 
     assert isinstance(inner_format, FixedFormat) and isinstance(fmt, FixedFormat)
     low, high = fmt.lowest_integer, fmt.largest_code
     total = _start(problem, fmt)
+    _check_signs(total, parts, problem, accumulator)
     counts = {name: np.zeros(problem.shape, np.int64) for name in ("overflow", "inexact", "swamped")}
     first_over = np.full(problem.shape, len(parts))
     for number, part in enumerate(parts):
@@ -67,6 +68,25 @@ def add_integers(parts: list[NDArray[np.int64]], problem: Problem, accumulator: 
         )
     patterns = np.array([int(x) % (1 << 64) for x in total.ravel()], np.uint64).view(np.int64)
     return patterns.reshape(problem.shape), counts
+
+
+def _check_signs(
+    start: NDArray[Any], parts: list[NDArray[np.int64]], problem: Problem, accumulator: Accumulator
+) -> None:
+    """Refuse what is negative for an unsigned format, as the other ways do."""
+    fmt = accumulator.combining.format
+    if fmt.signed:
+        return
+    below = np.stack([start < 0, *(accumulator.format.signed & (part < 0) for part in parts)])
+    if not below.any():
+        return
+    output = int(np.argmax(below.any(axis=0).ravel()))
+    number = int(np.argmax(below.reshape(len(below), -1)[:, output])) - 1
+    if number < 0:
+        found = f"{problem.names.addend(output)} is {problem.c.ravel()[output]}" if problem.c is not None else ""
+    else:
+        found = f"the sum of chunk {number} of {problem.names.output(output)} is negative"
+    raise ValueError(f"{found}: {fmt} is unsigned and takes nonnegative operands only; use a signed format")
 
 
 def _start(problem: Problem, fmt: FixedFormat) -> NDArray[Any]:

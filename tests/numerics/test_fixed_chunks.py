@@ -121,3 +121,18 @@ def test_a_start_value_of_more_steps_than_float64_holds_saturates():
     acc = Accumulator(fmt, chunk=2)
     codes = matmul(np.full((1, 3), 2.0**-900), np.ones((3, 1)), acc, c=np.array([[1e300]]), encode=True)
     assert codes.tolist() == [[2**59 - 1]]
+
+
+@pytest.mark.parametrize("bits", [40, 60])
+def test_what_is_negative_is_refused_by_an_unsigned_sum_of_any_width(bits):
+    inner = FixedFormat(60 if bits == 60 else 30)
+    acc = Accumulator(inner, chunk=1, outer=Accumulator(FixedFormat(bits, signed=False)))
+    x, ones = np.array([[3.0, -2.0, 1.0]]), np.ones((3, 2))
+    c = np.array([[4.0, -5.0]])
+    with pytest.raises(
+        ValueError, match=rf"c\[0, 1\] is -5.0: u{bits}.0 is unsigned and takes nonnegative operands only"
+    ):
+        matmul(abs(x), ones, acc, c=c, encode=True)
+    with pytest.raises(ValueError, match=rf"the sum of chunk 1 of output \(0, 0\) is .*: u{bits}.0 is unsigned"):
+        matmul(x, ones, acc, encode=True)
+    assert matmul(abs(x), ones, acc, c=abs(c), encode=True).tolist() == [[10, 11]]
