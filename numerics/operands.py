@@ -58,7 +58,7 @@ def unlocked(x: NDArray[Any]) -> NDArray[Any]:
     """x, or where it is read-only the same memory as an array that is not: loops, which write to no operand, would be
     compiled once more for it. Never handed out.
     """
-    if x.flags.writeable or x.dtype.isbuiltin != 1:
+    if x.flags.writeable or x.dtype.isbuiltin != 1 or x.dtype.kind not in "biuf":
         return x
     interface = x.__array_interface__
     memory = SimpleNamespace(__array_interface__={**interface, "data": (interface["data"][0], False)}, owner=x)

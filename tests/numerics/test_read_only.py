@@ -68,5 +68,8 @@ def test_the_memory_is_the_same_and_is_kept(shape):
     alone = unlocked(np.frombuffer(bytes(range(256)), np.uint8))
     gc.collect()
     assert alone.tolist() == list(range(256))
+    names = np.array(["e4m3", None], object)
+    names.flags.writeable = False
+    assert unlocked(names) is names
     there = drawn(3)
     assert unlocked(there) is there
