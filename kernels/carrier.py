@@ -10,6 +10,7 @@ from numba.extending import overload
 
 from ._jit import SCALAR, core
 from .forms import (
+    byte_code32,
     direct_code32,
     direct_code64,
     finish_plain32,
@@ -254,6 +255,18 @@ def _shown_direct(kind, bits, facts):
         return None
     direct_code = direct_code32 if bits == types.uint32 else direct_code64
     return lambda kind, bits, facts: direct_code(bits, facts)
+
+
+def shown_byte(bits, facts):
+    """The same in the form BYTE_CODE, of which the low byte counts."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(shown_byte, jit_options=SCALAR)
+def _shown_byte(bits, facts):
+    if not isinstance(facts, types.UniTuple) or bits != types.uint32:
+        return None
+    return lambda bits, facts: byte_code32(bits, facts)
 
 
 @core

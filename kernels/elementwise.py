@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import by_literals, loop
-from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_direct, shown_short, unpack
+from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_byte, shown_direct, shown_short, unpack
 from .forms import dropped_sum32
-from .modes import DIRECT_CODE, HASTY, LIFTED, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHIFTED, SHORT_CODE
+from .modes import BYTE_CODE, DIRECT_CODE, HASTY, LIFTED, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHIFTED, SHORT_CODE
 from .philox import fill_blocks
 from .primitives import keep, prefetch, shift_left, to_bits, uncounted, widest_vectors
 
 TILE = 1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
 BLOCKS = 128  # of Philox that are drawn at once
-STRIP, AHEAD = 128, 2048  # elements that become codes are asked for in strips, so many before their turn
+STRIP, AHEAD = 128, 2048
 LINE = 64  # bytes that come together
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 
@@ -24,6 +24,12 @@ DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come f
 def element(x, kind, word, mode, normalise, check, facts):
     """One element, by the constants of `make_quantize`: (its value or codepoint, the flags of `check` that it met)."""
     m, flags = mode.literal_value, check.literal_value
+    if m >= 0 and m & BYTE_CODE:
+
+        def byte(x, kind, word, mode, normalise, check, facts):
+            return shown_byte(to_bits(x), facts), np.uint32(0)
+
+        return byte
     if m >= 0 and m & DIRECT_CODE:
 
         def direct(x, kind, word, mode, normalise, check, facts):

@@ -306,5 +306,29 @@ def _make_direct_code(U, EXPONENT, SIGN, TRAILING, WIDTH):
     return direct_code
 
 
+@core
+def byte_code32(bits, facts):
+    """The low byte of `direct_code`, whose upper bits are left as they come.
+
+    Below the exponent's field the shifter holds what the steps are counted from, so that nothing is subtracted from
+    the sum; a multiple of the codes of a binade, it is even, and ties stay where they are. What overflows is cut before
+    it is rounded: at the largest value, or at the next of its grid where an infinity has the next code.
+    """
+    INF, T = U32(0x7F800000), U32(23)
+    drop = U32(facts[DROP] & U32(31))
+    lowest = shift_left(U32(facts[EMIN] - U32(OFFSET)), T)
+    largest_code = U32(shift_right(U32(facts[LARGEST] - lowest), drop) + shift_left(U32(1), U32(T - drop)))
+    most = U32(facts[LARGEST] + shift_left(U32(facts[OVER_CODE] - largest_code), drop))
+    below = U32(U32(U32(0) - shift_right(lowest, drop)) & U32(0xFF))
+    shifter = U32(shift_left(drop, T) + below)
+    magnitude = U32(bits & U32(0x7FFFFFFF))
+    a = min(magnitude, most)
+    exponent = max(U32(a & INF), lowest)
+    steps = to_bits(from_bits(a) + from_bits(U32(exponent + shifter)))
+    code = U32(steps + shift_right(exponent, drop))
+    code = U32(code | (facts[CODE_SIGN] if bits > U32(0x7FFFFFFF) else U32(0)))
+    return code if magnitude <= INF else facts[CODE_NAN]
+
+
 direct_code32 = core(_make_direct_code(U32, 0x7F800000, 0x80000000, 23, 32))
 direct_code64 = core(_make_direct_code(U64, 0x7FF << 52, 1 << 63, 52, 64))

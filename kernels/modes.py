@@ -16,6 +16,7 @@ SHIFTED = 512  # likewise, of stochastic rounding
 LIFTED = 4096  # likewise, where a normal value drops as many bits as a random word has, or more
 HASTY = 8192  # with SHIFTED: LIFTED comes first, and is right where it meets no close call
 DIRECT_CODE = 256  # likewise: rounded and encoded at once
+BYTE_CODE = 16384  # with DIRECT_CODE: from float32 to codes of at most a byte, of which no other bits are computed
 SIGNED = 1024  # likewise, of a finite sum to nearest even or toward zero, its sign where it is
 ONCE = 2048  # likewise: the carrier's own rounding of the sum comes first and does no harm
 

@@ -63,7 +63,7 @@ def elementwise_choice(
     form += plain_end(fmt, row)
     mode = int(rounding) + form
     if encodes:
-        mode += direct_code(fmt, rounding, form, errors) or short_code(fmt, carrier)
+        mode += direct_code(fmt, rounding, form, errors, carrier, row) or short_code(fmt, carrier)
     return Choice(mode, int(normalise), row, errors)
 
 

@@ -308,12 +308,17 @@ def short_code(fmt: ElementFormat, carrier: Carrier) -> int:
     return modes.SHORT_CODE if isinstance(fmt, FloatFormat) and _short_code(fmt, carrier) else 0
 
 
-def direct_code(fmt: ElementFormat, rounding: Rounding, form: int, errors: int) -> int:
-    """kernels.modes.DIRECT_CODE where codes can be had at once with the rounding, in this form, else 0."""
+def direct_code(fmt: ElementFormat, rounding: Rounding, form: int, errors: int, carrier: Carrier, row: Any) -> int:
+    """kernels.modes.DIRECT_CODE where codes can be had at once with the rounding, in this form, else 0; BYTE_CODE too."""
     fits = form == modes.MAGIC + modes.PLAIN and rounding is Rounding.RNE and errors == 0
     if not isinstance(fmt, FloatFormat) or not fits:
         return 0
-    return modes.DIRECT_CODE if fmt.infinity_code in (None, fmt.largest_code + 1) else 0
+    if fmt.infinity_code not in (None, fmt.largest_code + 1):
+        return 0
+    top = fmt.emax + 1 + carrier.precision - fmt.precision  # exponent of the shifter for what is cut at the next value
+    over = int(row[modes.OVER_CODE]) - fmt.largest_code in (0, 1)
+    byte = carrier is FLOAT32 and fmt.bits <= 8 and fmt.emin <= fmt.emax and top <= carrier.emax and over
+    return modes.DIRECT_CODE + modes.BYTE_CODE * byte
 
 
 def plain_end(fmt: ElementFormat, row: Any) -> int:

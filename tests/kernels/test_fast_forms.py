@@ -9,7 +9,7 @@ import pytest
 
 from numerics import FloatFormat, Overflow, Quantizer, Rounding, catalog, parse_format, random_words, reference
 from numerics.kernels import modes
-from numerics.kernels.carrier import quantize_bits, shown, shown_direct, unpack
+from numerics.kernels.carrier import quantize_bits, shown, shown_byte, shown_direct, unpack
 from numerics.kernels.primitives import to_bits
 from numerics.kernels.sums import sum_bits, to_format
 from numerics.loops import elementwise_choice
@@ -342,14 +342,20 @@ def test_what_no_faster_form_of_stochastic_rounding_is_exact_for():
 
 @cache
 def coding_loop(mode):
+    if mode & modes.BYTE_CODE:
+        code = numba.njit(error_model="numpy")(lambda out, x, facts: shown_byte(x, facts) & np.uint32(0xFF))
+    elif mode & modes.DIRECT_CODE:
+        code = numba.njit(error_model="numpy")(lambda out, x, facts: shown_direct(out, x, facts))
+    else:
+        code = numba.njit(error_model="numpy")(
+            lambda out, x, facts: shown(out, quantize_bits(x, np.uint32(0), mode, 1, facts), facts)
+        )
+
     @numba.njit(error_model="numpy")
     def loop(x, out, row):
         facts = unpack(row)
         for i in range(x.size):
-            if mode & modes.DIRECT_CODE:
-                out[i] = shown_direct(out[i], x[i], facts)
-            else:
-                out[i] = shown(out[i], quantize_bits(x[i], np.uint32(0), mode, 1, facts), facts)
+            out[i] = code(out[i], x[i], facts)
 
     return loop
 
@@ -357,24 +363,29 @@ def coding_loop(mode):
 @pytest.mark.parametrize("overflow", [Overflow.SATURATE, Overflow.IEEE], ids=lambda rule: rule.name)
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
 def test_codes_at_once_with_the_rounding_are_those_of_the_value(carrier, overflow):
-    tried = []
+    tried, in_bytes = [], []
     for name, fmt in FORMATS.items():
         if not carrier.holds(fmt) or (overflow is Overflow.IEEE and not fmt.infinities):
             continue
         row = parameter_row(fmt, Rounding.RNE, overflow, None, carrier)
         form = fast_form(fmt, Rounding.RNE, carrier, overflow) + plain_end(fmt, row)
-        if not direct_code(fmt, Rounding.RNE, form, 0):
+        direct = direct_code(fmt, Rounding.RNE, form, 0, carrier, row)
+        if not direct:
             continue
         dtype = carrier.dtype.type
         with np.errstate(over="ignore"):
             specials = np.array([np.inf, -np.inf, np.nan, -np.nan, carrier.emax, -fmt.max * 2], dtype)
         x = np.concatenate([inputs(fmt, carrier, carrier.emax - 1), specials]).view(carrier.unsigned)
         found, wanted = np.empty(x.size, np.uint64), np.empty(x.size, np.uint64)
-        coding_loop(int(Rounding.RNE) + modes.DIRECT_CODE)(x, found, row)
         coding_loop(int(Rounding.RNE))(x, wanted, row)
-        assert (found == wanted).all(), (name, x.view(carrier.dtype)[found != wanted][:5])
+        for form in {modes.DIRECT_CODE, direct}:
+            coding_loop(int(Rounding.RNE) + form)(x, found, row)
+            assert (found == wanted).all(), (name, form, x.view(carrier.dtype)[found != wanted][:5])
         tried.append(name)
+        in_bytes += [name] * bool(direct & modes.BYTE_CODE)
     assert {"e5m2", "binary16" if carrier is FLOAT32 else "22_bits"} <= set(tried) or overflow is Overflow.IEEE
     assert len(tried) > 3
-    assert not direct_code(catalog.E5M2, Rounding.RTZ, modes.MAGIC + modes.PLAIN, 0)
-    assert not direct_code(catalog.E5M2, Rounding.RNE, modes.MAGIC + modes.PLAIN, modes.SAW_OVERFLOW)
+    assert bool(in_bytes) == (carrier is FLOAT32), in_bytes
+    row = parameter_row(catalog.E5M2, Rounding.RNE, overflow, None, carrier)
+    assert not direct_code(catalog.E5M2, Rounding.RTZ, modes.MAGIC + modes.PLAIN, 0, carrier, row)
+    assert not direct_code(catalog.E5M2, Rounding.RNE, modes.MAGIC + modes.PLAIN, modes.SAW_OVERFLOW, carrier, row)
