@@ -94,8 +94,9 @@ def _groups(unit: MatrixUnit, form: Groups, a: Operand, b: Operand) -> Run:
         facts = []
         for scales in (np.maximum(x.shifts, unit_decode.ABSENT), scale_values(x, unit)):
             turned = scales if side == 0 else scales.swapaxes(-1, -2)
-            repeated = np.take(np.repeat(turned, each, axis), np.arange(count), axis)
-            facts.append(longer(np.ascontiguousarray(repeated), axis, form.count - 1, 0))
+            repeated = turned if each == 1 else np.repeat(turned, each, axis)
+            own = repeated[:, :, :count] if side == 0 else repeated[:, :count]
+            facts.append(np.ascontiguousarray(longer(own, axis, form.count - 1, 0)))
         given += [values, longer(masks, axis, form.count - 1, 0), *facts]
     kernel: Any = unit_groups.make_groups(group, form.count, int(unit.rounding is Rounding.RNE))
     output = unit.output
