@@ -15,7 +15,7 @@ from .primitives import keep, prefetch, shift_left, to_bits, uncounted, widest_v
 
 TILE = 1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
 BLOCKS = 128  # of Philox that are drawn at once
-STRIP, AHEAD = 128, 2048
+STRIP, AHEAD = 128, 2048  # elements that become codes are asked for in strips, so many before their turn
 LINE = 64  # bytes that come together
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 

@@ -55,8 +55,9 @@ def as_array(x: Any, label: str, wanted: str) -> NDArray[Any]:
 
 
 def unlocked(x: NDArray[Any]) -> NDArray[Any]:
-    """x, or where it is read-only the same memory as an array that is not: loops, which write to no operand, would be
-    compiled once more for it. Never handed out.
+    """x, or where it is read-only the same memory as an array that is not; never handed out.
+
+    Loops, which write to no operand, would be compiled once more for read-only ones.
     """
     if x.flags.writeable or x.dtype.isbuiltin != 1 or x.dtype.kind not in "biuf":
         return x
