@@ -7,7 +7,7 @@ from .accumulator import Accumulator
 from .formats import FloatFormat, Subnormals
 from .problem import Facts, Problem
 from .quantizer import Quantizer
-from .rounding import Overflow
+from .rounding import Overflow, Rounding
 
 
 class Sums(NamedTuple):
@@ -68,9 +68,7 @@ def sums_of(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | No
     combining = accumulator.combining
     outer_format = float_format(combining)
     low = _grid_bottom(fmt, low)
-    together = min(
-        _reach(accumulator, problem.depth, problem.facts, c) + _growth(outer_format, chunks), outer_format.emax
-    )
+    together = min(_reach(accumulator, problem.depth, problem.facts, c) + _growth(combining, chunks), outer_format.emax)
     held = max(together, 0 if c is None else c.highest)
     bottom = min(low, _grid_bottom(outer_format, low), low if c is None else c.lowest)
     minus = minus or (c is not None and c.minus) or not keeps_multiples(outer_format, low)
@@ -82,7 +80,7 @@ def sums_of(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | No
 def _reach(accumulator: Accumulator, depth: int, facts: tuple[Facts, Facts, Facts | None], start: Facts | None) -> int:
     """A bound on the exponent of every rounded sum of a chain, from the operands alone.
 
-    A rounding enlarges by a factor of at most 1 + 2**(1-p), K of them by 2**(3K / 2**p), or by the smallest step.
+    A rounding enlarges by a factor of at most 1 + 2**(1-p), to nearest 1 + 2**-p, or by the smallest step.
     """
     fmt = float_format(accumulator)
     product = Fraction(facts[0].largest) * Fraction(facts[1].largest)
@@ -91,12 +89,16 @@ def _reach(accumulator: Accumulator, depth: int, facts: tuple[Facts, Facts, Fact
     steps = _smallest_step(fmt) + _smallest_step(float_format(accumulator.combining))
     bound = depth * (product + steps) + (0 if start is None else Fraction(start.largest))
     exponent = bound.numerator.bit_length() - bound.denominator.bit_length()
-    return exponent + _growth(fmt, depth)
+    return exponent + _growth(accumulator, depth)
 
 
-def _growth(fmt: FloatFormat, roundings: int) -> int:
-    """Binades by which that many roundings, each by a factor of 1 + 2**(1-p), enlarge at most."""
-    return -(-3 * roundings >> fmt.precision)
+def _growth(part: Accumulator, roundings: int) -> int:
+    """Binades by which that many roundings of normal numbers enlarge at most.
+
+    K factors of 1 + 2**(1-p) are at most 2**(3K / 2**p), as log2(1 + x) < 3x/2.
+    """
+    nearest = part.rounding in (Rounding.RNE, Rounding.RNA)
+    return -(-3 * roundings >> (float_format(part).precision + nearest))
 
 
 def _smallest_step(fmt: FloatFormat) -> Fraction:

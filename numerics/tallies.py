@@ -72,6 +72,9 @@ def _known(problem: Problem, accumulator: Accumulator) -> int:
     parts = [sums for sums in (inner, outer) if sums is not None]
     if all(sums.top < float_format(sums.part).emax for sums in parts):
         return finite_tallies.FITTING
+    in_turn = accumulator.product is None and all(sums.part.order == "sequential" for sums in parts)
+    if in_turn and all(sums.held < float_format(sums.part).emax for sums in parts):
+        return finite_tallies.FITTING  # a chain's bound holds for its sums before they are rounded too
     c, reached = problem.facts[2], float_format(accumulator).max
     largest = [] if c is None else [(c.largest, min(float_format(sums.part).max for sums in parts))]
     largest += [] if outer is None else [(reached, float_format(outer.part).max)]

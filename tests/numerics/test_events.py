@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FloatFormat, Quantizer, Rounding, Subnormals, catalog, matmul, plan
+from numerics import Accumulator, FloatFormat, Overflow, Quantizer, Rounding, Subnormals, catalog, matmul, plan
 from numerics.events import Events
 from numerics.kernels import finite_tallies
 from numerics.operands import stack
@@ -91,9 +91,28 @@ def test_an_addend_beyond_the_largest_value_is_known():
     assert _known(as_problem(x, x.T, far), wide) == ANY
     assert _known(as_problem(256 * x, 64 * x.T), wide) == ANY
     into = Accumulator(catalog.E4M3, chunk=4, outer=wide)
-    assert _known(as_problem(x / 2, x.T / 2), into) == TAME
+    assert _known(as_problem(x / 2, x.T / 2), into) == FITTING
+    assert _known(as_problem(0.75 * x, 0.75 * x.T), into) == TAME
     assert _known(as_problem(x / 2, x.T / 2, far), into) == ANY
     assert _known(as_problem(x, x.T), Accumulator(HALF, chunk=2, outer=small)) == ANY
+
+
+@pytest.mark.parametrize("mode", [R.RNE, R.RTP, R.RNA])
+@pytest.mark.parametrize("fmt", [catalog.E4M3, catalog.E5M2, FloatFormat(4, 1)], ids=str)
+def test_sums_that_are_said_to_fit_never_overflow(fmt, mode):
+    """All products alike and rounded up as often as can be, which is the worst, as far as sums are known to fit."""
+    depths = range(1, 60)
+    fitting = []
+    for value in (0.4375, 1.0, 1.75, 2.0, 3.5):
+        for depth in depths:
+            x, c = np.full((1, depth), value), np.full((1, 1), fmt.smallest_normal * 1.5)
+            acc = Accumulator(fmt, mode, Overflow.IEEE)
+            problem = as_problem(x, x.T, c)
+            if _known(problem, acc) == FITTING:
+                fitting.append((value, depth))
+                _, counts = oracle(x, x.T, acc, c=c, events=True)
+                assert not counts["overflow"].any()
+    assert 10 < len(fitting) < 5 * len(depths)
 
 
 def test_the_sum_that_ends_the_exact_range_absorbs():
