@@ -3,6 +3,8 @@
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
+
 from .accumulator import Accumulator
 from .formats import FloatFormat, Subnormals
 from .problem import Facts, Problem
@@ -77,8 +79,33 @@ def sums_of(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | No
     return inner, Sums(combining, bottom, max(held, fmt.emax) + 1, held, fmt.emax, most, minus, members)
 
 
-def _reach(accumulator: Accumulator, depth: int, facts: tuple[Facts, Facts, Facts | None], start: Facts | None) -> int:
+def fits_as_drawn(accumulator: Accumulator, problem: Problem) -> bool:
+    """Whether no sum of one chain of exact products overflows, as the sums of their magnitudes show: a pass over a and b.
+
+    Each output's is at most that of its row of a times the largest of each row of b.
+    """
+    if accumulator.chunk is not None or accumulator.product is not None or accumulator.order != "sequential":
+        return False
+    rows, largest = (np.abs(x, dtype=np.float64) for x in (problem.a, problem.b))
+    most = float((rows @ largest.max(axis=2, initial=0.0)[..., None]).max(initial=0.0))
+    most *= 1 + problem.depth * 2.0**-50  # its own sums were rounded
+    start = problem.facts[2]
+    if not most < np.inf or (start is not None and start.highest >= float_format(accumulator).emax):
+        return False
+    reach = _reach(accumulator, problem.depth, problem.facts, start, Fraction(most))
+    return reach < float_format(accumulator).emax
+
+
+def _reach(
+    accumulator: Accumulator,
+    depth: int,
+    facts: tuple[Facts, Facts, Facts | None],
+    start: Facts | None,
+    products: Fraction | None = None,
+) -> int:
     """A bound on the exponent of every rounded sum of a chain, from the operands alone.
+
+    products: of the sum of their magnitudes, where one is known besides what the largest operands allow.
 
     A rounding enlarges by a factor of at most 1 + 2**(1-p), to nearest 1 + 2**-p, or by the smallest step.
     """
@@ -87,7 +114,11 @@ def _reach(accumulator: Accumulator, depth: int, facts: tuple[Facts, Facts, Fact
     if accumulator.product is not None:
         product = 2 * product + _smallest_step(float_format(accumulator.product))
     steps = _smallest_step(fmt) + _smallest_step(float_format(accumulator.combining))
-    bound = depth * (product + steps) + (0 if start is None else Fraction(start.largest))
+    bound = (
+        (depth * product if products is None else products)
+        + depth * steps
+        + (0 if start is None else Fraction(start.largest))
+    )
     exponent = bound.numerator.bit_length() - bound.denominator.bit_length()
     return exponent + _growth(accumulator, depth)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .bounds import float_format, product_bits, sums_of
+from .bounds import fits_as_drawn, float_format, product_bits, sums_of
 from .events import Events
 from .kernels import finite_tallies, modes
 from .parameters import FLOAT32
@@ -75,6 +75,8 @@ def _known(problem: Problem, accumulator: Accumulator) -> int:
     in_turn = accumulator.product is None and all(sums.part.order == "sequential" for sums in parts)
     if in_turn and all(sums.held < float_format(sums.part).emax for sums in parts):
         return finite_tallies.FITTING  # a chain's bound holds for its sums before they are rounded too
+    if fits_as_drawn(accumulator, problem):
+        return finite_tallies.FITTING
     c, reached = problem.facts[2], float_format(accumulator).max
     largest = [] if c is None else [(c.largest, min(float_format(sums.part).max for sums in parts))]
     largest += [] if outer is None else [(reached, float_format(outer.part).max)]

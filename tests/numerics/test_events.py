@@ -115,6 +115,18 @@ def test_sums_that_are_said_to_fit_never_overflow(fmt, mode):
     assert 10 < len(fitting) < 5 * len(depths)
 
 
+def test_sums_fit_by_what_the_operands_are():
+    """One large value in each row, which no two products have both: the largest ones alone would not fit."""
+    x = np.full((3, 60), 0.5)
+    x[:, 0], y = 200.0, np.full((60, 4), 0.5)
+    y[1] = 200.0
+    assert _known(as_problem(x, y), Accumulator(HALF)) == FITTING
+    assert not check(Accumulator(HALF), x.astype(np.float32), y.astype(np.float32)).overflow.any()
+    y[0] = 200.0
+    assert _known(as_problem(2 * x, y), Accumulator(HALF)) == TAME
+    assert check(Accumulator(HALF), (2 * x).astype(np.float32), y.astype(np.float32)).overflow.all()
+
+
 def test_the_sum_that_ends_the_exact_range_absorbs():
     """BLAS adds eight ones exactly in three bits: 7 + 1 is a power of two, whose ulp is 2."""
     acc, ones = Accumulator(FloatFormat(4, 2)), np.ones((1, 8), np.float32)
