@@ -2,7 +2,7 @@
 
 import pytest
 
-from numerics import brief, brief_products, brief_units
+from numerics import brief, brief_chains, brief_products, brief_units
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -12,6 +12,7 @@ def the_general_way(request):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(brief, "ELEMENTS", -1)
+        patch.setattr(brief_chains, "MULTIPLICATIONS", -1)
         patch.setattr(brief_products, "MULTIPLICATIONS", -1)
         patch.setattr(brief_units, "MULTIPLICATIONS", -1)
         yield
