@@ -140,8 +140,8 @@ def swap_(
     of torch's functions (numpy; scripted modules, which are in the report), those that a forward leaves to another thread,
     those of functions called in no module's forward (a loss outside of the model; a method other than forward that is called
     from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those of hooks of
-    a backward pass and of hooks before the outermost forward that are global. Those that were put before all others since
-    are native in the call that meets them, which warns, and seen from the next on.
+    a backward pass. Hooks before the outermost forward, its own that were put before all others since or those of all modules
+    that came since, are native in the call that meets them, which warns, and seen from the next on.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
     A layer that is parametrized (a spectral norm, say) or of a subclass calls its function and is emulated so; the type

@@ -182,6 +182,15 @@ def enter(owner: Owner, running: Running) -> bool:
     return len(mode.running) == 1
 
 
+def begun(owner: object, module: torch.nn.Module) -> bool:
+    """Whether the module was entered in the very forward in which torch calls the hook that asks."""
+    mode = current(owner)
+    if mode is None or not mode.running or mode.running[-1].module is not module:
+        return False
+    frame = mode.running[-1].frame
+    return frame is not None and frame is _forward_frame()
+
+
 def leave(owner: object, module: torch.nn.Module) -> None:
     """It ends, whether by a result or by an exception."""
     mode = current(owner)
@@ -215,10 +224,15 @@ def off() -> Iterator[None]:
             _push(mode)
 
 
+def in_forward() -> bool:
+    """Whether torch calls the hook that asks, in a frame that is found."""
+    return _forward_frame() is not None
+
+
 def _forward_frame() -> FrameType | None:
     """The frame in which torch calls hooks and forward; None where it is not found, as in compiled code."""
     frame: FrameType | None = sys._getframe(1)
-    for _ in range(6):
+    for _ in range(9):
         if frame is None:
             return None
         if frame.f_code.co_name == "inner" and frame.f_globals.get("__name__") == "torch.nn.modules.module":
