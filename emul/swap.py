@@ -136,11 +136,12 @@ def swap_(
     "refuse": a native call raises unless a rule keeps it. Of a torch.autograd.Function of your own the forward is seen call by
     call and the backward is not: where one may follow, the Function is native by the name of its class, which `types` may
     name to keep it; so are, with all that they compute, operators of other libraries, as "library::name", torch.cond and
-    its kin, as "higher_order::cond", and scripted or traced functions, all as "ScriptFunction". Not seen are products outside
-    of torch's functions (numpy; scripted modules, which are in the report), those that a forward leaves to another thread,
-    those of functions called in no module's forward (a loss outside of the model; a method other than forward that is called
-    from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those of hooks of
-    a backward pass. Hooks before the outermost forward, its own that were put before all others since or those of all modules
+    its kin, as "higher_order::cond", scripted or traced functions, all as "ScriptFunction", and what a forward leaves to
+    another thread that it starts or to a ThreadPoolExecutor, all as "Thread". Not seen are products outside of torch's
+    functions (numpy; scripted modules, which are in the report), those of threads that get their work otherwise, those of
+    functions called in no module's forward (a loss outside of the model; a method other than forward that is called from
+    outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those of hooks of a
+    backward pass. Hooks before the outermost forward, its own that were put before all others since or those of all modules
     that came since, are native in the call that meets them, which warns, and seen from the next on.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..checkpoints import reentrant
 from ..operators.eager import EAGER
+from . import elsewhere
 from .custom import BACKWARD, OPERATORS, SCRIPT, SCRIPTED, install, operator_unseen
 from .names import by_singular_values, product_name
 
@@ -157,6 +158,13 @@ def asked_scripted() -> None:
         mode.owner.applied(mode.running[-1], SCRIPT, SCRIPTED)
 
 
+def asked_thread() -> None:
+    """Work is about to be given to another thread."""
+    mode = _running()
+    if mode is not None:
+        mode.owner.applied(mode.running[-1], elsewhere.THREAD, elsewhere.UNSEEN)
+
+
 def _running() -> ProductMode | None:
     """The innermost mode of this thread that watches a module."""
     if not _depth():
@@ -170,6 +178,7 @@ def _running() -> ProductMode | None:
 def enter(owner: Owner, running: Running) -> bool:
     """A module's forward begins; whether it is the outermost one."""
     install(asked, asked_scripted)
+    elsewhere.install(asked_thread)
     running.frame = _forward_frame()
     mode = current(owner)
     if mode is not None and mode.over():
