@@ -41,5 +41,12 @@ def go_before_all(begin: Callable[[torch.nn.Module], None]) -> bool:
 
 
 def may_compute(hook: Any) -> bool:
-    """Whether a hook may call functions: those of torch's own gather weights, or count."""
-    return not str(getattr(hook, "__module__", "")).startswith("torch.")
+    """Whether a hook may call for products: those of torch's own gather weights, or count, but for its norms of weights."""
+    source = str(getattr(hook, "__module__", ""))
+    return source.startswith("torch.nn.utils.") or not source.startswith(("torch.", "emul."))
+
+
+def may_compute_beside(module: torch.nn.Module) -> bool:
+    """Whether a module's forward has hooks before or behind it that may call for products."""
+    every = HOOKS, of_torch._global_forward_hooks, module._forward_pre_hooks, module._forward_hooks
+    return any(map(may_compute, (hook for hooks in every for hook in hooks.values())))

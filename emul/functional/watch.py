@@ -108,17 +108,18 @@ class Watch:
 
         called(self.outside, layer, owned, self.functional == "refuse")
 
-    def late(self, title: str, everywhere: bool) -> None:
-        """Hooks ran before the one that sees what a forward calls: say so, or refuse it.
+    def alone(self, layer: torch.nn.Module) -> None:
+        """A layer that is the model itself is called, by no module whose forward would see what hooks beside it compute.
 
-        everywhere: whether they are hooks of all modules.
+        Its own hooks for that are there where others were when it was swapped, or from now on.
         """
-        which = "forward pre-hooks that were put first after swap_"
-        remedy = "register them before swap_, or without prepend=True"
-        if everywhere:
-            which = "forward pre-hooks of all modules before it that came after swap_"
-            remedy = "call torch.nn.modules.module.register_module_forward_pre_hook before swap_"
-        said = f"{title} has {which}: what they have just computed is native, and from the next call on it is seen; {remedy}"
+        if entry(layer) is None and early.may_compute_beside(layer):
+            _hook(layer, Enter(self, ""))
+            self.late(_titled("", layer), "forward hooks that came after swap_", "register them before swap_")
+
+    def late(self, title: str, hooks: str, remedy: str) -> None:
+        """Hooks ran before the one that sees what a forward calls: say so, or refuse it."""
+        said = f"{title} has {hooks}: what they compute in this call is native, and from the next call on it is seen; {remedy}"
         if self.functional == "refuse":
             raise ValueError(said)
         warnings.warn(said, RuntimeWarning, stacklevel=2)
@@ -238,6 +239,14 @@ class Watch:
         self.seen[sort] = self.seen.get(sort, 0) + 1
 
 
+#: Which hooks ran before ours, and a remedy.
+_FIRST = "forward pre-hooks that were put first after swap_", "register them before swap_, or without prepend=True"
+_EVERYWHERE = (
+    "forward pre-hooks of all modules before it that came after swap_",
+    "call torch.nn.modules.module.register_module_forward_pre_hook before swap_",
+)
+
+
 @dataclass(eq=False)
 class Enter:
     """The hook before a module's forward. restored: whether the module is torch's own again inside a swapped model."""
@@ -261,7 +270,7 @@ class Enter:
         else:
             everywhere = False
         if self.begin(module) and (late or everywhere) and not self.restored:
-            self.watch.late(_titled(self.name, module), everywhere)
+            self.watch.late(_titled(self.name, module), *(_EVERYWHERE if everywhere else _FIRST))
 
     def begin(self, module: torch.nn.Module) -> bool:
         """Its forward begins; whether it is the outermost one."""
@@ -324,6 +333,8 @@ def attach(model: torch.nn.Module, watch: Watch) -> None:
             continue
         if isinstance(module, Emulated):
             module.emulation.watch = watch
+            if not name and early.may_compute_beside(module):
+                _hook(module, Enter(watch, name))
             inside.update(inner for inner in module.modules() if inner is not module)
         elif not isinstance(module, torch.jit.ScriptModule):
             _hook(module, Enter(watch, name))

@@ -13,7 +13,9 @@ from emul.functional.early import HOOKS
 from tests.emul.callers import ALL, A, Attend, product, swapped
 
 SQUARE = product(A, A.T)
-TOLD = r"module '' \(Model\) has forward pre-hooks of all modules before it that came after swap_: what they have just comp"
+TOLD = (
+    r"module '' \(Model\) has forward pre-hooks of all modules before it that came after swap_: what they compute in "
+)
 
 
 @pytest.fixture
@@ -128,3 +130,43 @@ def test_a_compiled_model_gives_the_eager_bits(hook):
         eager = model(SQUARE)
         assert torch.equal(torch.compile(model, backend="aot_eager")(SQUARE), eager)
     assert seen(model) == {("0", "matmul"): 6}
+
+
+def test_a_layer_that_is_the_model_sees_what_hooks_beside_it_compute(hook):
+    def layer():
+        return nn.Linear(3, 3, bias=False)
+
+    def square(module, args, output):
+        return output @ output.mT
+
+    def wanted(model: nn.Linear) -> torch.Tensor:
+        first = product(SQUARE, model.weight.mT)
+        return product(first, first.T)
+
+    own, late, everywhere = layer(), layer(), layer()
+    own.register_forward_hook(square)
+    emul.swap_(own, Recipe((ALL,)), functional="refuse")
+    assert torch.equal(own(SQUARE), wanted(own))
+    assert seen(own) == {("", "matmul"): 1}
+    emul.swap_(late, Recipe((ALL,)))
+    assert emul.swap_report(late).forwards is None and not late._forward_hooks
+    late.register_forward_hook(square)
+    with pytest.warns(RuntimeWarning, match=r"module '' \(Linear\) has forward hooks that came after swap_: what they"):
+        late(SQUARE)
+    assert torch.equal(late(SQUARE), wanted(late))
+    with pytest.warns(UserWarning, match="call the module itself"):
+        late.forward(SQUARE)
+    assert len(late._forward_hooks) == 2
+    emul.restore_(late)
+    assert len(late._forward_hooks) == 1 and not late._forward_pre_hooks
+    emul.swap_(everywhere, Recipe((ALL,)), functional="refuse")
+    hook(register_module_forward_hook, square)
+    with pytest.raises(ValueError, match="seen; register them before swap_"):
+        everywhere(SQUARE)
+    assert torch.equal(everywhere(SQUARE), wanted(everywhere))
+
+
+def test_the_products_of_a_layer_s_own_spectral_norm_are_seen_where_the_layer_is_the_model():
+    model = emul.swap_(nn.utils.spectral_norm(nn.Linear(3, 3)), Recipe((ALL,)))
+    model(SQUARE)
+    assert seen(model) == {("", "mv"): 3, ("", "dot"): 1}
