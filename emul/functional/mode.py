@@ -200,15 +200,17 @@ def begun(owner: object, module: torch.nn.Module) -> bool:
     return frame is not None and frame is _forward_frame()
 
 
-def leave(owner: object, module: torch.nn.Module) -> None:
-    """It ends, whether by a result or by an exception."""
+def leave(owner: object, module: torch.nn.Module) -> Running | None:
+    """It ends, whether by a result or by an exception; what was running."""
     mode = current(owner)
     if mode is None or not mode.running or mode.running[-1].module is not module:
-        return  # another's hook has raised before it began
-    mode.running.pop().frame = None
+        return None  # another's hook has raised before it began
+    ended = mode.running.pop()
+    ended.frame = None
     if not mode.running and _modes()[-1] is mode:
         _pop()
         mode.eager.__exit__(None, None, None)
+    return ended
 
 
 @contextmanager

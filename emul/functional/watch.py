@@ -27,6 +27,7 @@ from ..state import runs_again, unnamed
 from . import early
 from .custom import BACKWARD
 from .einsum import Unfit
+from .later import LATER, resumed
 from .mode import Running, begun, enter, in_forward, leave, uncompiled
 from .names import NATIVE
 from .outside import Outside, called
@@ -298,9 +299,10 @@ class Leave:
 
     watch: Watch
 
-    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        """It no longer is."""
-        leave(self.watch, module)
+    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
+        """It no longer is; what it has yet to compute is seen when it does."""
+        ended = leave(self.watch, module)
+        return resumed(self.watch, ended, output) if ended is not None and type(output) in LATER else None
 
 
 @dataclass(eq=False)
