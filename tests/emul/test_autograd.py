@@ -11,6 +11,7 @@ import emul.autograd
 from emul import Product, Recipe, Rule
 from emul.autograd import Draw, layer_product, stream
 from emul.geometry import LinearGeometry
+from emul.recipe import ChainGradient
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
 
 E4M3 = Quantizer(catalog.E4M3)
@@ -131,6 +132,41 @@ def test_a_second_derivative_is_refused_where_the_first_one_comes_from_a_constan
         assert torch.equal(gradient, plain)
         with pytest.raises(RuntimeError, match=r"no derivative of their own: .* or emul\.restore_ the model"):
             (layer(x).sum() + gradient.square().sum()).backward()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: torch.nn.Linear(4, 4),
+        lambda: torch.nn.Conv1d(4, 2, 1),
+        lambda: torch.nn.LayerNorm(4),
+        lambda: torch.nn.RMSNorm(4),
+    ],
+)
+@pytest.mark.parametrize("chain", [None, ChainGradient()], ids=["exact", "chain"])
+def test_a_second_derivative_that_is_asked_for_by_some_tensors_is_refused(build, chain):
+    """No path to them would make it zero: torch.autograd.functional takes a tensor of which nothing depends for that."""
+    forward = Product(accumulator=FLOAT, activation=E4M3, weight=E4M3, chain=chain)
+    backward = {"grad_input": Product(weight=E4M3), "grad_weight": Product(activation=E4M3)}
+    norm = Rule(".*", types=("LayerNorm", "RMSNorm"), forward=Product(accumulator=FLOAT))
+    layer = emul.swap_(build(), Recipe((norm, Rule(".*", forward=forward, **backward))))
+    x, functional = values(4, 4), torch.autograd.functional
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        return layer(x).square().sum()
+
+    for ask in (functional.hessian, partial(functional.hvp, v=x), partial(functional.vhp, v=x)):
+        with pytest.raises(RuntimeError, match="no derivative of their own: leave create_graph=True out"):
+            ask(call, x)
+    with pytest.raises(RuntimeError, match="no derivative of their own"):
+        functional.jvp(layer, x, x)  # by the derivative of a gradient with respect to what came in
+    leaf = x.clone().requires_grad_()
+    for once in (leaf, leaf * 1):
+        gradients = torch.autograd.grad(call(once), (once, *layer.parameters()), create_graph=True)
+        assert all(map(torch.equal, gradients, torch.autograd.grad(call(once), (once, *layer.parameters()))))
+        for asked in (once, *layer.parameters()):
+            with pytest.raises(RuntimeError, match="no derivative of their own"):
+                torch.autograd.grad(gradients[0].sum(), asked, allow_unused=True, retain_graph=True)
 
 
 def test_a_gradient_of_any_strides():
