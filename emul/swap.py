@@ -138,12 +138,12 @@ def swap_(
     name to keep it; so are, with all that they compute, operators of other libraries, as "library::name", torch.cond and
     its kin, as "higher_order::cond", scripted or traced functions, all as "ScriptFunction", and what a forward leaves to
     another thread that it starts or to a ThreadPoolExecutor, all as "Thread". Not seen are products outside of torch's
-    functions (numpy; scripted modules, which are in the report), those of threads that get their work otherwise, those of
-    functions called in no module's forward (a loss outside of the model; a method other than forward that is called from
-    outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those of hooks of a
-    backward pass. Hooks that came since are native in the call that meets them, which warns, and seen from the next on, where
-    they run before the outermost forward, as those of all modules do and those that were put before all others, or beside a
-    layer that is the model itself.
+    functions (numpy; scripted modules, which are in the report), those of processes and of threads that get their work
+    otherwise, those of functions called in no module's forward (a loss outside of the model; a method other than forward
+    that is called from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and
+    those of hooks of a backward pass or of saved tensors. Hooks that came since are native in the call that meets them,
+    which warns, and seen from the next on, where they run before the outermost forward, as those of all modules do and
+    those that were put before all others, or beside a layer that is the model itself.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
     A layer that is parametrized (a spectral norm, say) or of a subclass calls its function and is emulated so; the type

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ..autograd import layer_product
 from ..checkpoints import around, around_again, region
@@ -110,13 +111,14 @@ class Watch:
         called(self.outside, layer, owned, self.functional == "refuse")
 
     def alone(self, layer: torch.nn.Module) -> None:
-        """A layer that is the model itself is called, by no module whose forward would see what hooks beside it compute.
+        """A layer that is the model itself is called, by no module whose forward would see what is computed beside it.
 
         Its own hooks for that are there where others were when it was swapped, or from now on.
         """
-        if entry(layer) is None and early.may_compute_beside(layer):
+        if entry(layer) is None and (early.may_compute_beside(layer) or parametrize.is_parametrized(layer)):
             _hook(layer, Enter(self, ""))
-            self.late(_titled("", layer), "forward hooks that came after swap_", "register them before swap_")
+            what = "forward hooks or parametrizations that came after swap_"
+            self.late(_titled("", layer), what, "register them before swap_")
 
     def late(self, title: str, hooks: str, remedy: str) -> None:
         """Hooks ran before the one that sees what a forward calls: say so, or refuse it."""

@@ -151,7 +151,10 @@ def test_a_layer_that_is_the_model_sees_what_hooks_beside_it_compute(hook):
     emul.swap_(late, Recipe((ALL,)))
     assert emul.swap_report(late).forwards is None and not late._forward_hooks
     late.register_forward_hook(square)
-    with pytest.warns(RuntimeWarning, match=r"module '' \(Linear\) has forward hooks that came after swap_: what they"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"module '' \(Linear\) has forward hooks or parametrizations that came after swap_: what they",
+    ):
         late(SQUARE)
     assert torch.equal(late(SQUARE), wanted(late))
     with pytest.warns(UserWarning, match="call the module itself"):
@@ -170,3 +173,15 @@ def test_the_products_of_a_layer_s_own_spectral_norm_are_seen_where_the_layer_is
     model = emul.swap_(nn.utils.spectral_norm(nn.Linear(3, 3)), Recipe((ALL,)))
     model(SQUARE)
     assert seen(model) == {("", "mv"): 3, ("", "dot"): 1}
+
+
+def test_a_layer_that_is_the_model_and_is_parametrized_after_the_swap():
+    model = emul.swap_(nn.Linear(3, 3), Recipe((ALL,)))
+    model(SQUARE)
+    nn.utils.parametrizations.spectral_norm(model)
+    with pytest.warns(
+        RuntimeWarning, match="hooks or parametrizations that came after swap_: what they compute in this"
+    ):
+        model(SQUARE)
+    model(SQUARE)
+    assert seen(model) == {("", "mv"): 3, ("", "vdot"): 1}
