@@ -25,7 +25,7 @@ class Early:
         if len(HOOKS) > 1:
             self.begin(module)
         elif not torch.compiler.is_compiling():
-            HOOKS.clear()  # the others are gone
+            _go()  # the others are gone
 
 
 def go_before_all(begin: Callable[[torch.nn.Module], None]) -> bool:
@@ -33,11 +33,15 @@ def go_before_all(begin: Callable[[torch.nn.Module], None]) -> bool:
     before = list(takewhile(lambda hook: not isinstance(hook, Early), HOOKS.values()))
     if not any(map(may_compute, before)):
         return False
-    for key in [key for key, hook in HOOKS.items() if isinstance(hook, Early)]:
-        del HOOKS[key]
+    _go()
     ours = of_torch.register_module_forward_pre_hook(Early(begin))
     HOOKS.move_to_end(ours.id, last=False)
     return True
+
+
+def _go() -> None:
+    for key in [key for key, hook in HOOKS.items() if isinstance(hook, Early)]:
+        del HOOKS[key]
 
 
 def may_compute(hook: Any) -> bool:
