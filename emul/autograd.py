@@ -14,7 +14,7 @@ from .chain import chain_gradients
 from .culprits import told
 from .draws import Draw, Prepared, scaled, stream
 from .geometry import Geometry, Multiply
-from .once import once_differentiable
+from .once import anchor, once_differentiable
 from .operands import stages_of
 from .recipe import Product, Rule
 
@@ -37,6 +37,7 @@ def layer_product(activation: Tensor, weight: Tensor, geometry: Geometry, rule: 
 class _LayerProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: Tensor, weight: Tensor, geometry: Geometry, rule: Rule, draw: Draw) -> Tensor:
+        anchor(ctx, activation, weight)
         ctx.geometry, ctx.rule, ctx.draw = geometry, rule, draw
         of_input, of_weight = ctx.needs_input_grad[:2]
         left, right = _forward_operands(activation, weight, rule, draw, (of_input, of_weight))
@@ -131,6 +132,7 @@ class _Chain(torch.autograd.Function):
     def forward(
         ctx: Any, a: Tensor, b: Tensor, product: Product, draw: Draw, left: Prepared, right: Prepared
     ) -> Tensor:
+        anchor(ctx, a, b)
         ctx.product, ctx.draw = product, draw
         a, ctx.of_a = draw.finish(left, a, -1)
         b, ctx.of_b = draw.finish(right, b, -2)

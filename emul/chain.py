@@ -11,13 +11,14 @@ from torch import Tensor
 
 from numerics import Accumulator, spec
 from numerics import chain_gradients as numpy_chain_gradients
-from numerics.chains import check_question
+from numerics.questions import check_question
 
 from . import ops
 from .operators import batching
 from .operators.checks import WIDE
 from .operators.eager import followed, unwatched
 from .operators.library import call, define, direct, signed, unsigned
+from .operators.reading import read
 
 __all__ = ["chain_gradients", "matmul"]
 
@@ -77,9 +78,10 @@ def chain_gradients(
     `numerics.chain_gradients` refuses.
     """
     check_question(accumulator, rule, event, tolerance)
-    for tensor, label in ((a, "a"), (b, "b"), (gradient, "gradient")):
-        ops.check_operand(tensor, label)
-        ops.check_together(a, tensor, "a", label)
+    if not (unwatched(a, b, gradient) and a.dtype in WIDE and b.dtype in WIDE and gradient.dtype in WIDE):
+        for tensor, label in ((a, "a"), (b, "b"), (gradient, "gradient")):
+            ops.check_operand(tensor, label)
+            ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
     return _gradients(a, b, gradient, (accumulator, seed or 0, stream, rule, event, tolerance))
@@ -98,19 +100,11 @@ def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Te
 
 def _on_host(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
     accumulator, seed, stream, rule, event, tolerance = asked
-    found = numpy_chain_gradients(
-        a.numpy(force=True),
-        b.numpy(force=True),
-        gradient.numpy(force=True),
-        accumulator,
-        rule=rule,
-        event=event,
-        tolerance=tolerance,
-        seed=seed,
-        stream=stream,
-    )
-    of_a, of_b = (torch.from_numpy(x).to(a.device) for x in found)
-    return of_a, of_b
+    arrays = [read(x) if x.is_cpu else x.numpy(force=True) for x in (a, b, gradient)]
+    options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
+    found = numpy_chain_gradients(arrays[0], arrays[1], arrays[2], accumulator, **options)
+    of_a, of_b = map(torch.from_numpy, found)
+    return (of_a, of_b) if a.is_cpu else (of_a.to(a.device), of_b.to(a.device))
 
 
 def _gradients_here(a: Tensor, b: Tensor, gradient: Tensor, *question: Any) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass, field
 
 from numerics import Accumulator, MatrixUnit
-from numerics.chains import check_question
 from numerics.formats.integers import whole
 from numerics.formats.naming import made_from, named
 from numerics.formats.spelling import spelled
+from numerics.questions import check_question
 
 from .norm import BATCH_NORMS, Norm
 from .operands import Operand, checked_operand, stages_of

@@ -136,12 +136,14 @@ def swap_(
     "refuse": a native call raises unless a rule keeps it. Of a torch.autograd.Function of your own the forward is seen call by
     call and the backward is not: where one may follow, the Function is native by the name of its class, which `types` may
     name to keep it; so are, with all that they compute, operators of other libraries, as "library::name", torch.cond and
-    its kin, as "higher_order::cond", and scripted or traced functions, all as "ScriptFunction". Not seen are products outside
-    of torch's functions (numpy; scripted modules, which are in the report), those that a forward leaves to another thread,
-    those of functions called in no module's forward (a loss outside of the model; a method other than forward that is called
-    from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and those of hooks of
-    a backward pass and of hooks before the outermost forward that are global. Those that were put before all others since
-    are native in the call that meets them, which warns, and seen from the next on.
+    its kin, as "higher_order::cond", scripted or traced functions, all as "ScriptFunction", and what a forward leaves to
+    another thread that it starts or to a ThreadPoolExecutor, all as "Thread". Not seen are products outside of torch's
+    functions (numpy; scripted modules, which are in the report), those of processes and of threads that get their work
+    otherwise, those of functions called in no module's forward (a loss outside of the model; a method other than forward
+    that is called from outside, which warns once where it calls a layer: call it in a block of `emul.inside(model)`), and
+    those of hooks of a backward pass or of saved tensors. Hooks that came since are native in the call that meets them,
+    which warns, and seen from the next on, where they run before the outermost forward, as those of all modules do and
+    those that were put before all others, or beside a layer that is the model itself.
     replica: which of several processes that train the model this is, None for the rank in torch's default process group;
     see `emul.distributed`. Give 0 where that group's ranks are no replicas.
     A layer that is parametrized (a spectral norm, say) or of a subclass calls its function and is emulated so; the type

@@ -38,7 +38,7 @@ _Reader = tuple[Carrier, np.dtype[Any], int, Callable[..., Any]]
 _READERS: dict[np.dtype[Any], _Reader] = {}
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _NO_LAID, _NO_NUMBERS = np.empty((0, 0, 0), np.uint32), (_ZERO, _ZERO, _ZERO, _ZERO, _ONE, _ONE)
-_NO_WORDS = gemm.Words(_NO_LAID, 0, *_NO_NUMBERS)
+NO_WORDS = gemm.Words(_NO_LAID, 0, *_NO_NUMBERS)
 
 
 class _Chain(NamedTuple):
@@ -77,13 +77,13 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
     if not isinstance(known, _Chain):
         if not accumulator.stochastic:
             return known.product(a, b, 0, 0)
-        return known.product(a, b, seed, stream) if seed is not None and _are_counters(seed, stream) else None
+        return known.product(a, b, seed, stream) if seed is not None and are_counters(seed, stream) else None
     run, inner, checks, constants, source, bits, span = known
-    shape, words = (a.shape[0], b.shape[1]), _NO_WORDS
+    shape, words = (a.shape[0], b.shape[1]), NO_WORDS
     if source != gemm.DETERMINISTIC:
-        if seed is None or not _are_counters(seed, stream):
+        if seed is None or not are_counters(seed, stream):
             return None
-        words = words if run is None else _words(source, bits, span, shape, seed, stream)
+        words = words if run is None else drawn(source, bits, span, shape, seed, stream)
     if inner is not dtype:
         a, b = a.astype(inner, copy=False), b.astype(inner, copy=False)
     result: NDArray[Any]
@@ -98,7 +98,8 @@ def product(a: Any, b: Any, accumulator: Accumulator, seed: int | None = None, s
     return result if inner is dtype else result.astype(dtype, copy=False)
 
 
-def _are_counters(seed: int, stream: Any) -> bool:
+def are_counters(seed: Any, stream: Any) -> bool:
+    """Whether both are integers in [0, 2**64)."""
     return type(stream) is int and 0 <= seed < 1 << 64 and 0 <= stream < 1 << 64
 
 
@@ -139,10 +140,7 @@ def kinds_of(first: tuple[Any, ...], second: tuple[Any, ...], carrier: Carrier, 
 
 def _known(accumulator: Accumulator, depth: int, both: tuple[Facts, Facts], carrier: Carrier) -> _Known:
     """The way of all operands of these facts; None where there is none, or where a result may have to be refused."""
-    facts = *both, None
-    stand_in = np.zeros((1, 1, depth), carrier.dtype)
-    words = Words(0, 0, accumulator.roundings(depth)) if accumulator.stochastic else None
-    problem = Problem(stand_in, stand_in.reshape(1, depth, 1), None, facts, words)
+    problem = stand_in(accumulator, depth, both, carrier)
     try:
         check_output(carrier.dtype, accumulator)
     except ValueError:
@@ -152,6 +150,13 @@ def _known(accumulator: Accumulator, depth: int, both: tuple[Facts, Facts], carr
     if isinstance(accumulator.format, FixedFormat):
         return fixed_sums(problem, accumulator)
     return _chain(problem, accumulator, carrier)
+
+
+def stand_in(accumulator: Accumulator, depth: int, both: tuple[Facts, Facts], carrier: Carrier) -> Problem:
+    """A product of one output, of operands with these facts, for what is decided by these alone."""
+    row = np.zeros((1, 1, depth), carrier.dtype)
+    words = Words(0, 0, accumulator.roundings(depth)) if accumulator.stochastic else None
+    return Problem(row, row.reshape(1, depth, 1), None, (*both, None), words)
 
 
 def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Chain | None:
@@ -185,11 +190,11 @@ def _chain(problem: Problem, accumulator: Accumulator, carrier: Carrier) -> _Cha
         options = (min(accumulator.chunk or depth, depth),)
     constants = rows_of(accumulator, plan.carrier), tiny_of(accumulator, plan.carrier), NO_COUNTS, *options
     matrices = (np.empty((1, 1, 1), plan.carrier.dtype),) * 3
-    run = entered(kernel, *matrices, *constants, _NO_WORDS, 0, 1)
+    run = entered(kernel, *matrices, *constants, NO_WORDS, 0, 1)
     return _Chain(run, plan.carrier.dtype, checks, constants, source, bits, span)
 
 
-def _words(source: int, bits: int, span: int, shape: tuple[int, int], seed: int, stream: int) -> gemm.Words:
+def drawn(source: int, bits: int, span: int, shape: tuple[int, int], seed: int, stream: int) -> gemm.Words:
     """Where the kernel draws words, or reads them as they are laid out for it, [rows, span, columns]."""
     rows, columns = shape
     if source != gemm.GIVEN:

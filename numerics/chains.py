@@ -20,46 +20,23 @@ of finite differences hold them (tests/numerics/test_chains.py).
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .bounds import product_bits
-from .brief import keep
-from .formats import FixedFormat
-from .formats.naming import made_from, named
+from .brief_chains import gradients
 from .kernels import gemm, masked_sums, replay, threads
 from .operands import Operands, floats, matrices, stack
-from .planning import Plan, plans
 from .problem import Caller, Problem, facts
 from .products import source_of_words
+from .questions import Question, check_question, plan_of
 from .results import check_output, check_result
 from .stepping import MACS_PER_PIECE, laid_words, rows_at_once, rows_of, source_of
 
-RULES = ("identity", "immediate", "recursive")
-EVENTS = ("overflow", "diff")
 WORDS_AT_ONCE = 1 << 23  # words of masks in memory, of 32 steps each
 _NO_WORDS = np.empty((0, 0, 0), np.uint32)
-FAR = 900  # exponents beyond which thresholds are not exact in float64
-
-
-class Question(NamedTuple):
-    """What is asked of the chain."""
-
-    rule: str
-    event: str
-    tolerance: float
-
-    @property
-    def kernel(self) -> tuple[int, int]:
-        """(event, whether recursive) as `replay` takes them."""
-        moved = replay.MOVED_FAR if self.tolerance else replay.MOVED
-        return replay.OVERFLOW if self.event == "overflow" else moved, int(self.rule == "recursive")
-
-
-_QUESTIONS: dict[Any, Question] = {}
 
 
 def chain_gradients(
@@ -86,7 +63,10 @@ def chain_gradients(
     every Accumulator, in any order.
     Errors: as `matmul` and `chain_masks`; ValueError for a gradient of another shape.
     """
-    given, question = _checked(a, b, accumulator, rule, event, tolerance)
+    question = check_question(accumulator, rule, event, tolerance)
+    if words is None and (few := gradients(a, b, gradient, accumulator, question, seed, stream)) is not None:
+        return few
+    given = _checked(a, b, accumulator, question)
     upstream = floats(gradient, "gradient")
     if upstream.shape != given.shape:
         raise ValueError(f"gradient of shape {upstream.shape}: give that of the product, {given.shape}")
@@ -126,7 +106,8 @@ def chain_masks(
     or with "overflow", or with a format of more than about 2**+-900; and, but for "identity", for an accumulator that is no
     chain of floats in sequence (pairwise, kahan, exact, fixed point).
     """
-    given, question = _checked(a, b, accumulator, rule, event, tolerance)
+    question = check_question(accumulator, rule, event, tolerance)
+    given = _checked(a, b, accumulator, question)
     rows = int(np.prod(given.shape[:-1]))
     found = np.ones((rows, given.shape[-1], given.depth), np.bool)
     if found.size:
@@ -135,64 +116,11 @@ def chain_masks(
     return found.reshape(*given.shape, given.depth)
 
 
-def check_question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:
-    """What is asked for, or the sentence that says why it is not to be had; see `chain_masks`."""
-    key = getattr(accumulator, "_text", None), rule, event, tolerance
-    try:
-        return _QUESTIONS[key]
-    except KeyError:
-        known: Question = keep(_QUESTIONS, key, _question(accumulator, rule, event, tolerance))
-        return known
-    except TypeError:  # a number that is no key, such as an array of one
-        return _question(accumulator, rule, event, tolerance)
-
-
-def _question(accumulator: Any, rule: str, event: str, tolerance: float) -> Question:
-    if not isinstance(accumulator, Accumulator):
-        raise TypeError(
-            f"accumulator {named(accumulator)}: masks are of the steps of a chain; give"
-            f" {made_from(accumulator, 'Accumulator')} (a MatrixUnit adds whole blocks)"
-        )
-    for label, value, known in (("rule", rule, RULES), ("event", event, EVENTS)):
-        if value not in known:
-            raise ValueError(f"{label} {value!r} is not known: known are {', '.join(known)}")
-    limit = float(tolerance)
-    if limit and not 2.0**-64 <= limit <= 2.0**64:
-        raise ValueError(f"tolerance = {tolerance!r}: give 0, or a relative difference from 2**-64 to 2**64")
-    if limit and event != "diff":
-        raise ValueError(
-            f'tolerance = {tolerance!r} with event {event!r}: a tolerance is for event="diff"; leave it out'
-        )
-    if rule != "identity":
-        _check_chain(accumulator, limit)
-    return Question(rule, event, limit)
-
-
-def _checked(
-    a: Any, b: Any, accumulator: Accumulator, rule: str, event: str, tolerance: float
-) -> tuple[Operands, Question]:
-    question = check_question(accumulator, rule, event, tolerance)
+def _checked(a: Any, b: Any, accumulator: Accumulator, question: Question) -> Operands:
     given = matrices(a, b, None)
-    if rule != "identity":
+    if question.rule != "identity":
         check_output(np.result_type(given.a, given.b), accumulator)
-    return given, question
-
-
-def _check_chain(accumulator: Accumulator, tolerance: float) -> None:
-    for part in (accumulator, accumulator.combining):
-        fmt = part.format
-        if isinstance(fmt, FixedFormat):
-            raise ValueError(f'an accumulator in {fmt} has no masks yet: give one in a FloatFormat, or rule="identity"')
-        if part.order != "sequential":
-            raise ValueError(
-                f"order {part.order!r} is no chain of steps that a mask could be of: give"
-                ' order="sequential", with or without chunk=, or rule="identity"'
-            )
-        if tolerance and (fmt.emax > FAR or fmt.emin - fmt.mantissa_bits < -FAR):
-            raise ValueError(
-                f"tolerance = {tolerance} in {fmt}: differences are compared exactly for exponents within +-{FAR};"
-                " give tolerance=0 or an accumulator of fewer exponent bits"
-            )
+    return given
 
 
 def _panels(
@@ -210,7 +138,7 @@ def _panels(
     known = facts(given.a, "a"), facts(given.b, "b"), None
     a, b = (stack(x, given.shape[:-2]) for x in (given.a, given.b))
     problem = Problem(a, b, None, known, source, Caller(given.a.shape, given.b.shape, None, given.shape))
-    plan = _plan(problem, accumulator, question)
+    plan = plan_of(problem, accumulator, question)
     a, b = (_plain(x, plan.carrier.dtype) for x in (a, b))
     total = np.zeros(problem.shape, plan.carrier.dtype)
     where = source_of(problem, accumulator)
@@ -241,21 +169,6 @@ def _plain(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 def _from(first: int, call: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
     return lambda start, stop: call(first + start, first + stop)
-
-
-def _plan(problem: Problem, accumulator: Accumulator, question: Question) -> Plan:
-    """The first plan that takes every step, and for "overflow" knows every sum and the carrier's error in it."""
-    a, b, _ = problem.facts
-    for plan in plans(problem, accumulator):
-        carrier = plan.carrier
-        exact = product_bits(a, b) <= carrier.precision
-        exact = exact and a.lowest + b.lowest >= carrier.emin and a.highest + b.highest + 2 <= carrier.emax
-        if plan.kernel not in ("sgemm", "dgemm") and (exact or question.event != "overflow"):
-            return plan
-    raise ValueError(
-        f"masks of {question.event} of sums in {accumulator.format} are not exact for these operands: float64 must hold"
-        " their products; quantize the operands to fewer bits"
-    )
 
 
 def _add_panel(

@@ -17,6 +17,8 @@ from torch._functorch.autograd_function import custom_function_call
 from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from torch.autograd.function import Function, _SingleLevelFunction
 
+from .elsewhere import THREAD
+
 #: The types of functions that may compute what is not seen.
 OPERATORS = (OpOverload, OpOverloadPacket, HigherOrderOperator)
 _ASKS = "_emul_asks"
@@ -110,8 +112,8 @@ def follows(values: Any) -> bool:
 
 
 def known(name: str) -> bool:
-    """Whether a Function of this name is there, or an operator, for a rule to name."""
-    if name == SCRIPT:
+    """Whether what computes unseen has this name, a Function or an operator that is there among it, for a rule to name."""
+    if name in (SCRIPT, THREAD):
         return True
     library, of, operator = name.partition("::")
     if of:

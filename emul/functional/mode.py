@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..checkpoints import reentrant
 from ..operators.eager import EAGER
+from . import elsewhere
 from .custom import BACKWARD, OPERATORS, SCRIPT, SCRIPTED, install, operator_unseen
 from .names import by_singular_values, product_name
 
@@ -157,6 +158,13 @@ def asked_scripted() -> None:
         mode.owner.applied(mode.running[-1], SCRIPT, SCRIPTED)
 
 
+def asked_thread() -> None:
+    """Work is about to be given to another thread."""
+    mode = _running()
+    if mode is not None:
+        mode.owner.applied(mode.running[-1], elsewhere.THREAD, elsewhere.UNSEEN)
+
+
 def _running() -> ProductMode | None:
     """The innermost mode of this thread that watches a module."""
     if not _depth():
@@ -170,6 +178,7 @@ def _running() -> ProductMode | None:
 def enter(owner: Owner, running: Running) -> bool:
     """A module's forward begins; whether it is the outermost one."""
     install(asked, asked_scripted)
+    elsewhere.install(asked_thread)
     running.frame = _forward_frame()
     mode = current(owner)
     if mode is not None and mode.over():
@@ -182,15 +191,26 @@ def enter(owner: Owner, running: Running) -> bool:
     return len(mode.running) == 1
 
 
-def leave(owner: object, module: torch.nn.Module) -> None:
-    """It ends, whether by a result or by an exception."""
+def begun(owner: object, module: torch.nn.Module) -> bool:
+    """Whether the module was entered in the very forward in which torch calls the hook that asks."""
     mode = current(owner)
     if mode is None or not mode.running or mode.running[-1].module is not module:
-        return  # another's hook has raised before it began
-    mode.running.pop().frame = None
+        return False
+    frame = mode.running[-1].frame
+    return frame is not None and frame is _forward_frame()
+
+
+def leave(owner: object, module: torch.nn.Module) -> Running | None:
+    """It ends, whether by a result or by an exception; what was running."""
+    mode = current(owner)
+    if mode is None or not mode.running or mode.running[-1].module is not module:
+        return None  # another's hook has raised before it began
+    ended = mode.running.pop()
+    ended.frame = None
     if not mode.running and _modes()[-1] is mode:
         _pop()
         mode.eager.__exit__(None, None, None)
+    return ended
 
 
 @contextmanager
@@ -215,10 +235,15 @@ def off() -> Iterator[None]:
             _push(mode)
 
 
+def in_forward() -> bool:
+    """Whether torch calls the hook that asks, in a frame that is found."""
+    return _forward_frame() is not None
+
+
 def _forward_frame() -> FrameType | None:
     """The frame in which torch calls hooks and forward; None where it is not found, as in compiled code."""
     frame: FrameType | None = sys._getframe(1)
-    for _ in range(6):
+    for _ in range(9):
         if frame is None:
             return None
         if frame.f_code.co_name == "inner" and frame.f_globals.get("__name__") == "torch.nn.modules.module":

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ..autograd import layer_product
 from ..checkpoints import around, around_again, region
@@ -24,9 +25,11 @@ from ..operators.eager import EXPORT
 from ..ops import check_operand, check_together
 from ..recipe import Recipe
 from ..state import runs_again, unnamed
+from . import early
 from .custom import BACKWARD
 from .einsum import Unfit
-from .mode import Running, enter, leave, uncompiled
+from .later import LATER, resumed
+from .mode import Running, begun, enter, in_forward, leave, uncompiled
 from .names import NATIVE
 from .outside import Outside, called
 from .products import ADAPTERS
@@ -107,12 +110,19 @@ class Watch:
 
         called(self.outside, layer, owned, self.functional == "refuse")
 
-    def late(self, title: str) -> None:
+    def alone(self, layer: torch.nn.Module) -> None:
+        """A layer that is the model itself is called, by no module whose forward would see what is computed beside it.
+
+        Its own hooks for that are there where others were when it was swapped, or from now on.
+        """
+        if entry(layer) is None and (early.may_compute_beside(layer) or parametrize.is_parametrized(layer)):
+            _hook(layer, Enter(self, ""))
+            what = "forward hooks or parametrizations that came after swap_"
+            self.late(_titled("", layer), what, "register them before swap_")
+
+    def late(self, title: str, hooks: str, remedy: str) -> None:
         """Hooks ran before the one that sees what a forward calls: say so, or refuse it."""
-        said = (
-            f"{title} has forward pre-hooks that were put first after swap_: what they have just computed is native, and"
-            " from the next call on it is seen; register them before swap_, or without prepend=True"
-        )
+        said = f"{title} has {hooks}: what they compute in this call is native, and from the next call on it is seen; {remedy}"
         if self.functional == "refuse":
             raise ValueError(said)
         warnings.warn(said, RuntimeWarning, stacklevel=2)
@@ -232,6 +242,14 @@ class Watch:
         self.seen[sort] = self.seen.get(sort, 0) + 1
 
 
+#: Which hooks ran before ours, and a remedy.
+_FIRST = "forward pre-hooks that were put first after swap_", "register them before swap_, or without prepend=True"
+_EVERYWHERE = (
+    "forward pre-hooks of all modules before it that came after swap_",
+    "call torch.nn.modules.module.register_module_forward_pre_hook before swap_",
+)
+
+
 @dataclass(eq=False)
 class Enter:
     """The hook before a module's forward. restored: whether the module is torch's own again inside a swapped model."""
@@ -248,11 +266,33 @@ class Enter:
             raise NotImplementedError(f"{_titled(self.name, module)} is swapped, and {EXPORT}")
         _leave_last(module)
         late = _enter_first(module)
+        if early.HOOKS:
+            if begun(self.watch, module):
+                return  # by the hook before all others
+            everywhere = early.go_before_all(_begin)
+        else:
+            everywhere = False
+        if self.begin(module) and (late or everywhere) and not self.restored:
+            self.watch.late(_titled(self.name, module), *(_EVERYWHERE if everywhere else _FIRST))
+
+    def begin(self, module: torch.nn.Module) -> bool:
+        """Its forward begins; whether it is the outermost one."""
         outermost = enter(self.watch, Running(self.name, module, self.restored))
-        if outermost and late and not self.restored:
-            self.watch.late(_titled(self.name, module))
         if outermost and not runs_again():
             self.watch.forwards += 1
+        return outermost
+
+    @uncompiled
+    def early(self, module: torch.nn.Module) -> None:
+        """The same before hooks of all modules; what is compiled or traced has no frame by which it is known later."""
+        if not torch.compiler.is_compiling() and in_forward():
+            self.begin(module)
+
+
+def _begin(module: torch.nn.Module) -> None:
+    before = entry(module)
+    if before is not None:
+        before.early(module)
 
 
 @dataclass(eq=False)
@@ -261,9 +301,10 @@ class Leave:
 
     watch: Watch
 
-    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        """It no longer is."""
-        leave(self.watch, module)
+    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
+        """It no longer is; what it has yet to compute is seen when it does."""
+        ended = leave(self.watch, module)
+        return resumed(self.watch, ended, output) if ended is not None and type(output) in LATER else None
 
 
 @dataclass(eq=False)
@@ -287,6 +328,7 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_state_dict_hooks", "_load_st
 
 def attach(model: torch.nn.Module, watch: Watch) -> None:
     """Hook every module that can call functions: those that are no emulated layer nor inside of one."""
+    early.go_before_all(_begin)
     keeps = any(rule.stochastic or rule.remembers for rule in watch.recipe.rules)
     inside: set[torch.nn.Module] = set()
     for name, module in model.named_modules():
@@ -295,6 +337,8 @@ def attach(model: torch.nn.Module, watch: Watch) -> None:
             continue
         if isinstance(module, Emulated):
             module.emulation.watch = watch
+            if not name and early.may_compute_beside(module):
+                _hook(module, Enter(watch, name))
             inside.update(inner for inner in module.modules() if inner is not module)
         elif not isinstance(module, torch.jit.ScriptModule):
             _hook(module, Enter(watch, name))
@@ -321,11 +365,10 @@ def _leave_last(module: torch.nn.Module) -> None:
 def _enter_first(module: torch.nn.Module) -> bool:
     """Whether a hook that is not torch's own has just run before ours, which goes before all from now on."""
     hooks: Any = module._forward_pre_hooks
-    early = list(takewhile(lambda hook: not isinstance(hook, Enter), hooks.values()))
-    for key in [key for key, hook in hooks.items() if early and isinstance(hook, Enter)]:
+    before = list(takewhile(lambda hook: not isinstance(hook, Enter), hooks.values()))
+    for key in [key for key, hook in hooks.items() if before and isinstance(hook, Enter)]:
         hooks.move_to_end(key, last=False)
-    # Those of torch's sharding gather weights.
-    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in early)
+    return any(map(early.may_compute, before))
 
 
 def detach(model: torch.nn.Module) -> None:

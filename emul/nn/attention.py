@@ -98,8 +98,9 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
         if is_causal and attn_mask is None:
             raise ValueError(f"{label} has is_causal=True and no attn_mask: give the mask that it speaks of")
         batched = query.dim() == 3
+        last, last_bias = self.out_proj.weight, self.out_proj.bias  # once, as a Linear
         for role, tensor in (("query", query), ("key", key), ("value", value)):
-            self._check_input(label, role, tensor, query)
+            self._check_input(label, role, tensor, query, last)
         if self.batch_first and batched:
             query, key, value = (tensor.transpose(0, 1) for tensor in (query, key, value))
         if not batched:
@@ -127,7 +128,7 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
 
         context, weights = attend(product, label, q, k, v, mask, self.dropout if self.training else 0.0)
         rows = context.permute(2, 0, 1, 3).reshape(query.shape)
-        output = self._projected("output", rows, self.out_proj.weight, self.out_proj.bias)
+        output = self._projected("output", rows, last, last_bias)
         if self.batch_first and batched:
             output = output.transpose(0, 1)
         if average_attn_weights:
@@ -142,11 +143,12 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
 
     def _projections(self) -> list[tuple[Tensor, Tensor | None]]:
         """Weight and bias of query, key and value."""
-        biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        if self.in_proj_weight is None:
+        packed, bias = self.in_proj_weight, self.in_proj_bias
+        biases = [None] * 3 if bias is None else bias.chunk(3)
+        if packed is None:
             weights: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         else:
-            weights = self.in_proj_weight.chunk(3)
+            weights = packed.chunk(3)
         return list(zip(weights, biases, strict=True))
 
     def _heads(self, rows: Tensor) -> Tensor:
@@ -188,12 +190,12 @@ class MultiheadAttention(Emulated, torch.nn.MultiheadAttention):
             total = padding if total is None else total + padding
         return total
 
-    def _check_input(self, label: str, role: str, tensor: Tensor, query: Tensor) -> None:
+    def _check_input(self, label: str, role: str, tensor: Tensor, query: Tensor, last: Tensor) -> None:
         if getattr(tensor, "is_nested", False):
             raise ValueError(
                 f"the {role} of {label} is a nested tensor: pad it, and hide the padding by key_padding_mask"
             )
-        self._check(tensor, self.out_proj.weight)
+        self._check(tensor, last)
         width = {"query": self.embed_dim, "key": self.kdim, "value": self.vdim}[role]
         if tensor.dim() not in (2, 3) or tensor.dim() != query.dim() or tensor.shape[-1] != width:
             raise ValueError(

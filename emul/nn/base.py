@@ -123,6 +123,8 @@ class Emulated(torch.nn.Module):
         watch = self.emulation.watch
         if watch is not None and part == self.parts[0] and current(watch) is None and not runs_again():
             watch.left(self.emulation.name)
+            if not self.emulation.name:
+                watch.alone(self)
         return run(self.emulation, self.training, compute, operands, part)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:

@@ -52,8 +52,8 @@ class _Convolution(Emulated):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, *size] -> [N, O, *output size], or both without N."""
-        input = widened(input)
-        self._check(input, self.weight)
+        input, weight, bias = widened(input), self.weight, self.bias  # once, as a Linear
+        self._check(input, weight)
         dims = len(self.kernel_size)
         title = f"the input of Conv{dims}d {self.emulation.name!r} has shape {list(input.shape)}"
         if input.dim() not in (dims + 1, dims + 2) or input.shape[-dims - 1] != self.in_channels:
@@ -72,9 +72,9 @@ class _Convolution(Emulated):
                 f"{title}: with its padding it is smaller than the kernel {self.kernel_size} of dilation {self.dilation}"
             )
         with given(f"Conv{dims}d {self.emulation.name!r}", {"input": input}):
-            output: Tensor = self._product(images, self.weight, geometry)
-        if self.bias is not None:
-            output = output + self.bias.reshape(-1, *(1,) * dims)
+            output: Tensor = self._product(images, weight, geometry)
+        if bias is not None:
+            output = output + bias.reshape(-1, *(1,) * dims)
         return output if input.dim() == dims + 2 else output.squeeze(0)
 
 

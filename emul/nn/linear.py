@@ -37,12 +37,12 @@ class Linear(Emulated, torch.nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        input = widened(input)
-        self._check(input, self.weight)
-        if input.dim() == 0 or input.shape[-1] != self.weight.shape[1]:
+        input, weight, bias = widened(input), self.weight, self.bias  # once: a parametrized one may compute and count
+        self._check(input, weight)
+        if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
             raise ValueError(
                 f"the input of Linear {self.emulation.name!r} has shape {list(input.shape)}:"
-                f" its last dimension must be {self.weight.shape[1]}"
+                f" its last dimension must be {weight.shape[1]}"
             )
-        output: Tensor = self._product(input, self.weight, LinearGeometry())
-        return output if self.bias is None else output + self.bias
+        output: Tensor = self._product(input, weight, LinearGeometry())
+        return output if bias is None else output + bias

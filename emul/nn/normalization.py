@@ -98,7 +98,8 @@ class LayerNorm(EmulatedNorm, torch.nn.LayerNorm):
     def forward(self, input: Tensor) -> Tensor:
         """[..., *normalized_shape] -> the same."""
         output: Tensor = self._over_features(input, self.weight, tuple(self.normalized_shape), self.eps, True)
-        return output if self.bias is None else output + self.bias
+        bias = self.bias
+        return output if bias is None else output + bias
 
 
 class RMSNorm(EmulatedNorm, torch.nn.RMSNorm):
@@ -164,8 +165,8 @@ class _BatchNorm(EmulatedNorm):
     def forward(self, input: Tensor) -> Tensor:
         """[N, C, ...] -> the same."""
         self._check_input_dim(input)  # type: ignore[operator]  # torch's own, and its sentence
-        input = widened(input)
-        other = input if self.weight is None else self.weight
+        input, weight, bias = widened(input), self.weight, self.bias  # once, as a Linear
+        other = input if weight is None else weight
         self._check(input, other)
         title = f"the input of {type(self).__name__} {self.emulation.name!r} has shape {list(input.shape)}"
         if input.shape[1] != self.num_features:
@@ -173,9 +174,9 @@ class _BatchNorm(EmulatedNorm):
         rows = input.transpose(0, 1).reshape(self.num_features, -1)
         if self._of_the_batch and rows.shape[1] == 1:
             raise ValueError(f"{title}: one element of a channel has no deviation; give more, or call eval()")
-        values: Tensor = self._apart(lambda draw: self._normalized(rows, draw), input, other)
-        if self.bias is not None:
-            values = values + self.bias[:, None]
+        values: Tensor = self._apart(lambda draw: self._normalized(rows, weight, draw), input, other)
+        if bias is not None:
+            values = values + bias[:, None]
         shape = (input.shape[1], input.shape[0], *input.shape[2:])
         return values.reshape(shape).transpose(0, 1).contiguous()
 
@@ -184,7 +185,7 @@ class _BatchNorm(EmulatedNorm):
         """Whether the statistics are those of the batch."""
         return self.training or self.running_mean is None or self.running_var is None
 
-    def _normalized(self, rows: Tensor, draw: Draw) -> Tensor:
+    def _normalized(self, rows: Tensor, weight: Tensor | None, draw: Draw) -> Tensor:
         """[C, n] -> the same, times the gain."""
         rule = self.emulation.rule
         norm = rule.norm or L2
@@ -201,7 +202,7 @@ class _BatchNorm(EmulatedNorm):
             assert self.running_var is not None
             factor = inverse_deviation(self.running_var, self.eps, norm)
             values = (rows - self.running_mean[:, None]) * factor[:, None]
-        return values if self.weight is None else scaled(values, self.weight, norm, rule, draw)
+        return values if weight is None else scaled(values, weight, norm, rule, draw)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n: int, norm: Norm) -> None:

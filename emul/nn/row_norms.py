@@ -13,7 +13,7 @@ from .. import binary
 from ..autograd import Draw
 from ..culprits import told
 from ..norm import Norm
-from ..once import once_differentiable
+from ..once import anchor, once_differentiable
 from ..recipe import Rule
 
 #: The form of layer norm, and of torch's own batch norm.
@@ -58,6 +58,7 @@ class _Normalized(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, norm: Norm, epsilon: float, rule: Rule, draw: Draw, centred: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
+        anchor(ctx, rows)
         n = rows.shape[1]
         mean = _over(_total(draw, rule, "forward", "mean", rows), n) if centred else rows.new_zeros(rows.shape[0])
         deviations = rows - mean[:, None] if centred else rows
@@ -87,6 +88,7 @@ class _Normalized(torch.autograd.Function):
 class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, gain: Tensor, norm: Norm, rule: Rule, draw: Draw) -> Tensor:
+        anchor(ctx, rows, gain)
         factor: Tensor = binary.ap2(gain.detach()) if norm.form == "shift" else gain
         ctx.save_for_backward(rows, factor)
         ctx.rule, ctx.draw = rule, draw

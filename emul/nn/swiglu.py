@@ -10,7 +10,7 @@ from numerics.formats.naming import made_from, named
 from numerics.scaling import Smoothed
 
 from .. import scaling
-from ..once import once_differentiable
+from ..once import anchor, once_differentiable
 
 
 class SwiGLU(torch.nn.Module):
@@ -130,6 +130,7 @@ class _Smoothed(torch.autograd.Function):
         quantizer: Quantizer | None,
         scale: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
+        anchor(ctx, linear, gate)
         axes = tuple(range(linear.dim())) if scale is not None else axes
         values, divisor = scaling.smooth_swiglu(
             linear.detach(),

@@ -15,6 +15,8 @@ _traced = torch._C._get_tracing_state
 _profiled = torch._C._autograd._profiler_enabled
 _grad_enabled = torch.is_grad_enabled
 _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+#: Of several gradients at once, is_grads_batched=True, which are no tensors of torch.func's.
+batched = torch._C._functorch.is_legacy_batchedtensor
 _strided = torch.strided
 
 
@@ -27,7 +29,7 @@ def unwatched(*tensors: Tensor) -> bool:
         return False
     for tensor in tensors:
         plain = type(tensor) in _PLAIN and tensor.is_cpu and tensor.layout is _strided
-        if not plain or tensor.is_neg() or tensor.is_nested:
+        if not plain or tensor.is_neg() or tensor.is_nested or batched(tensor):
             return False
         if tensor.requires_grad and _wrapped(tensor):  # left from a transform that is over, with the gradients of that
             return False

@@ -11,6 +11,8 @@ import emul.autograd
 from emul import Product, Recipe, Rule
 from emul.autograd import Draw, layer_product, stream
 from emul.geometry import LinearGeometry
+from emul.operands import Scaled
+from emul.recipe import ChainGradient
 from numerics import Accumulator, Overflow, Quantizer, Rounding, catalog
 
 E4M3 = Quantizer(catalog.E4M3)
@@ -131,6 +133,69 @@ def test_a_second_derivative_is_refused_where_the_first_one_comes_from_a_constan
         assert torch.equal(gradient, plain)
         with pytest.raises(RuntimeError, match=r"no derivative of their own: .* or emul\.restore_ the model"):
             (layer(x).sum() + gradient.square().sum()).backward()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: torch.nn.Linear(4, 4),
+        lambda: torch.nn.Conv1d(4, 2, 1),
+        lambda: torch.nn.LayerNorm(4),
+        lambda: torch.nn.RMSNorm(4),
+    ],
+)
+@pytest.mark.parametrize("chain", [None, ChainGradient()], ids=["exact", "chain"])
+def test_a_second_derivative_that_is_asked_for_by_some_tensors_is_refused(build, chain):
+    """No path to them would make it zero: torch.autograd.functional takes a tensor of which nothing depends for that."""
+    forward = Product(accumulator=FLOAT, activation=E4M3, weight=E4M3, chain=chain)
+    backward = {"grad_input": Product(weight=E4M3), "grad_weight": Product(activation=E4M3)}
+    norm = Rule(".*", types=("LayerNorm", "RMSNorm"), forward=Product(accumulator=FLOAT))
+    layer = emul.swap_(build(), Recipe((norm, Rule(".*", forward=forward, **backward))))
+    x, functional = values(4, 4), torch.autograd.functional
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        return layer(x).square().sum()
+
+    for ask in (functional.hessian, partial(functional.hvp, v=x), partial(functional.vhp, v=x)):
+        with pytest.raises(RuntimeError, match="no derivative of their own: leave create_graph=True out"):
+            ask(call, x)
+    with pytest.raises(RuntimeError, match="no derivative of their own"):
+        functional.jvp(layer, x, x)  # by the derivative of a gradient with respect to what came in
+    leaf = x.clone().requires_grad_()
+    for once in (leaf, leaf * 1):
+        gradients = torch.autograd.grad(call(once), (once, *layer.parameters()), create_graph=True)
+        assert all(map(torch.equal, gradients, torch.autograd.grad(call(once), (once, *layer.parameters()))))
+        for asked in (once, *layer.parameters()):
+            with pytest.raises(RuntimeError, match="no derivative of their own"):
+                torch.autograd.grad(gradients[0].sum(), asked, allow_unused=True, retain_graph=True)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet implemented the batching rule")
+@pytest.mark.parametrize("chain", [None, ChainGradient()], ids=["exact", "chain"])
+def test_several_gradients_at_once_are_those_of_a_loop(chain):
+    forward = Product(accumulator=SUMS, activation=E4M3, weight=E4M3, chain=chain)
+    backward = {"grad_input": Product(weight=E4M3), "grad_weight": Product(activation=E4M3)}
+    if chain is None:
+        drawn = Product(accumulator=SUMS, gradient=SR)
+        backward = {"grad_input": drawn, "grad_weight": drawn}
+    layers = torch.nn.Linear(4, 4), torch.nn.Conv1d(2, 2, 3), torch.nn.LayerNorm(2)
+    norm = Rule(".*", types=("LayerNorm",), forward=Product(accumulator=FLOAT))
+    model = emul.swap_(torch.nn.Sequential(*layers), Recipe((norm, Rule(".*", forward=forward, **backward)), 3))
+    x = values(2, 4).requires_grad_()
+    output, each = model(x), torch.eye(4).reshape(4, 2, 2)
+    ask = partial(torch.autograd.grad, output, (x, *model.parameters()), retain_graph=True)
+    one_by_one = zip(*(ask(one) for one in each), strict=True)
+    for found, wanted in zip(ask(each, is_grads_batched=True), one_by_one, strict=True):
+        assert torch.equal(found, torch.stack(wanted))
+
+
+def test_what_measures_gradients_refuses_several_at_once():
+    rule = Rule(".*", grad_input=Product(gradient=Scaled(E4M3)))
+    layer = emul.swap_(torch.nn.Linear(4, 4), Recipe((rule,)))
+    with pytest.raises(
+        NotImplementedError, match="takes one at a time: leave is_grads_batched=True, or vectorize=True"
+    ):
+        torch.autograd.functional.jacobian(layer, values(2, 4), vectorize=True)
 
 
 def test_a_gradient_of_any_strides():

@@ -1,5 +1,6 @@
 """Layers that are called in no forward of a module, where functions are not seen: told by name, or brought inside."""
 
+import asyncio
 import copy
 import warnings
 
@@ -187,3 +188,61 @@ def test_a_part_of_a_model_may_be_the_one():
     with emul.inside(model[0]):
         model[0].encode(A)
     assert emul.swap_report(model).calls == (CallReport("0", "matmul", 0, "", 1),)
+
+
+class Steps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor):
+        try:
+            for _ in range(2):
+                x = (yield x @ x.mT) @ x
+        except KeyError:
+            yield x.mT @ x
+        return x
+
+
+def test_a_forward_that_is_a_generator_is_seen_step_by_step():
+    model = emul.swap_(Steps(), Recipe((ALL,)), functional="refuse")
+    steps = model(A)
+    first = next(steps)
+    assert torch.equal(first, product(A, A.T))
+    assert torch.equal(A @ A.T, A.matmul(A.T)) and not torch.equal(first, A @ A.T)  # nobody watches between steps
+    second = product(first, A)
+    assert torch.equal(steps.send(first), product(second, second.T))
+    assert torch.equal(steps.throw(KeyError), product(second.T, second))
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert torch.equal(end.value.value, second)
+    assert [(call.rule, call.count) for call in emul.swap_report(model).calls] == [(0, 4)]
+    assert emul.swap_report(model).forwards == 1
+    steps = model(A)
+    next(steps)
+    steps.close()
+    with pytest.raises(StopIteration):
+        next(steps)
+    emul.restore_(model)
+    assert torch.equal(next(model(A)), A @ A.T)
+
+
+class Awaited(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    async def forward(self, x: torch.Tensor) -> torch.Tensor:
+        await asyncio.sleep(0)
+        return x @ x.mT
+
+
+def test_a_forward_that_is_awaited_is_seen():
+    model = emul.swap_(Awaited(), Recipe((ALL,)), functional="refuse")
+
+    async def both() -> list[torch.Tensor]:
+        return await asyncio.gather(*(asyncio.create_task(model(x)) for x in (A, -A, A.T)))
+
+    found = asyncio.run(both())
+    assert all(map(torch.equal, found, (product(x, x.mT) for x in (A, -A, A.T))))
+    assert emul.swap_report(model).calls[0].count == 3

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 import emul
 import emul.ops
@@ -383,3 +384,39 @@ CONV = emul.nn.Conv2d(2, 3, 3, rule=EXACT, name="conv")
 def test_refused(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+class Counted(nn.Module):
+    """A parametrization that is not the same twice, as one by a power iteration or with noise."""
+
+    count = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count += 1
+        return x * self.count
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(4, 4),
+        nn.Conv1d(4, 2, 1),
+        nn.LayerNorm(4),
+        nn.RMSNorm(4),
+        nn.BatchNorm1d(4),
+        nn.MultiheadAttention(4, 2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_that_is_parametrized_after_the_swap_asks_for_each_parameter_once(layer):
+    norm = Rule(".*", types=("LayerNorm", "RMSNorm", "BatchNorm1d"), forward=FLOAT)
+    emul.swap_(nn.Sequential(layer), Recipe((norm, EXACT)))
+    made = []
+    for owner in (layer, *layer.children()):
+        for name, _ in list(owner.named_parameters(recurse=False)):
+            made.append(Counted())
+            register_parametrization(owner, name, made[-1])
+    before = [one.count for one in made]
+    x = integers(4, 4)
+    layer(x, x, x) if isinstance(layer, nn.MultiheadAttention) else layer(x)
+    assert [after.count - count for after, count in zip(made, before, strict=True)] == [1] * len(made)

@@ -17,6 +17,7 @@ USES = {
     "matmul": lambda w: emul.matmul(w, w.mT, Accumulator(catalog.BINARY32)),
     "luq": lambda w: emul.luq.quantize(w, seed=1),
     "top_n": emul.sparsity.top_n,
+    "chain": lambda w: emul.chain.chain_gradients(w, w.mT, torch.ones(8, 8), Accumulator(catalog.BINARY16)),
 }
 
 

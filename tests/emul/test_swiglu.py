@@ -94,3 +94,9 @@ def test_outliers_that_overflow_are_tamed(per):
 def test_refused(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+def test_a_second_derivative_that_is_asked_for_by_the_input_alone_is_refused():
+    layer = emul.nn.SmoothSwiGLU(4, 4)
+    with pytest.raises(RuntimeError, match="no derivative of their own"):
+        torch.autograd.functional.hessian(lambda x: layer(x).square().sum(), torch.ones(3, 4))

@@ -20,7 +20,7 @@ from numerics import (
     reference,
     set_num_threads,
 )
-from numerics.chains import check_question
+from numerics.questions import check_question
 from tests.sampling import but_at_night
 
 M4E3 = catalog.lba(4, 3, 3, paper=True)  # 2**-3 to 31
