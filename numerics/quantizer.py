@@ -194,7 +194,10 @@ class Quantizer:
         self, x: NDArray[Any], seed: Any, stream: Any, offset: Any, words: Any, out: NDArray[Any] | None = None
     ) -> tuple[Any, ...]:
         """(source of words, words, seed, stream, offset) for the loop; out: what it writes to."""
-        keys = [np.uint64(counter(n, v)) for n, v in (("seed", seed or 0), ("stream", stream), ("offset", offset))]
+        keys = [
+            np.uint64(counter(n, v))
+            for n, v in (("seed", 0 if seed is None else seed), ("stream", stream), ("offset", offset))
+        ]
         if words is not None and seed is not None:
             raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         if not self.stochastic:

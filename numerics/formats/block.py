@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .fixed import FixedFormat
 from .floats import FloatFormat, Subnormals
-from .integers import keep_whole
+from .integers import check_flags, keep_whole
 from .naming import named
 from .spelling import spelled
 
@@ -94,8 +94,7 @@ class BlockFormat:
         if not isinstance(self.rule, ScaleRule):
             known = ", ".join(rule.name for rule in ScaleRule)
             raise ValueError(f"rule = {self.rule!r}: give a ScaleRule: {known}")
-        if not isinstance(self.tensor_scale, bool):
-            raise ValueError(f"tensor_scale = {self.tensor_scale!r}: give True or False")
+        check_flags(self, "tensor_scale")
         self._check_parts()
         if self.rule is ScaleRule.RATIO:
             self._check_ratio()
