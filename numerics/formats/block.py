@@ -21,9 +21,10 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 class ScaleRule(Enum):
     """How the scale of a block follows from its largest magnitude, amax. All are exact, for every amax.
 
-    The first four give powers of two. With emax and max the exponent and the value of the element of largest magnitude
-    (of two's complement the lowest one), and one exponent range for all: not below the smallest power of two of the
-    scale's format, not above its largest, and in an array of float32 (float64) not above 127 (1023) - emax, so that every
+    The first four give powers of two. With emax and max the exponent and the value of the largest element, the positive
+    one of two's complement too, so that a block and its negative have one scale; and one exponent range for all: not
+    below the smallest power of two of the scale's format, not above its largest, and in an array of float32 (float64) not
+    above 127 (1023) less the exponent of the largest magnitude (of two's complement the lowest element's), so that every
     result is a number of the array. A block of zeros has the smallest scale.
 
     FLOOR: 2**(floor(log2(amax)) - emax): OCP MX v1.0, 6.3. What lies above max in the top binade is an overflow: of
