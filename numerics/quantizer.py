@@ -138,7 +138,10 @@ class Quantizer:
             return codes
         if not isinstance(out, BlockCodes):
             raise TypeError(f"out is {type(out).__name__}: {fmt} is encoded to BlockCodes")
-        result = array_out(out.elements, elements, elements.dtype), array_out(out.scales, scales, codes.scales.dtype)
+        result = array_out(out.elements, x, elements.dtype), array_out(out.scales, scales, codes.scales.dtype)
+        for scales_with, label in ((x, "the input"), (result[0], "out.elements")):
+            if np.shares_memory(result[1], scales_with):
+                raise ValueError(f"out.scales overlaps {label}: give disjoint arrays")
         result[0][...], result[1][...] = codes.elements, codes.scales
         return BlockCodes(*result, tensor_scale)
 
