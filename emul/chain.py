@@ -45,14 +45,14 @@ def matmul(
     check_question(accumulator, rule, event, tolerance)
     product: Tensor
     if unwatched(a, b) and ops.fit(a, b, accumulator, seed):
-        asked = accumulator, seed or 0, stream, rule, event, tolerance
+        asked = accumulator, 0 if seed is None else seed, stream, rule, event, tolerance
         product = direct("chain_matmul", followed(a, b))(a, b, asked)
         return product
     ops.check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
         options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
         return matmul(a.float(), b.float(), accumulator, **options).to(a.dtype)
-    keys = signed("seed", seed or 0), signed("stream", stream)
+    keys = signed("seed", 0 if seed is None else seed), signed("stream", stream)
     product = call("chain_matmul", a, b, spec.dumps(accumulator), rule, event, float(tolerance), *keys)
     return product
 
@@ -84,7 +84,7 @@ def chain_gradients(
             ops.check_together(a, tensor, "a", label)
     if accumulator.stochastic and rule != "identity" and seed is None:
         raise ValueError("a stochastic accumulator needs random words: give seed=, the one of the product")
-    return _gradients(a, b, gradient, (accumulator, seed or 0, stream, rule, event, tolerance))
+    return _gradients(a, b, gradient, (accumulator, 0 if seed is None else seed, stream, rule, event, tolerance))
 
 
 def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:

@@ -57,12 +57,12 @@ def encode(
     codes: Any
     if unwatched(tensor) and tensor.dtype in WIDE:
         check_quantizer(quantizer, seed)
-        codes = direct(name, False)(tensor, quantizer, seed or 0, stream, offset)
+        codes = direct(name, False)(tensor, quantizer, 0 if seed is None else seed, stream, offset)
     else:
         check_floats(tensor, "tensor")
         check_quantizer(quantizer, seed)
         wide = tensor if tensor.dtype in WIDE else tensor.float()
-        keys = signed("seed", seed or 0), signed("stream", stream), signed("offset", offset)
+        keys = signed("seed", 0 if seed is None else seed), signed("stream", stream), signed("offset", offset)
         codes = call(name, wide, spec.dumps(quantizer), *keys)
     return codes if isinstance(codes, Tensor) else BlockTensors(*codes)
 

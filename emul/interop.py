@@ -46,22 +46,25 @@ def view_codes(tensor: Tensor) -> tuple[Tensor, ElementFormat]:
     """(codes, format) of a tensor [...] of a narrow type: unsigned integers [...] in the same memory.
 
     torch.float4_e2m1fn_x2 holds two values in a byte, the first in the low half: its codes [..., 2n] are a copy.
-    Errors: TypeError for another type.
+    Errors: TypeError for another type, and for what is no tensor.
     """
-    fmt = format_of(tensor.dtype)
+    fmt = format_of(_tensor(tensor, "tensor").dtype)
     if tensor.dtype == _PACKED:
         both = tensor.view(torch.uint8)
-        return torch.stack([both & 15, both >> 4], dim=-1).flatten(-2), fmt
+        pairs = torch.stack([both & 15, both >> 4], dim=-1)
+        return pairs.reshape(*both.shape[:-1], 2 * (both.shape[-1] if both.dim() else 1)), fmt
     return tensor.view(_UNSIGNED[8 * tensor.element_size()]), fmt
 
 
 def view_as(codes: Tensor, dtype: torch.dtype) -> Tensor:
     """Codes [...] as a tensor [...] of the torch type, in the same memory; a copy for float4_e2m1fn_x2 [..., n/2].
 
-    Errors: TypeError for codes of another width; ValueError for an odd last dimension of packed codes, or one above 15.
+    Errors: TypeError for codes of another width and for what is no tensor; ValueError for an odd last dimension of packed
+    codes, or one above 15.
     """
     fmt = format_of(dtype)
     assert isinstance(fmt, FloatFormat)
+    _tensor(codes, "codes")
     if dtype == _PACKED:
         if codes.dtype != torch.uint8 or codes.dim() == 0 or codes.shape[-1] % 2:
             raise ValueError(f"codes {codes.dtype} {list(codes.shape)}: {dtype} packs pairs of torch.uint8 codes")
@@ -72,3 +75,10 @@ def view_as(codes: Tensor, dtype: torch.dtype) -> Tensor:
     if codes.dtype != wanted:
         raise TypeError(f"codes of {codes.dtype}: {dtype} has codes of {wanted}")
     return codes.view(dtype)
+
+
+def _tensor(value: object, label: str) -> Tensor:
+    """value itself, or a sentence where it is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{label} is {type(value).__name__}: give a torch.Tensor (numerics.interop takes numpy arrays)")
+    return value

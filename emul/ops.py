@@ -50,7 +50,9 @@ def quantize(
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")
     if unwatched(tensor) and tensor.dtype in WIDE:
         check_quantizer(quantizer, seed)
-        rounded: Tensor = direct("quantize", followed(tensor))(tensor, quantizer, seed or 0, stream, offset)
+        rounded: Tensor = direct("quantize", followed(tensor))(
+            tensor, quantizer, 0 if seed is None else seed, stream, offset
+        )
         return rounded
     check_floats(tensor, "tensor")
     check_quantizer(quantizer, seed)
@@ -61,7 +63,7 @@ def quantize(
         "quantize",
         tensor,
         spec.dumps(quantizer),
-        signed("seed", seed or 0),
+        signed("seed", 0 if seed is None else seed),
         signed("stream", stream),
         signed("offset", offset),
     )
@@ -88,12 +90,14 @@ def matmul(
     if not isinstance(accumulator, (Accumulator, MatrixUnit)):
         raise TypeError(f"accumulator = {named(accumulator)}: give {made_from(accumulator, 'numerics.Accumulator')}")
     if unwatched(a, b) and fit(a, b, accumulator, seed):
-        product: Tensor = direct("matmul", followed(a, b))(a, b, (accumulator, seed or 0, stream))
+        product: Tensor = direct("matmul", followed(a, b))(a, b, (accumulator, 0 if seed is None else seed, stream))
         return product
     check_product(a, b, accumulator, seed)
     if a.dtype not in WIDE:
         return matmul(a.float(), b.float(), accumulator, seed=seed, stream=stream).to(a.dtype)
-    result: Tensor = call("matmul", a, b, spec.dumps(accumulator), signed("seed", seed or 0), signed("stream", stream))
+    result: Tensor = call(
+        "matmul", a, b, spec.dumps(accumulator), signed("seed", 0 if seed is None else seed), signed("stream", stream)
+    )
     return result
 
 

@@ -185,6 +185,8 @@ def _random(
 ) -> tuple[NDArray[np.uint32], int | None]:
     """(the caller's words or none, the number of the first word to draw or None)."""
     name = quantizer.rounding.name
+    for label, value in (("seed", 0 if seed is None else seed), ("stream", stream), ("offset", offset)):
+        counter(label, value)
     if not quantizer.stochastic:
         if words is not None:
             raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
@@ -195,8 +197,6 @@ def _random(
         return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
     if seed is None:
         raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")
-    counter("seed", seed)
-    counter("stream", stream)
     return _NO_WORDS, counter("offset", offset)
 
 

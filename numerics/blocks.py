@@ -11,6 +11,7 @@ from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ScaleRule, code_dtype
 from .formats.integers import whole
 from .kernels import block, block_elements, elementwise, modes, threads
+from .operands import as_array
 from .parameters import FLOAT32, carrier_of
 from .rounding import Overflow, Rounding
 from .words import random_words
@@ -188,7 +189,10 @@ def decode(fmt: BlockFormat, codes: BlockCodes, axis: int, dtype: np.dtype[Any])
     """
     if not isinstance(codes, BlockCodes):
         raise TypeError(f"codes are {type(codes).__name__}: {fmt} is decoded from BlockCodes, as encode gives them")
-    elements, scales = np.asarray(codes.elements), np.asarray(codes.scales)
+    elements, scales = (
+        as_array(part, label, "an array of unsigned integers")
+        for part, label in ((codes.elements, "codes.elements"), (codes.scales, "codes.scales"))
+    )
     plan, tensor = layout(fmt, elements.shape, axis), _checked_tensor_scale(fmt, codes.tensor_scale)
     if scales.shape != plan.scales_shape():
         raise ValueError(

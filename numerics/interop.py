@@ -38,7 +38,10 @@ FORMAT_OF_DTYPE = {
 
 def format_of(dtype: Any) -> ElementFormat:
     """The format of a numpy or ml_dtypes type. Errors: TypeError for a type that is not the same layout as a format."""
-    wanted = np.dtype(dtype)
+    try:
+        wanted = np.dtype(np.object_ if dtype is None else dtype)  # numpy takes None for float64
+    except TypeError:
+        raise TypeError(f"dtype {dtype!r}: give a type of numpy or ml_dtypes, or the name of one of numpy's") from None
     name = wanted.name
     if not wanted.isnative:
         raise TypeError(
@@ -94,11 +97,13 @@ def unpack_nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if _array(packed, "packed").dtype != np.uint8:
         raise TypeError(f"bytes of dtype {packed.dtype}: give uint8")
     halves = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1)
-    return halves.reshape(*packed.shape[:-1], -1)
+    return halves.reshape(*packed.shape[:-1], 2 * (packed.shape[-1] if packed.ndim else 1))
 
 
 def _array(value: Any, label: str) -> NDArray[Any]:
     """value itself, or a sentence where it is no array: views of a converted list would share no memory with it."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{label} is {type(value).__name__}: give a numpy array")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{label} is a masked array, whose mask codes do not have: give {label}.data")
     return value

@@ -234,7 +234,7 @@ def source_of_words(
     accumulator: Accumulator, shape: tuple[int, ...], depth: int, seed: int | None, stream: int, words: Any
 ) -> Words | None:
     """Where the random words of a product come from, None for a deterministic one; `matmul` says what is refused."""
-    for label, value in (("seed", seed or 0), ("stream", stream)):
+    for label, value in (("seed", 0 if seed is None else seed), ("stream", stream)):
         counter(label, value)
     if words is not None and seed is not None:
         raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")

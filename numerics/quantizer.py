@@ -138,7 +138,10 @@ class Quantizer:
             return codes
         if not isinstance(out, BlockCodes):
             raise TypeError(f"out is {type(out).__name__}: {fmt} is encoded to BlockCodes")
-        result = array_out(out.elements, elements, elements.dtype), array_out(out.scales, scales, codes.scales.dtype)
+        result = array_out(out.elements, x, elements.dtype), array_out(out.scales, scales, codes.scales.dtype)
+        for scales_with, label in ((x, "the input"), (result[0], "out.elements")):
+            if np.shares_memory(result[1], scales_with):
+                raise ValueError(f"out.scales overlaps {label}: give disjoint arrays")
         result[0][...], result[1][...] = codes.elements, codes.scales
         return BlockCodes(*result, tensor_scale)
 
@@ -194,7 +197,10 @@ class Quantizer:
         self, x: NDArray[Any], seed: Any, stream: Any, offset: Any, words: Any, out: NDArray[Any] | None = None
     ) -> tuple[Any, ...]:
         """(source of words, words, seed, stream, offset) for the loop; out: what it writes to."""
-        keys = [np.uint64(counter(n, v)) for n, v in (("seed", seed or 0), ("stream", stream), ("offset", offset))]
+        keys = [
+            np.uint64(counter(n, v))
+            for n, v in (("seed", 0 if seed is None else seed), ("stream", stream), ("offset", offset))
+        ]
         if words is not None and seed is not None:
             raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         if not self.stochastic:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .fixed import FixedFormat
 from .floats import FloatFormat, Subnormals
-from .integers import keep_whole
+from .integers import check_flags, keep_whole
 from .naming import named
 from .spelling import spelled
 
@@ -21,9 +21,10 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 class ScaleRule(Enum):
     """How the scale of a block follows from its largest magnitude, amax. All are exact, for every amax.
 
-    The first four give powers of two. With emax and max the exponent and the value of the element of largest magnitude
-    (of two's complement the lowest one), and one exponent range for all: not below the smallest power of two of the
-    scale's format, not above its largest, and in an array of float32 (float64) not above 127 (1023) - emax, so that every
+    The first four give powers of two. With emax and max the exponent and the value of the largest element, the positive
+    one of two's complement too, so that a block and its negative have one scale; and one exponent range for all: not
+    below the smallest power of two of the scale's format, not above its largest, and in an array of float32 (float64) not
+    above 127 (1023) less the exponent of the largest magnitude (of two's complement the lowest element's), so that every
     result is a number of the array. A block of zeros has the smallest scale.
 
     FLOOR: 2**(floor(log2(amax)) - emax): OCP MX v1.0, 6.3. What lies above max in the top binade is an overflow: of
@@ -94,8 +95,7 @@ class BlockFormat:
         if not isinstance(self.rule, ScaleRule):
             known = ", ".join(rule.name for rule in ScaleRule)
             raise ValueError(f"rule = {self.rule!r}: give a ScaleRule: {known}")
-        if not isinstance(self.tensor_scale, bool):
-            raise ValueError(f"tensor_scale = {self.tensor_scale!r}: give True or False")
+        check_flags(self, "tensor_scale")
         self._check_parts()
         if self.rule is ScaleRule.RATIO:
             self._check_ratio()

@@ -13,7 +13,12 @@ def code_dtype(bits: int) -> np.dtype[Any]:
 
 def checked_codes(codes: Any, bits: int, name: str) -> NDArray[np.uint64]:
     """Codes as uint64, or a sentence about their type or the first one outside `bits` bits."""
-    array = np.asarray(codes)
+    if isinstance(codes, np.ma.MaskedArray):
+        raise TypeError("codes are a masked array, whose mask values do not have: give codes.data")
+    try:
+        array = np.asarray(codes)
+    except ValueError:
+        raise ValueError("codes are no array, their rows differ in length: give unsigned integers") from None
     if array.dtype == object and all(type(code) is int for code in array.flat):
         # Python's integers, one of them too large for any type of numpy's
         worst = max(array.flat, key=abs, default=0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import keep_whole, whole
+from .integers import check_flags, keep_whole, whole
 from .spelling import spelled
 
 
@@ -88,9 +88,7 @@ class FloatFormat:
             if not isinstance(getattr(self, label), kind):
                 names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
                 raise ValueError(f"{label} = {getattr(self, label)!r}: give one of {names}")
-        for label in ("signed", "infinities"):
-            if not isinstance(getattr(self, label), bool):
-                raise ValueError(f"{label} = {getattr(self, label)!r}: give True or False")
+        check_flags(self, "signed", "infinities")
         if self.mantissa_bits > 52 or self.exponent_bits > 64:
             raise ValueError(f"{self._shape}: more than float64 holds (52 mantissa bits); use a narrower format")
         if self.exponent_bits == 0:

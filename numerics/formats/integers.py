@@ -1,4 +1,4 @@
-"""Which values count as integers."""
+"""Which values count as integers, and which as yes or no."""
 
 import operator
 from typing import Any
@@ -22,3 +22,10 @@ def keep_whole(record: Any, label: str) -> int | None:
     if number is not None:
         object.__setattr__(record, label, number)
     return number
+
+
+def check_flags(record: Any, *labels: str) -> None:
+    """Refuse fields of a record that are not bools: arithmetic with a 2 for True would be another format's. ValueError."""
+    for label in labels:
+        if not isinstance(getattr(record, label), bool):
+            raise ValueError(f"{label} = {getattr(record, label)!r}: give True or False")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import keep_whole
+from .integers import check_flags, keep_whole
 from .powers import significands
 from .spelling import spelled
 
@@ -43,6 +43,7 @@ class LogFormat:
         for label in ("integer_bits", "fraction_bits", "bias"):
             if keep_whole(self, label) is None:
                 raise ValueError(f"{label} = {getattr(self, label)!r}: give an integer")
+        check_flags(self, "signed")
         if not 0 <= self.fraction_bits <= 8:
             raise ValueError(f"fraction_bits = {self.fraction_bits}: a log format has 0 to 8")
         if not 0 <= self.integer_bits <= 11:

@@ -2,11 +2,13 @@
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..formats import FixedFormat, FloatFormat, Subnormals
+from ..formats.integers import whole
 from ..rounding import Rounding
-from .roundoff import NEAREST, exactly, lowest_bit, power_of_two
+from ..words import check_random_bits
+from .roundoff import NEAREST, check_grid, exactly, lowest_bit, power_of_two, real
 
 _HALF = Fraction(1, 2)
 
@@ -30,20 +32,22 @@ def rounding_moments(
     goes up for k of the 2**r words, k = floor(nu 2**r) for SR and nu 2**r to nearest for SR_B (ties up) and SR_C (ties
     to even): mean lo + ulp k/2**r, variance ulp^2 (k/2**r)(1 - k/2**r). random_bits = math.inf: ideal randomness, with
     mean x and variance (x - lo)(hi - x). Flushing comes after the rounding and moves both.
-    Errors: ValueError for a deterministic mode and for x beyond the largest value, where the overflow rule decides.
+    Errors: TypeError for what is no number, format or mode; ValueError for a deterministic mode, for random bits that are
+    no count, and for x that is not finite or beyond the largest value, where the overflow rule decides.
     Source: IEEE P3109 v4.0 draft, 4.7.4. Test: test_theory_moments.py, by enumeration of all words through Quantizer.
     """
+    check_grid(fmt, rounding)
     if not rounding.stochastic:
         raise ValueError(f"moments of {rounding.name}: it is deterministic; give SR, SR_B or SR_C")
-    exact = Fraction(x)
+    exact, bits = exactly("x", x), _bits(random_bits)
     largest = Fraction(fmt.min if exact < 0 and isinstance(fmt, FixedFormat) else fmt.max)
     if abs(exact) > abs(largest) or (exact < 0 and not fmt.signed):
         raise ValueError(
-            f"{float(exact)} is beyond the values of {fmt}, of which the largest there is {float(largest)}"
+            f"{real('x', exact)} is beyond the values of {fmt}, of which the largest there is {float(largest)}"
         )
     lo, ulp = _neighbour(abs(exact), fmt)
     nu = (abs(exact) - lo) / ulp
-    p = _chance(nu, rounding, random_bits)
+    p = _chance(nu, rounding, bits)
     below, above = _flushed(lo, fmt), _flushed(lo + ulp, fmt) if p else Fraction(0)
     mean = below + p * (above - below)
     return Moments(-mean if exact < 0 else mean, (above - below) ** 2 * p * (1 - p))
@@ -73,11 +77,23 @@ def _flushed(value: Fraction, fmt: FloatFormat | FixedFormat) -> Fraction:
     return smallest if fmt.subnormals is Subnormals.NO_ZERO else Fraction(0)
 
 
-def _chance(nu: Fraction, rounding: Rounding, random_bits: int | float | None) -> Fraction:
+def _bits(random_bits: Any) -> int | None:
+    """How many random bits a word has, None for ideal randomness. Errors: ValueError."""
+    if isinstance(random_bits, float) and random_bits == math.inf:
+        return None
+    bits = 32 if random_bits is None else whole(random_bits)
+    if bits is None or not 1 <= bits <= 32:
+        raise ValueError(
+            f"random_bits = {random_bits!r}: give an integer from 1 to 32, or math.inf for ideal randomness"
+        )
+    return bits
+
+
+def _chance(nu: Fraction, rounding: Rounding, bits: int | None) -> Fraction:
     """Probability of going up."""
-    if random_bits == math.inf:
+    if bits is None:
         return nu
-    words = 1 << (32 if random_bits is None else int(random_bits))
+    words = 1 << bits
     k, rest = divmod(nu * words, 1)
     if rounding is Rounding.SR_B and rest >= _HALF:
         k += 1
@@ -100,11 +116,14 @@ def stagnation_point(
     with no word at all from 2**(t + M + r + 1): r bits delay the stagnation of truncation by r binades and do not
     prevent it; SR_C as SR and SR_B from twice that, like RNE and RNA. The addend may have more bits than the format.
     Sums of a fixed grid do not stagnate, except at 0.
-    Errors: ValueError for an addend that is not positive, or too small for a format that flushes.
+    Errors: TypeError for what is no number, format or mode; ValueError for RNL, for an addend that is not positive, or
+    too small for a format that flushes, and for random bits that are no count or beside a deterministic mode.
     Source: derived here; the case of RTZ with addend 1 is the 2**(M + 1) of LBA's accumulators, arXiv 2401.14110.
     Test: test_theory_moments.py runs products of ones.
     """
+    check_grid(fmt, rounding)
     step = exactly("addend", addend)
+    bits = check_random_bits(rounding.stochastic, random_bits, rounding.name) or 0
     if step <= 0:
         raise ValueError(f"addend = {addend!r}: give a positive number")
     if _flushed(step, fmt) != step:
@@ -114,7 +133,7 @@ def stagnation_point(
     if rounding is Rounding.RTP:
         return None
     # The step of the grid from which on the addend is lost: the first power of two that is large enough.
-    words = power_of_two((32 if random_bits is None else random_bits) if rounding.stochastic else 0)
+    words = power_of_two(bits)
     scaled = step * words
     power = power_of_two(exponent_of(scaled))
     doubled = rounding in NEAREST or rounding in (Rounding.SR_B, Rounding.SR_C)

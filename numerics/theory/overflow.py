@@ -7,6 +7,7 @@ from typing import Any
 
 from ..accumulator import Accumulator
 from ..formats import BlockFormat, FixedFormat, FloatFormat, LogFormat, PositFormat, Subnormals
+from ..formats.naming import named
 from .moments import exponent_of
 from .roundoff import exactly, growth, lowest_bit, power_of_two, unit_roundoff
 from .stages import check_quantum, check_sum, stages
@@ -105,8 +106,9 @@ def _limited(fmt: Any, full: Span, amax: float | Fraction) -> Span:
 def fixed_bits(span: Span, *, signed: bool = True) -> int:
     """The least width of a fixed-point format with the span's step that holds all of it; attained by its ends.
 
-    Errors: ValueError for an unsigned format and a span with negative numbers.
+    Errors: TypeError for what is no Span, ValueError for an unsigned format and a span with negative numbers.
     """
+    _check_span(span)
     low, high = math.floor(span.lowest / span.step), math.ceil(span.highest / span.step)
     if not signed:
         if low < 0:
@@ -120,8 +122,15 @@ def exact_precision(span: Span) -> int:
 
     With gradual underflow at the step. Sufficient for any set of operands; least for those whose sums reach an odd
     number of steps above 2**(p - 1), as those of at least two products with room for a single step do.
+    Errors: TypeError for what is no Span.
     """
+    _check_span(span)
     return max(1, (math.ceil(span.largest / span.step) - 1).bit_length())
+
+
+def _check_span(span: Any) -> None:
+    if not isinstance(span, Span):
+        raise TypeError(f"span {named(span)}: give a Span, as span_of(format) and its products and sums are")
 
 
 def never_overflows(

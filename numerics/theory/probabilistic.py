@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 from ..accumulator import Accumulator
-from .roundoff import count_of
+from .roundoff import count_of, real
 from .stages import Stage, stages
 from .worst_case import ErrorBound, error_bound, worst_of
 
@@ -22,20 +22,23 @@ def gamma_tilde(n: int, u: float | Fraction, deviations: float) -> float:
     randomness. deviations: lambda. An inner product of n terms has the error gamma_tilde_n sum |a b| but for n times
     that probability. `probabilistic_error_bound` needs neither the factor n nor ideal randomness, and its leading
     term is half as large. Source: Connolly, Higham and Mary, SIAM J. Sci. Comput. 43(1), 2021, A566, after Higham and
-    Mary, SIAM J. Sci. Comput. 41(5), 2019, A2815. Float64. Errors: ValueError for u outside [0, 1), and for n or deviations
-    below 0.
+    Mary, SIAM J. Sci. Comput. 41(5), 2019, A2815. Float64. Errors: TypeError for no numbers; ValueError for u outside
+    [0, 1), and for n or deviations below 0.
     """
     n = count_of("n", n)
-    if not 0 <= deviations < math.inf:
+    if not 0 <= real("deviations", deviations) < math.inf:
         raise ValueError(f"deviations = {deviations!r}: give a finite number of at least 0")
-    if not 0 <= u < 1:
+    if not 0 <= real("u", u) < 1:
         raise ValueError(f"gamma_tilde with u = {float(u):g}: give u from 0 to below 1")
     return math.expm1(deviations * math.sqrt(n) * float(u) + n * float(u) ** 2 / (1 - float(u))) * _MARGIN
 
 
 def deviations_for(failure_probability: float, outputs: int = 1) -> float:
-    """lambda with 2 outputs exp(-lambda^2/2) = failure_probability: so many outputs all keep the bound but for that."""
-    if not 0 < failure_probability < 1:
+    """lambda with 2 outputs exp(-lambda^2/2) = failure_probability: so many outputs all keep the bound but for that.
+
+    Errors: TypeError for no numbers; ValueError for a probability that is not between 0 and 1 and for outputs < 1.
+    """
+    if not 0 < real("failure_probability", failure_probability) < 1:
         raise ValueError(f"failure_probability = {failure_probability!r}: give a number between 0 and 1")
     return math.sqrt(2 * math.log(2 * count_of("outputs", outputs, 1) / failure_probability))
 

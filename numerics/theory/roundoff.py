@@ -7,7 +7,8 @@ from typing import Any
 
 from ..formats import FixedFormat, FloatFormat, Subnormals
 from ..formats.integers import whole
-from ..rounding import Rounding
+from ..formats.naming import named
+from ..rounding import Overflow, Rounding, check_members
 
 _KEPT_BITS = 128  # significant bits of powers, which are rounded up at every multiplication
 NEAREST = (Rounding.RNE, Rounding.RNA)
@@ -20,17 +21,37 @@ def power_of_two(exponent: int) -> Fraction:
 
 def exactly(label: str, value: Any) -> Fraction:
     """A number of any library as the Fraction it is. Errors: TypeError for no number, ValueError for none that is finite."""
-    if isinstance(value, Fraction | int) and not isinstance(value, bool):
-        return Fraction(value)
+    integer = whole(value)
+    if integer is not None or isinstance(value, Fraction):
+        return Fraction(value if integer is None else integer)
+    number = real(label, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{label} = {value!r}: give a finite number")
+    # Decimals and long doubles have digits that float64 lacks.
+    ratio = getattr(value, "as_integer_ratio", number.as_integer_ratio)
+    return Fraction(*ratio())
+
+
+def real(label: str, value: Any) -> float:
+    """A number of any library in float64, which may be infinite or NaN. Errors: TypeError for what is no number."""
     try:
         if isinstance(value, str | bytes):
             raise TypeError("no number")
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{label} = {value!r}: give a finite number") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{label} = {value!r}: give a finite number")
-    return Fraction(number)
+    except OverflowError:  # an integer or a fraction beyond float64
+        return math.inf if value > 0 else -math.inf
+
+
+def check_grid(fmt: Any, rounding: Any) -> None:
+    """Refuse what is not rounded to in closed form, and what is no mode of it. Errors: TypeError, ValueError."""
+    if not isinstance(fmt, FloatFormat | FixedFormat):
+        remedy = "give a FloatFormat or a FixedFormat; parse_format(name) makes one from a name"
+        raise TypeError(f"format {named(fmt)}: {remedy}")
+    check_members(rounding, Overflow.SATURATE)
+    if rounding is Rounding.RNL:
+        raise ValueError("RNL rounds logarithms to nearest: it has no unit roundoff; give another mode")
 
 
 def count_of(label: str, value: Any, least: int = 0) -> int:
@@ -51,12 +72,12 @@ def unit_roundoff(fmt: FloatFormat | FixedFormat, rounding: Rounding) -> Fractio
 
     p: precision with the leading bit. To nearest the error is even at most u/(1 + u) |x|, attained at x = 1 + u, and so
     it is toward zero; both are used here. A fixed grid has no relative part: 0, see `underflow_unit`.
-    Errors: ValueError for RNL, which rounds logarithms. Source: Higham, Accuracy and Stability of Numerical Algorithms,
-    2002, 2.2; Jeannerod and Rump, Math. Comp. 87, 2018 (u/(1 + u)); Connolly, Higham and Mary, SIAM J. Sci. Comput.
-    43(1), 2021, A566 (2u for stochastic rounding). Tests: test_theory_worst_case.py, over all values between all neighbours.
+    Errors: TypeError for other formats and for no mode, ValueError for RNL, which rounds logarithms. Source: Higham,
+    Accuracy and Stability of Numerical Algorithms, 2002, 2.2; Jeannerod and Rump, Math. Comp. 87, 2018 (u/(1 + u));
+    Connolly, Higham and Mary, SIAM J. Sci. Comput. 43(1), 2021, A566 (2u for stochastic rounding). Tests:
+    test_theory_worst_case.py, over all values between all neighbours.
     """
-    if rounding is Rounding.RNL:
-        raise ValueError("RNL rounds logarithms to nearest: it has no unit roundoff; give another mode")
+    check_grid(fmt, rounding)
     if isinstance(fmt, FixedFormat):
         return Fraction(0)
     return power_of_two(-fmt.precision if rounding in NEAREST else 1 - fmt.precision)
@@ -66,8 +87,9 @@ def underflow_unit(fmt: FloatFormat | FixedFormat, rounding: Rounding) -> Fracti
     """The largest error of one rounding where `unit_roundoff` says nothing: |round(x) - x| <= max(u |x|, this).
 
     Gradual underflow and fixed point: half a step to nearest, else a step. Where small results are flushed: the
-    smallest normal, in every mode. In units of the values.
+    smallest normal, in every mode. In units of the values. Errors: as `unit_roundoff`.
     """
+    check_grid(fmt, rounding)
     if isinstance(fmt, FloatFormat) and fmt.subnormals is not Subnormals.GRADUAL:
         return Fraction(fmt.smallest_normal)
     return lowest_bit(fmt) / (2 if rounding in NEAREST else 1)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from ..accumulator import Accumulator
 from ..formats import FixedFormat, FloatFormat, Subnormals
 from ..formats.integers import whole
@@ -50,10 +52,12 @@ def check_quantum(quantum: Any) -> Fraction | None:
 def stages(accumulator: Accumulator, k: int, *, c: bool = False, quantum: Fraction | None = None) -> tuple[Stage, ...]:
     """The stages of c + a sum of k products; c enters in the last one. quantum: all products and c are multiples of it.
 
-    Errors: as `check_sum` and `check_quantum`.
+    Errors: as `check_sum` and `check_quantum`, and TypeError for a c that is neither True nor False.
     """
     check_sum(accumulator, k)
     quantum = check_quantum(quantum)
+    if not isinstance(c, bool | np.bool):
+        raise TypeError(f"c = {named(c)}: say whether there is an addend, True or False")
     last = accumulator.combining
     if k == 0:
         return (_each(step_of(last.format, last.rounding, last.random_bits), 1),) if c else ()

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..accumulator import Accumulator
+from ..formats.naming import named
+from ..operands import as_array
 from .roundoff import growth
 from .stages import Stage, stages
 
@@ -61,8 +63,8 @@ def error_bound(accumulator: Accumulator, k: int, *, c: bool = False, quantum: F
     - other modes: F = (1 + u)**d - 1, below gamma_d.
     d = k for a fused chain, ceil(log2 k) for a tree. Kahan: see `kahan_factors`. Exact: one rounding.
     Each rounding of a small sum adds `underflow_unit`, magnified by what follows. Holds without overflow only:
-    `never_overflows`. Errors: TypeError for what is no Accumulator; ValueError for a k that is no number of products, and
-    for a Kahan chain too long for its bound.
+    `never_overflows`. Errors: TypeError for what is no Accumulator and a c that is no bool; ValueError for a k that is no
+    number of products, and for a Kahan chain too long for its bound.
     Tests: test_theory_worst_case.py and property_tests/test_error_bounds.py, against exact rationals, with inputs that
     come near.
     """
@@ -143,17 +145,32 @@ def evaluate(bound: ErrorBound, a: Any, b: Any, c: Any = None) -> NDArray[np.flo
     """The bound for given operands: a [..., M, K], b [..., K, N], c or None -> float64 [..., M, N], rounded up.
 
     One-dimensional a and b [K] give a 0-dimensional array. K at most 2**48; non-finite where the operands are.
+    Errors: TypeError for what is no ErrorBound and for arrays of no real numbers; ValueError for shapes without a product.
     """
-    left, right = np.abs(np.asarray(a, np.float64)), np.abs(np.asarray(b, np.float64))
+    if not isinstance(bound, ErrorBound):
+        raise TypeError(f"bound {named(bound)}: give an ErrorBound, as error_bound(accumulator, k) is")
+    left, right = _magnitudes(a, "a"), _magnitudes(b, "b")
+    try:
+        products = np.asarray(left @ right)
+    except ValueError:
+        told = f"a of shape {left.shape} and b of shape {right.shape}"
+        raise ValueError(f"{told} have no product: give [..., M, K] and [..., K, N], or twice [K]") from None
     depth = left.shape[-1]
-    products = np.asarray(left @ right)
     # float64's own sum may be too small by gamma_K, and by what underflowed.
     products = products * (1 + (2 * depth + 8) * 2.0**-53) + depth * 2.0**-1073
     total = products * _float_up(bound.products) + _float_up(bound.underflow)
     if c is not None:
-        total = total + np.abs(np.asarray(c, np.float64)) * _float_up(bound.addend)
+        total = total + _magnitudes(c, "c") * _float_up(bound.addend)
     result: NDArray[np.float64] = total * (1 + 2.0**-50)
     return result
+
+
+def _magnitudes(x: Any, label: str) -> NDArray[np.float64]:
+    """|x| in float64. Errors: TypeError for what is no array of real numbers."""
+    array = as_array(x, label, "an array of real numbers")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{label} of dtype {array.dtype}: give an array of real numbers")
+    return np.abs(array.astype(np.float64))
 
 
 def _float_up(x: Fraction) -> float:

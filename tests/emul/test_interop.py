@@ -36,6 +36,8 @@ def test_packed_fp4_comes_apart_low_half_first():
         view_as(torch.zeros(3, dtype=torch.uint8), torch.float4_e2m1fn_x2)
     with pytest.raises(ValueError, match="code 16 does not fit 4 bits"):
         view_as(torch.tensor([16, 0], dtype=torch.uint8), torch.float4_e2m1fn_x2)
+    assert view_codes(torch.tensor(0x21, dtype=torch.uint8).view(torch.float4_e2m1fn_x2))[0].tolist() == [1, 2]
+    assert view_codes(torch.zeros(0, 3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2))[0].shape == (0, 6)
 
 
 def test_unknown_types_and_widths_are_refused():
@@ -43,3 +45,7 @@ def test_unknown_types_and_widths_are_refused():
         view_codes(torch.zeros(2, dtype=torch.int8))
     with pytest.raises(TypeError, match=r"torch.int32.*codes of torch.uint8"):
         view_as(torch.zeros(2, dtype=torch.int32), torch.float8_e5m2)
+    with pytest.raises(TypeError, match=r"tensor is list: give a torch\.Tensor"):
+        view_codes([1.0])
+    with pytest.raises(TypeError, match=r"codes is ndarray: give a torch\.Tensor \(numerics\.interop takes"):
+        view_as(torch.zeros(2, dtype=torch.uint8).numpy(), torch.float8_e5m2)

@@ -408,6 +408,8 @@ def test_refusals():
         (lambda: arithmetic.sqrt(x, stochastic, words=np.full(3, 256)), ValueError, "word 256 is outside"),
         (lambda: arithmetic.sqrt(x, stochastic, seed=-1), ValueError, "seed = -1"),
         (lambda: arithmetic.sqrt(x, stochastic, seed=0, offset=1.5), TypeError, "offset = 1.5"),
+        (lambda: arithmetic.sqrt(x, quantizer, seed="x"), TypeError, "seed = 'x'"),
+        (lambda: arithmetic.sqrt(x, quantizer, seed=1, stream=-1), ValueError, "stream = -1"),
     ):
         with pytest.raises(error, match=message):
             wrong()

@@ -169,6 +169,9 @@ def test_codes_that_do_not_fit_together_are_refused():
         quantizer.decode(BlockCodes(codes.elements + np.uint8(16), codes.scales))
     with pytest.raises(TypeError, match="codes of dtype float64"):
         quantizer.decode(BlockCodes(codes.elements, codes.scales.astype(float)))
+    for ragged, label in ((BlockCodes([[1], [1, 2]], codes.scales), "elements"), (BlockCodes(X, [[1], []]), "scales")):
+        with pytest.raises(ValueError, match=re.escape(f"codes.{label} is no array, its rows differ in length")):
+            quantizer.decode(ragged)
     with pytest.raises(TypeError, match="dtype float16: values are decoded to float32 or float64"):
         quantizer.decode(codes, dtype=np.float16)
 
@@ -206,6 +209,20 @@ def test_codes_are_written_into_the_arrays_of_out():
     assert (values == quantizer.quantize(X)).all()
     with pytest.raises(ValueError, match="out is"):
         quantizer.encode(X, out=BlockCodes(out.elements[:1], out.scales))
+
+
+def test_codes_are_not_written_over_each_other_nor_over_the_input():
+    """Scales in the memory of the elements came out as codes that decode to other values."""
+    quantizer, x = Quantizer(replace(catalog.MXFP4_E2M1, block=4)), X.copy()
+    elements, scales, bytes_of = np.zeros(X.shape, np.uint8), np.zeros((2, 2), np.uint8), x.view(np.uint8)
+    for out, sentence in (
+        (BlockCodes(elements, elements[:, :2]), "out.scales overlaps out.elements: give disjoint arrays"),
+        (BlockCodes(elements, bytes_of[:, :2]), "out.scales overlaps the input: give disjoint arrays"),
+        (BlockCodes(bytes_of[:, :6], scales), "out overlaps the input without being it"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            quantizer.encode(x, out=out)
+    assert not elements.any() and (x == X).all()
 
 
 def test_any_codes_decode():

@@ -17,6 +17,8 @@ from numerics import FixedFormat, Overflow, Quantizer, Rounding, catalog
         ({"bits": 8, "fraction_bits": 1.0}, r"fraction_bits = 1\.0: give an integer"),
         ({"bits": 8, "fraction_bits": 1001}, "fraction_bits = 1001: values leave float64; give -900 to 1000"),
         ({"bits": 8, "fraction_bits": -901}, "fraction_bits = -901"),
+        ({"bits": 8, "signed": 2}, "signed = 2: give True or False"),
+        ({"bits": 8, "symmetric": "no"}, "symmetric = 'no': give True or False"),
         ({"bits": 8, "signed": False, "symmetric": True}, "symmetric = True with signed = False"),
     ],
 )

@@ -209,6 +209,8 @@ def test_the_widest_ranges_that_fit_float64_do():
         (1.0, TypeError, "codes of dtype float64"),
         (np.zeros(3, np.float32), TypeError, "codes of dtype float32"),
         (np.zeros(3, bool), TypeError, "codes of dtype bool"),
+        ([[1], [1, 2]], ValueError, "codes are no array, their rows differ in length"),
+        (np.ma.masked_array([1, 2], [0, 1]), TypeError, r"masked array.*give codes\.data"),
     ],
 )
 def test_codes_that_are_none_are_refused(codes, error, sentence):

@@ -87,6 +87,19 @@ def test_what_is_no_array_of_codes_is_refused():
             take([1, 2])
     with pytest.raises(TypeError, match=r"codes of dtype float64: give unsigned integers"):
         pack_nibbles(np.array([1.5, 2.0]))
+    with pytest.raises(TypeError, match=r"array is a masked array, whose mask codes do not have"):
+        view_codes(np.ma.masked_array([1.0]))
+    with pytest.raises(TypeError, match=r"dtype 'nope': give a type of numpy or ml_dtypes"):
+        format_of("nope")
+    with pytest.raises(TypeError, match=r"is no format known here"):
+        format_of(None)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
+def test_no_bytes_are_no_codes(shape):
+    codes = unpack_nibbles(np.zeros(shape, np.uint8))
+    assert codes.shape == (*shape[:-1], 2 * shape[-1])
+    assert pack_nibbles(codes).shape == shape
 
 
 @pytest.mark.parametrize(

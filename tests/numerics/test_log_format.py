@@ -117,6 +117,8 @@ def test_all_codes_come_back(fmt, dtype):
 def test_impossible_formats_are_refused(fields, sentence):
     with pytest.raises(ValueError, match=sentence):
         LogFormat(*fields[:2], **({"bias": fields[2]} if len(fields) > 2 else {}))
+    with pytest.raises(ValueError, match="signed = 2: give True or False"):
+        LogFormat(3, 3, signed=2)
 
 
 def test_the_ends_of_float64_are_inside():

@@ -249,3 +249,6 @@ def test_a_seed_beside_words_is_refused():
     ):
         with pytest.raises(ValueError, match=r"^seed = 7 beside words: give one of the two"):
             call()
+    for seed in (0.0, False, "", []):  # what Python takes for nothing is no 0
+        with pytest.raises(TypeError, match=r"^seed = "):
+            matmul(A, B, stochastic, seed=seed)

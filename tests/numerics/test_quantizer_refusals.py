@@ -286,6 +286,9 @@ def test_a_seed_beside_words_and_a_seed_that_is_none_for_any_mode():
             quantizer.quantize(x, seed=-5)
         with pytest.raises(TypeError, match="stream = 'x'"):
             quantizer.encode(x, seed=5, stream="x")
+        for seed in (0.0, False, "", []):  # what Python takes for nothing is no 0
+            with pytest.raises(TypeError, match=r"^seed = "):
+                quantizer.quantize(x, seed=seed)
     assert stochastic.quantize(np.zeros(0), words=[]).size == 0
 
 

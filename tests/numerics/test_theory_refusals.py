@@ -1,14 +1,17 @@
 """What bounds are asked with: numbers of any library count, what is none is refused, and long sums have a text."""
 
+import math
 import re
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from numerics import Accumulator, Rounding, catalog, size_accumulator, theory
+from numerics import Accumulator, FixedFormat, PositFormat, Rounding, catalog, size_accumulator, theory
 
 ACC, E4M3 = Accumulator(catalog.BINARY16), catalog.E4M3
+BOUND, POSIT = theory.error_bound(ACC, 3), PositFormat(8)
 STOCHASTIC = Accumulator(catalog.BINARY16, Rounding.SR)
 SPARE = {"failure_probability": 0.1}
 
@@ -28,6 +31,35 @@ SPARE = {"failure_probability": 0.1}
         (lambda: theory.never_overflows(ACC, 3, 1, quantum=-1), ValueError, "quantum = -1: give a positive number"),
         (lambda: theory.never_overflows(ACC, 3, "x"), TypeError, "product = 'x': give a finite number"),
         (lambda: theory.span_of(E4M3, "1"), TypeError, "amax = '1': give a finite number"),
+        (lambda: theory.rounding_moments(np.nan, E4M3), ValueError, "x = nan: give a finite number"),
+        (lambda: theory.rounding_moments("1", E4M3), TypeError, "x = '1': give a finite number"),
+        (lambda: theory.rounding_moments(10**400, E4M3), ValueError, "inf is beyond the values of e4m3fn"),
+        (lambda: theory.rounding_moments(1, "e4m3"), TypeError, "format 'e4m3': give a FloatFormat or a FixedFormat;"),
+        (lambda: theory.rounding_moments(1, POSIT), TypeError, "format posit8: give a FloatFormat or a FixedFormat;"),
+        (lambda: theory.rounding_moments(1, E4M3, 6), TypeError, "rounding = 6: give one of Rounding.RNE"),
+        (lambda: theory.rounding_moments(1, E4M3, random_bits=2.5), ValueError, "random_bits = 2.5: give an integer"),
+        (lambda: theory.rounding_moments(1, E4M3, random_bits=-1), ValueError, "random_bits = -1: give an integer"),
+        (lambda: theory.stagnation_point("x"), TypeError, "format 'x': give a FloatFormat or a FixedFormat;"),
+        (lambda: theory.stagnation_point(E4M3, "RNE"), TypeError, "rounding = 'RNE': give one of Rounding.RNE"),
+        (lambda: theory.stagnation_point(E4M3, Rounding.RNL), ValueError, "RNL rounds logarithms to nearest"),
+        (lambda: theory.stagnation_point(E4M3, random_bits=8), ValueError, "random_bits = 8 with RNE: random bits"),
+        (lambda: theory.stagnation_point(E4M3, Rounding.SR, 1, 2.5), ValueError, "random_bits = 2.5: give an integer"),
+        (lambda: theory.unit_roundoff(POSIT, Rounding.RNE), TypeError, "format posit8: give a FloatFormat"),
+        (lambda: theory.underflow_unit(E4M3, Rounding.RNL), ValueError, "RNL rounds logarithms to nearest"),
+        (lambda: theory.fixed_bits(E4M3), TypeError, "span e4m3fn: give a Span, as span_of(format)"),
+        (lambda: theory.exact_precision(8), TypeError, "span 8: give a Span, as span_of(format)"),
+        (lambda: theory.gamma_tilde(1, "x", 2), TypeError, "u = 'x': give a finite number"),
+        (lambda: theory.gamma_tilde(1, 0.1, None), TypeError, "deviations = None: give a finite number"),
+        (lambda: theory.deviations_for("x"), TypeError, "failure_probability = 'x': give a finite number"),
+        (lambda: theory.lba_accumulator_bias(12, np.nan), ValueError, "chunk = nan: give a number of products"),
+        (lambda: theory.lba_accumulator_bias(None, 16), TypeError, "product_bias = None: give a finite number"),
+        (lambda: theory.gradient_noise_threshold(1, np.nan), ValueError, "dimension = nan: give the number of entries"),
+        (lambda: theory.gradient_noise_threshold("x", 4), TypeError, "gradient_norm = 'x': give a finite number"),
+        (lambda: theory.error_bound(ACC, 3, c=np.ones(2)), TypeError, "c = array([1., 1.]): say whether there is"),
+        (lambda: theory.evaluate(3, [1.0], [1.0]), TypeError, "bound 3: give an ErrorBound, as error_bound("),
+        (lambda: theory.evaluate(BOUND, 1.0, [1.0]), ValueError, "a of shape () and b of shape (1,) have no product"),
+        (lambda: theory.evaluate(BOUND, [1.0], [1.0, 2.0]), ValueError, "b of shape (2,) have no product"),
+        (lambda: theory.evaluate(BOUND, [1j], [1.0]), TypeError, "a of dtype complex128: give an array of real"),
         (
             lambda: size_accumulator(E4M3, E4M3, 4, l1_b=0),
             ValueError,
@@ -48,6 +80,14 @@ def test_numbers_of_any_library_count():
     assert theory.never_overflows(ACC, 3, np.float32(2)) and theory.stagnation_point(
         catalog.BINARY16, addend=np.float32(1)
     )
+
+
+def test_numbers_with_more_digits_than_float64_are_taken_as_they_are():
+    wide, mean = FixedFormat(64), 2**53 + 1
+    for x in (np.int64(mean), Decimal(mean), np.longdouble(mean), Fraction(mean)):
+        assert theory.rounding_moments(x, wide) == (mean, 0)
+    third = theory.rounding_moments(Decimal("0.1"), E4M3, random_bits=math.inf)
+    assert third.mean == Fraction(1, 10) != theory.rounding_moments(0.1, E4M3, random_bits=math.inf).mean
 
 
 def test_an_empty_sum_errs_by_nothing():
