@@ -192,8 +192,6 @@ def _random(
             raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
         return _NO_WORDS, None
     if words is not None:
-        if seed is not None:
-            raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
     if seed is None:
         raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")

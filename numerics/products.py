@@ -51,9 +51,9 @@ def matmul(
     makes every step that the accumulator declares once. An exact sum of zero has IEEE 754's sign. The accumulator's
     precision is held against the operands only where there is something to compute.
 
-    seed, stream: integers in [0, 2**64); a stochastic accumulator needs a seed or words [..., M, N, S], one of them, S =
-    accumulator.roundings(K): the word of each rounding in order of execution, those of deterministic ones unused. Drawn,
-    step s of output o = (batch*M + i)*N + j has the word of element o*S + s.
+    seed, stream: integers in [0, 2**64); a stochastic accumulator needs a seed or words [..., M, N, S], S =
+    accumulator.roundings(K): the word of each rounding in order of execution, those of deterministic ones unused; beside
+    words a seed is not used. Drawn, step s of output o = (batch*M + i)*N + j has the word of element o*S + s.
     events=True: (result, Events). explain=True: the Plan at the end, (result, Plan) or (result, Events, Plan).
     scale_a, scale_b: for a MatrixUnit with scales, see `unit_matmul`.
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, non-finite operands, an accumulator or
@@ -236,8 +236,6 @@ def source_of_words(
     """Where the random words of a product come from, None for a deterministic one; `matmul` says what is refused."""
     for label, value in (("seed", 0 if seed is None else seed), ("stream", stream)):
         counter(label, value)
-    if words is not None and seed is not None:
-        raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
     if not accumulator.stochastic:
         if words is not None:
             raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")

@@ -41,7 +41,8 @@ class Quantizer:
     """Rounds arrays to a format: once, exactly, the same on every machine and for any number of threads.
 
     random_bits: for the stochastic modes, 1 to 32; None means 32. Element i of an array draws the word of
-    (seed, stream, offset + i), in C order; or `words` gives one integer in [0, 2**random_bits) per element.
+    (seed, stream, offset + i), in C order; or `words` gives one integer in [0, 2**random_bits) per element;
+    beside words a seed is not used.
     axis: along which the blocks of a BlockFormat lie.
     """
 
@@ -201,8 +202,6 @@ class Quantizer:
             np.uint64(counter(n, v))
             for n, v in (("seed", 0 if seed is None else seed), ("stream", stream), ("offset", offset))
         ]
-        if words is not None and seed is not None:
-            raise ValueError(f"seed = {seed} beside words: give one of the two, the words are what a seed stands for")
         if not self.stochastic:
             if words is not None:
                 raise ValueError(f"words given with {self.rounding.name}: random words belong to SR, SR_B and SR_C")

@@ -240,15 +240,14 @@ def test_what_a_dot_product_takes():
         matmul(np.ma.masked_array(np.ones((2, 2)), mask=[[1, 0], [0, 0]]), np.ones((2, 2)), plain)
 
 
-def test_a_seed_beside_words_is_refused():
-    words = np.zeros((2, 4, 3), np.uint32)
-    stochastic = Accumulator(catalog.E4M3, Rounding.SR)
-    for call in (
-        lambda: matmul(A, B, stochastic, seed=7, words=words),
-        lambda: dot(A[0], B[:, 0], stochastic, seed=7, words=words[0, 0]),
-    ):
-        with pytest.raises(ValueError, match=r"^seed = 7 beside words: give one of the two"):
-            call()
+def test_a_seed_is_not_used_beside_words_and_has_to_be_one():
+    words = np.random.default_rng(0).integers(0, 1 << 32, (2, 4, 3), np.uint32)
+    stochastic = Accumulator(catalog.E2M1, Rounding.SR)
+    given = matmul(A, B, stochastic, words=words)
+    assert matmul(A, B, stochastic, seed=7, words=words).tobytes() == given.tobytes()
+    assert dot(A[0], B[:, 0], stochastic, seed=7, words=words[0, 0]) == given[0, 0]
+    with pytest.raises(ValueError, match="seed = -7"):
+        matmul(A, B, stochastic, seed=-7, words=words)
     for seed in (0.0, False, "", []):  # what Python takes for nothing is no 0
         with pytest.raises(TypeError, match=r"^seed = "):
             matmul(A, B, stochastic, seed=seed)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, NanEncoding, Overflow, Quantizer, Rounding, catalog, parse_format
+from numerics import FloatFormat, NanEncoding, Overflow, Quantizer, Rounding, arithmetic, catalog, parse_format
 from tests.numerics import grids
 
 UNSIGNED = grids.KINDS["unsigned_plain"]
@@ -276,11 +276,13 @@ def test_what_is_refused_in_large_arrays_is_found_in_any_piece():
         Quantizer(FloatFormat(4, 3, infinities=False, nan=NanEncoding.TOP_CODE), overflow=Overflow.ERROR).quantize(x)
 
 
-def test_a_seed_beside_words_and_a_seed_that_is_none_for_any_mode():
+def test_a_seed_that_is_none_for_any_mode():
     stochastic, nearest = Quantizer(catalog.E5M2, Rounding.SR), Quantizer(catalog.E5M2)
     x = np.ones(3)
-    with pytest.raises(ValueError, match="seed = 5 beside words: give one of the two"):
-        stochastic.quantize(x, seed=5, words=[1, 2, 3])
+    words = [0, 1 << 31, (1 << 32) - 1]
+    beside = stochastic.quantize(x * 1.1, seed=5, words=words)  # which is not used
+    assert beside.tolist() == stochastic.quantize(x * 1.1, words=words).tolist() == [1.0, 1.0, 1.25]
+    assert arithmetic.add(x, 0.1 * x, stochastic, seed=5, words=words).tolist() == beside.tolist()
     for quantizer in (stochastic, nearest):
         with pytest.raises(ValueError, match=r"seed = -5: give an integer in \[0, 2\*\*64\)"):
             quantizer.quantize(x, seed=-5)
