@@ -39,6 +39,8 @@ def check_sum(accumulator: Any, k: Any) -> None:
     number = whole(k)
     if number is None or number < 0:
         raise ValueError(f"k = {k!r}: give the number of products, an integer of at least 0")
+    if number >> 36:
+        raise ValueError(f"k = {str(number)[:40]}: give a number of products below 2**36; longer bounds say nothing")
 
 
 def check_quantum(quantum: Any) -> Fraction | None:

@@ -20,6 +20,11 @@ SPARE = {"failure_probability": 0.1}
     ("call", "error", "sentence"),
     [
         (lambda: theory.growth(-1, Fraction(1, 8)), ValueError, "n = -1: give an integer of at least 0"),
+        (
+            lambda: theory.never_overflows(ACC, 10**400, 1),
+            ValueError,
+            f"k = {str(10**400)[:40]}: give a number of products below",
+        ),
         (lambda: theory.growth(2, -0.5), ValueError, "growth(2, -1/2): give u of at least 0"),
         (lambda: theory.gamma(2.5, Fraction(1, 8)), ValueError, "n = 2.5: give an integer of at least 0"),
         (lambda: theory.gamma(2, np.nan), ValueError, "u = nan: give a finite number"),
