@@ -231,8 +231,8 @@ def test_drawn_words_are_those_of_the_seed(order):
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize("block", but_at_night([None, 1, 2, 4, 100], [1, 4, 100]))
-@pytest.mark.parametrize("k", but_at_night([1, 2, 3, 8, 13], [2, 3, 8]))
+@pytest.mark.parametrize("block", but_at_night([None, 1, 2, 4, 100], [None, 1, 4, 100]))
+@pytest.mark.parametrize("k", but_at_night([1, 2, 3, 8, 13], [1, 2, 3, 8]))
 @pytest.mark.parametrize("events", but_at_night([False, True], [True]))
 def test_pairwise(block, k, events):
     rng = rng_of(10, k)

@@ -50,7 +50,7 @@ def assert_equals_the_oracle(a, b, unit, **options):
     return counts
 
 
-@pytest.mark.parametrize("name", one_in(3, UNITS))
+@pytest.mark.parametrize("name", one_in(5, UNITS))
 def test_every_preset(name):
     unit, rng = UNITS[name], np.random.default_rng(len(name))
     inexact = 0
