@@ -22,7 +22,7 @@ from .operands import as_array
 from .parameters import FLOAT64, carrier_of, check_dtype, parameter_row
 from .quantizer import FloatArray, Quantizer, array_out
 from .rounding import Overflow
-from .words import counter, given_words, random_words
+from .words import counters, given_words, random_words
 
 GRAIN = 1 << 12  # elements below which another thread costs more than it saves
 _BLOCK = 1 << 14  # elements that a call of the loop takes
@@ -185,8 +185,7 @@ def _random(
 ) -> tuple[NDArray[np.uint32], int | None]:
     """(the caller's words or none, the number of the first word to draw or None)."""
     name = quantizer.rounding.name
-    for label, value in (("seed", 0 if seed is None else seed), ("stream", stream), ("offset", offset)):
-        counter(label, value)
+    _, _, first = counters(seed, stream, offset)
     if not quantizer.stochastic:
         if words is not None:
             raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
@@ -195,7 +194,7 @@ def _random(
         return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
     if seed is None:
         raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")
-    return _NO_WORDS, counter("offset", offset)
+    return _NO_WORDS, first
 
 
 def _errors(fmt: FloatFormat, overflow: Overflow) -> int:

@@ -167,9 +167,10 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         return Outcome(values, Plan(f"chunks, {plan.kernel}", reason), _added(counts, more if events else None))
     sums = np.stack(parts, axis=2)  # [B, M, chunks, N]
     finite = np.isfinite(sums)
+    whole = bool(finite.all())
     product = accumulator.product
     strict = Overflow.ERROR in (accumulator.overflow, None if product is None else product.overflow)
-    if not finite.all() and (strict or events or not takes_infinities(outer)):
+    if not whole and (strict or events or not takes_infinities(outer)):
         batch, row, number, column = (int(i) for i in np.unravel_index(int(np.argmin(finite)), sums.shape))
         where = problem.names.output((batch * sums.shape[1] + row) * sums.shape[3] + column)
         if strict:
@@ -189,13 +190,13 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         inside = accumulator.roundings(problem.depth) - outer.roundings(len(parts))
         words = words._replace(first=words.first + inside)
     ones = np.ones((1, 1, len(parts)))
-    together = np.where(finite, sums, 0.0).reshape(batches * rows, len(parts), columns)
+    together = (sums if whole else np.where(finite, sums, 0.0)).reshape(batches * rows, len(parts), columns)
     known: tuple[Facts, Facts, Facts | None] = (facts(ones, "ones"), facts(together, "sums"), problem.facts[2])
     caller = problem.names._replace(combines=True)
     result = run(Problem(ones, together, start, known, words, caller), outer, events=events)
     reason = f"chunk by chunk: {plan.reason}; their sums: {result.plan.reason}"
     values = result.values.reshape(batches, rows, columns)
-    if not finite.all():
+    if not whole:
         reason += "; of infinities or NaN output by output"
         which = np.flatnonzero(~finite.all(axis=2))
         of_each = sums.swapaxes(2, 3).reshape(-1, len(parts))[which]

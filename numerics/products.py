@@ -25,7 +25,7 @@ from .rounding import Overflow
 from .steps import checked_words
 from .unit_operands import check_members
 from .unit_products import compute_first, plan_of, prepare, unit_matmul, unit_plans
-from .words import counter
+from .words import counter, counters
 
 
 def matmul(
@@ -234,8 +234,7 @@ def source_of_words(
     accumulator: Accumulator, shape: tuple[int, ...], depth: int, seed: int | None, stream: int, words: Any
 ) -> Words | None:
     """Where the random words of a product come from, None for a deterministic one; `matmul` says what is refused."""
-    for label, value in (("seed", 0 if seed is None else seed), ("stream", stream)):
-        counter(label, value)
+    key, number, _ = counters(seed, stream)
     if not accumulator.stochastic:
         if words is not None:
             raise ValueError("words given for a deterministic accumulator: random words belong to SR, SR_B and SR_C")
@@ -248,7 +247,7 @@ def source_of_words(
             f"{accumulator.rounding.name if accumulator.rounding.stochastic else 'a stochastic part'} needs random"
             f" words: give seed=, an integer in [0, 2**64), or words=, one for each of the {span} roundings of an output"
         )
-    return Words(counter("seed", seed), counter("stream", stream), span)
+    return Words(key, number, span)
 
 
 def _rounded_addend(

@@ -27,7 +27,7 @@ from .parameters import (
 )
 from .rounding import Overflow, Rounding, check_members
 from .text import remember_text
-from .words import check_random_bits, counter, given_words, unit_bytes
+from .words import check_random_bits, counters, given_words, unit_bytes
 
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
@@ -198,10 +198,7 @@ class Quantizer:
         self, x: NDArray[Any], seed: Any, stream: Any, offset: Any, words: Any, out: NDArray[Any] | None = None
     ) -> tuple[Any, ...]:
         """(source of words, words, seed, stream, offset) for the loop; out: what it writes to."""
-        keys = [
-            np.uint64(counter(n, v))
-            for n, v in (("seed", 0 if seed is None else seed), ("stream", stream), ("offset", offset))
-        ]
+        keys = [np.uint64(number) for number in counters(seed, stream, offset)]
         if not self.stochastic:
             if words is not None:
                 raise ValueError(f"words given with {self.rounding.name}: random words belong to SR, SR_B and SR_C")

@@ -93,7 +93,7 @@ class Call:
         return self.addend.reshape(-1, *self.addend.shape[-2:])
 
     @property
-    def met(self) -> NDArray[np.float64]:
+    def distinct(self) -> NDArray[np.float64]:
         """The values of c that plans look at, [1 or B, 1 or M, 1 or N]: of a c that was not given one zero."""
         return self.total if any(self.addend.strides) else np.zeros((1, 1, 1))
 
@@ -269,7 +269,7 @@ def _fused(call: Call, events: bool) -> Iterator[Way]:
     if not events:  # vectors do not see what they cut
         grouped = unit.exact_group > 1
         left, right = (a, b) if grouped else (weighted(a, unit, 0), weighted(b, unit, 1))
-        form = plan_fast(unit, left, right, call.met, ranges)
+        form = plan_fast(unit, left, right, call.distinct, ranges)
         if form is not None:
             yield Way(form, lambda _: by_form(unit, form, left, right))
     yield Way(None, lambda counts: (by_expansions if unit.ar == "exact" else by_integers)(unit, a, b, counts))
@@ -282,7 +282,7 @@ def _steps(call: Call, events: bool) -> Iterator[Way]:
     a, b = (_step_operand(call, side) for side in (0, 1))
     if not events:
         last = None if a.last is None or b.last is None else a.last + b.last
-        form = plan_lanes(unit, kind, a.finite and b.finite, last, call.met)
+        form = plan_lanes(unit, kind, a.finite and b.finite, last, call.distinct)
         if form is not None:
             yield Way(form, lambda _: by_lanes(unit, form, a.values, b.values))
     yield Way(None, lambda counts: by_steps(unit, kind, a.values, b.values, counts))

@@ -26,6 +26,11 @@ def counter(label: str, value: Any) -> int:
     return number
 
 
+def counters(seed: Any, stream: Any, offset: Any = 0) -> tuple[int, int, int]:
+    """The numbers that words are drawn by, checked as by `counter`; 0 for a seed that is not given."""
+    return counter("seed", 0 if seed is None else seed), counter("stream", stream), counter("offset", offset)
+
+
 def unit_bytes(random_bits: int) -> int:
     """Bytes of the stream that an element takes: 1 for up to 8 random bits, 2 for up to 16, else 4."""
     return 1 if random_bits <= 8 else 2 if random_bits <= 16 else 4
