@@ -131,3 +131,13 @@ def fold(whole: NDArray[Any], out: NDArray[np.int64], shift: int, unused: int, s
     for i in range(out.size):
         low = (out[i] + (I64(whole[i]) << up)) << keep
         out[i] = low >> keep if signed else I64(U64(low) >> U64(keep))
+
+
+@loop
+def wrap(whole: NDArray[Any], shift: int, unused: int, signed: int) -> None:
+    """`fold` of whole numbers in floats [n] of at most 2**63 in magnitude, in place; the type holds the result too."""
+    widest_vectors()
+    up, keep = I64(shift + unused), I64(unused)
+    for i in range(whole.size):
+        low = I64(whole[i]) << up
+        whole[i] = low >> keep if signed else I64(U64(low) >> U64(keep))

@@ -63,8 +63,7 @@ class Sliced:
         self.shape = problem.shape
         self.batches = problem.a.shape[0], problem.b.shape[0]
         self.offsets = np.array(cut.offsets)
-        self.units_a, self._a, self._used_a = _slices(flat_rows(problem.a), cut.units_a, cut.width, cut.a)
-        self.units_b, self._b, self._used_b = _slices(flat_columns(problem.b), cut.units_b, cut.width, cut.b)
+        self.units_a, self._a, self._used_a, self.units_b, self._b, self._used_b = _slices(problem, cut)
 
     @property
     def lowest(self) -> int:
@@ -102,13 +101,13 @@ class Sliced:
         _, rows, columns = planes.shape
         depth = self._a.shape[2]
         a = (self.batches[0] > 1) * batch * self.shape[1] + first
-        b = (self.batches[1] > 1) * batch * columns
+        b = batch if self.batches[1] > 1 else 0
         filled = [False] * len(planes)
         for k in range(0, depth, self.cut.block):
             some = slice(k, k + self.cut.block)
             for s, t in product(self._used_a, self._used_b):
                 out = other if filled[s + t] else planes[s + t]
-                np.matmul(self._a[s, a : a + rows, some], self._b[t, b : b + columns, some].T, out=out)
+                np.matmul(self._a[s, a : a + rows, some], self._b[t, b, some], out=out)
                 if filled[s + t]:
                     planes[s + t] += other
                 filled[s + t] = True
@@ -120,18 +119,55 @@ class Sliced:
                 over_rows(lambda i, j: slices.settle_planes(planes, self.offsets, 0, i, j), rows, columns)
 
 
-def _slices(
-    x: NDArray[np.float64], units: NDArray[np.int64], width: int, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], list[int]]:
-    """(the unit of each row [R], slices [count, R, n], which of them are not zero)."""
-    units = np.ascontiguousarray(np.broadcast_to(units, len(x)))
+class _Side(NamedTuple):
+    """One operand on its way: rows in the caller's type, the units of the rows, room for them in float64 and slices."""
+
+    given: NDArray[Any]
+    units: NDArray[np.int64]
+    rows: NDArray[np.float64]
+    scale: NDArray[np.float64]  # by two factors, each of them in range
+    rescale: NDArray[np.float64]
+    slices: NDArray[np.float64]  # [count, R, n]
+
+    def split(self, width: int, start: int, stop: int) -> int:
+        """Fill in the slices of some rows; which slices are not zero there."""
+        if self.rows is not self.given:
+            self.rows[start:stop] = self.given[start:stop]
+        return int(slices.split(self.rows, self.scale, self.rescale, width, self.slices, start, stop))
+
+
+def _side(rows: NDArray[Any], units: NDArray[np.int64], count: int) -> _Side:
+    units = np.ascontiguousarray(np.broadcast_to(units, len(rows)))
     half = -units // 2
-    found = np.empty((count, *x.shape))
-    # In two factors, each of them in range.
-    scale, rescale = np.ldexp(1.0, half), np.ldexp(1.0, -units - half)
+    held = rows if rows.dtype == np.float64 else np.empty(rows.shape)
+    found = np.empty((count, *rows.shape))
+    return _Side(rows, units, held, np.ldexp(1.0, half), np.ldexp(1.0, -units - half), found)
+
+
+def _rows(x: NDArray[Any]) -> NDArray[Any]:
+    """[B, M, K] as contiguous [B*M, K]."""
+    return contiguous(x, x.dtype).reshape(-1, x.shape[2])
+
+
+def _slices(problem: Problem, cut: Cut) -> tuple[Any, ...]:
+    """Of a: (the units of its rows [B*M], slices [count, B*M, K], which of them are not zero); of b likewise.
+
+    b: the units of its columns [B*N], slices [count, B, K, N]. Both are cut in one go: the loop is a short one.
+    """
+    batches, depth, columns = problem.b.shape
+    own = len(cut.units_b) > 1  # units of columns; else all have one, and b is cut as it lies
+    a = _side(_rows(problem.a), cut.units_a, cut.a)
+    b = _side(flat_columns(problem.b) if own else _rows(problem.b), cut.units_b, cut.b)
+    first = len(a.rows)
 
     def part(start: int, stop: int) -> int:
-        return int(slices.split(x, scale, rescale, width, found, start, stop))
+        left = a.split(cut.width, start, min(stop, first)) if start < first else 0
+        right = b.split(cut.width, max(start, first) - first, stop - first) if stop > first else 0
+        return left | right << cut.a
 
-    used = threads.run_flags(part, len(x), max(1, GRAIN // max(1, x.shape[1])))
-    return units, found, [s for s in range(count) if used >> s & 1]
+    longest = max(a.rows.shape[1], b.rows.shape[1], 1)
+    used = threads.run_flags(part, first + len(b.rows), max(1, GRAIN // longest))
+    of_a, of_b = ([s for s in range(n) if flags >> s & 1] for n, flags in ((cut.a, used), (cut.b, used >> cut.a)))
+    found = b.slices.reshape(cut.b, batches, columns, depth).swapaxes(2, 3) if own else b.slices
+    units_b = b.units if own else np.repeat(cut.units_b, batches * columns)
+    return a.units, a.slices, of_a, units_b, found.reshape(cut.b, batches, depth, columns), of_b

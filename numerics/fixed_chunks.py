@@ -33,7 +33,7 @@ def check_integers(accumulator: Accumulator) -> None:
     )
 
 
-def add_integers(parts: list[NDArray[np.int64]], problem: Problem, accumulator: Accumulator) -> tuple[Any, Counts]:
+def add_integers(parts: list[NDArray[Any]], problem: Problem, accumulator: Accumulator) -> tuple[Any, Counts]:
     """(c + parts[0] + parts[1] + ..., each sum limited by the outer format; counts of its events), all [B, M, N].
 
     parts: the sums of the chunks in grid steps, as of `fixed_products.fixed_product`; the result likewise.
@@ -70,9 +70,7 @@ def add_integers(parts: list[NDArray[np.int64]], problem: Problem, accumulator: 
     return patterns.reshape(problem.shape), counts
 
 
-def _check_signs(
-    start: NDArray[Any], parts: list[NDArray[np.int64]], problem: Problem, accumulator: Accumulator
-) -> None:
+def _check_signs(start: NDArray[Any], parts: list[NDArray[Any]], problem: Problem, accumulator: Accumulator) -> None:
     """Refuse what is negative for an unsigned format, as the other ways do."""
     fmt = accumulator.combining.format
     if fmt.signed:
@@ -104,6 +102,7 @@ def _start(problem: Problem, fmt: FixedFormat) -> NDArray[Any]:
     return np.array([count.numerator for count in steps], object).reshape(problem.shape)
 
 
-def _integers(part: NDArray[np.int64], fmt: FixedFormat) -> NDArray[Any]:
+def _integers(part: NDArray[Any], fmt: FixedFormat) -> NDArray[Any]:
     """Grid steps as integers of Python."""
+    part = part.astype(np.int64, copy=False)
     return (part if fmt.signed else part.view(np.uint64)).astype(object)

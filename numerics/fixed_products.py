@@ -25,7 +25,7 @@ from .fixed_steps import (
 )
 from .formats import FixedFormat
 from .kernels import fixed_gemm, fixed_whole, threads
-from .parameters import FLOAT32, FLOAT64
+from .parameters import FLOAT32, FLOAT64, carrier_of
 from .problem import Problem, Words, facts
 from .rounding import Overflow
 
@@ -35,11 +35,11 @@ Counts = dict[str, NDArray[np.int64]]
 
 def fixed_product(
     problem: Problem, accumulator: Accumulator, *, events: bool = False, route: str | None = None
-) -> tuple[NDArray[np.int64], Counts | None]:
-    """(c + a @ b in grid steps as int64 [B, M, N], counts of events by the names of `Events` or None), bit-exact.
+) -> tuple[NDArray[Any], Counts | None]:
+    """(c + a @ b in grid steps [B, M, N], counts of events by the names of `Events` or None), bit-exact.
 
-    The value of an output is its integer times 2**-fraction_bits; an unsigned format of 64 bits has the bit patterns of
-    its uint64 integers. At every step the exact sum is rounded to the grid, then limited. Sequential and pairwise order,
+    The value of an output is its integer times 2**-fraction_bits. Integers are of any type that holds them, floats among
+    them (with zeros of either sign); those of an unsigned format of 64 bits are int64 with the bit patterns of uint64. At every step the exact sum is rounded to the grid, then limited. Sequential and pairwise order,
     no chunks. route: one of `fixed_routes`, else the first of them; all give the same bits
     (tests/numerics/test_fixed_products.py).
     Errors: ValueError for a negative operand where a format is unsigned, and where no route is exact; OverflowError under
@@ -105,7 +105,7 @@ def _check(problem: Problem, accumulator: Accumulator) -> None:
         )
 
 
-def fixed_by(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[np.int64]:
+def fixed_by(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[Any]:
     """The integers of `fixed_product` by one of `routes`, where no overflow is an error."""
     return _run(problem, accumulator, sizes, route, fixed_gemm.NOTHING).integers
 
@@ -125,7 +125,7 @@ def _run(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str, w
 # --- whole numbers
 
 
-def _limited(problem: Problem, accumulator: Accumulator, sizes: Sizes, dtype: np.dtype[Any]) -> NDArray[np.int64]:
+def _limited(problem: Problem, accumulator: Accumulator, sizes: Sizes, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Limits at every step, nothing is rounded."""
     if problem.shape[2] < NARROW and problem.shape[1] > problem.shape[2]:
         return np.ascontiguousarray(_limited(turned(problem), accumulator, sizes.turned, dtype).swapaxes(1, 2))
@@ -135,7 +135,7 @@ def _limited(problem: Problem, accumulator: Accumulator, sizes: Sizes, dtype: np
     if problem.c is not None:
         total[...] = scaled(problem.c, -sizes.grid, dtype)
     _launch(a, b, total, *limits)
-    return total.astype(np.int64, copy=False)
+    return total
 
 
 def whole_numbers(
@@ -157,12 +157,9 @@ def _launch(a: NDArray[Any], b: NDArray[Any], total: NDArray[Any], lowest: Any, 
     threads.run(lambda i, j: fixed_whole.whole_product(a, b, shared, lowest, highest, i, j), rows, grain)
 
 
-def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[np.int64]:
+def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[Any]:
     """Only the last sum matters: the products' sum in their own units modulo 2**64, then c, then the format's bits."""
     fmt = grid_format(accumulator.format)
-    out = np.zeros(problem.shape, np.int64)
-    if problem.c is not None:
-        out[...] = integers(problem.c, -sizes.grid)
     by_a, by_b = -sizes.a_lowest, -sizes.b_lowest
     shift = max(0, sizes.product_lowest - sizes.grid)
     unused = 64 - fmt.bits
@@ -183,12 +180,27 @@ def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: st
             low = a if index == count - 1 else np.fmod(a, 2.0**width)
             pieces.append((_blas(low, b, problem.shape), shift + index * width))
             a = (a - low) * 2.0**-width
+        if count == 1 and problem.c is None:
+            if shift == 0 and fits(accumulator, sizes):
+                return pieces[0][0]
+            if shift < 64 and carrier_of(pieces[0][0].dtype).holds(fmt):
+                return _wrapped(pieces[0][0], shift, fmt)
+    out = np.zeros(problem.shape, np.int64)
+    if problem.c is not None:
+        out[...] = integers(problem.c, -sizes.grid)
     for index, (piece, up) in enumerate(pieces):
         last = index == len(pieces) - 1
         whole, into = (piece.reshape(-1) if up < 64 else np.zeros(out.size, np.int64)), out.reshape(-1)
         how = min(up, 63), unused if last else 0, int(fmt.signed or not last)
         threads.run(partial(_fold, whole, into, how), out.size, GRAIN)
     return out
+
+
+def _wrapped(whole: NDArray[Any], shift: int, fmt: FixedFormat) -> NDArray[Any]:
+    """The format's bits of whole * 2**shift, in place: of floats that hold its integers."""
+    flat, how = whole.reshape(-1), (shift, 64 - fmt.bits, int(fmt.signed))
+    threads.run(lambda start, stop: fixed_whole.wrap(flat[start:stop], *how), flat.size, GRAIN)
+    return whole
 
 
 def _fold(whole: NDArray[Any], out: NDArray[np.int64], how: tuple[int, int, int], start: int, stop: int) -> None:

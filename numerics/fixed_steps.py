@@ -40,7 +40,7 @@ Roundings = tuple[Accumulator | Quantizer, slice]  # whose, and which numbers th
 class Noted(NamedTuple):
     """A product as integers of grid steps [B, M, N], and what was noted of each output."""
 
-    integers: NDArray[np.int64]
+    integers: NDArray[Any]  # of any type that holds them: what a kernel left is not converted on the way
     counts: dict[str, NDArray[np.int64]] | None = None
     firsts: NDArray[np.int64] | None = None  # number of the first rounding whose overflow is an error, or -1
 
@@ -195,7 +195,7 @@ def stepped_product(
             kernel(a, b, shared, *draws, product_row, row, notes, stride, block, i, end, j0, j1)
 
     threads.run(part, batches * rows, max(1, MACS_PER_PIECE // (problem.depth * columns)))
-    return _read(total.astype(np.int64), notes, watch)
+    return _read(total, notes, watch)
 
 
 def step_loop(
@@ -225,7 +225,7 @@ def _empty_notes(outputs: tuple[int, int], watch: int, dtype: Any) -> NDArray[An
     return np.full((outputs[0], height, outputs[1]), start, dtype)
 
 
-def _read(integers: NDArray[np.int64], notes: NDArray[Any], watch: int) -> Noted:
+def _read(integers: NDArray[Any], notes: NDArray[Any], watch: int) -> Noted:
     """notes [B*M, 1 or EVENTS, N] as what they say of [B, M, N]."""
     if watch == fixed_gemm.NOTHING:
         return Noted(integers)
@@ -249,7 +249,7 @@ def turned(problem: Problem) -> Problem:
 
 
 def _turn_back(noted: Noted) -> Noted:
-    def back(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    def back(x: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(x.swapaxes(1, 2))
 
     counts = None if noted.counts is None else {name: back(x) for name, x in noted.counts.items()}

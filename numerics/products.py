@@ -274,11 +274,14 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
         if encode:
             mask = np.uint64((1 << fmt.bits) - 1)
             return (values.astype(np.int64, copy=False).view(np.uint64) & mask).astype(code_dtype(fmt.bits))
-        result = np.empty(values.shape, dtype)  # which holds every member: its integer and its grid step too
+        result = (
+            values if values.dtype == dtype else np.empty(values.shape, dtype)
+        )  # it holds integers and the step too
         step, flat, into = dtype.type(2.0**-fmt.fraction_bits), values.reshape(-1), result.reshape(-1)
 
         def part(start: int, stop: int) -> None:
             np.multiply(flat[start:stop], step, out=into[start:stop], dtype=dtype, casting="unsafe")
+            into[start:stop] += 0  # floats have two zeros, the format one
 
         threads.run(part, flat.size, GRAIN)
         return result

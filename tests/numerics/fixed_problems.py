@@ -60,7 +60,10 @@ def oracle(given, accumulator):
 
 
 def integers(found, fmt):
-    return (found if fmt.signed else found.view(np.uint64)).astype(object)
+    """As integers of Python; floats have to be whole."""
+    held = found.astype(np.int64)
+    assert (held == found).all()
+    return (held if fmt.signed else held.view(np.uint64)).astype(object)
 
 
 def assert_equals(given, accumulator, wanted, route, events):
@@ -74,7 +77,7 @@ def assert_equals(given, accumulator, wanted, route, events):
         assert f"output {failed if given.shape[0] > 1 else failed[1:]}" in error, route
         return
     assert not error, route
-    assert found.dtype == np.int64 and found.shape == given.shape
+    assert found.shape == given.shape
     assert (integers(found, accumulator.format) == integers_wanted).all(), (route, found, integers_wanted)
     if events:
         assert list(counts) == list(Events.__dataclass_fields__)

@@ -418,3 +418,25 @@ def test_grids_at_the_ends_of_the_result(dtype, fraction_bits):
     b = np.ldexp(rng.integers(-3, 4, (5, 4)).astype(dtype), half - fraction_bits)
     acc = fixed(5, fraction_bits)
     assert_same_bits(matmul(a, b, acc), np.array(reference.matmul(a, b, acc), dtype))
+
+
+def test_zeros_have_one_sign_by_every_route():
+    a, b = np.array([[-1.0, -4.0], [0.0, -0.0]]), np.array([[0.0, -0.0], [0.0, 1.0]])
+    c = np.full((2, 2), -0.0)
+    for acc in (
+        fixed(4),
+        fixed(16),
+        fixed(16, 4),
+        fixed(16, overflow=Rule.WRAP),
+        fixed(60),
+        fixed(4, order="pairwise"),
+    ):
+        for addend in (None, c):
+            given = problem(a, b, None if addend is None else c[None])
+            for dtype in (np.float32, np.float64):
+                if np.finfo(dtype).nmant + 1 >= acc.format.precision:
+                    found = matmul(a.astype(dtype), b.astype(dtype), acc, c=addend)
+                    assert not np.signbit(found[found == 0]).any(), acc
+            for route in fixed_routes(given, acc):
+                codes = fixed_product(given, acc, route=route.name)[0]
+                assert codes.tolist() == [[[0, -4 << acc.format.fraction_bits], [0, 0]]], (acc, route)
