@@ -13,6 +13,8 @@ _pool: ThreadPoolExecutor | None = None
 _count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 PARTS_PER_THREAD = 4  # so that a thread that was held up does not hold up the whole
+WORTH = 1e5  # nanoseconds of work that another thread is woken for: to wake it takes up to as long
+LONG = 8  # times that, of a piece that is one of several of a thread: after a short one it waits for the GIL as long
 
 
 def get_num_threads() -> int:
@@ -52,13 +54,15 @@ def check_subnormals() -> None:
         )
 
 
-def run(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
-    """[part(start, stop), ...] over [0, total) cut into pieces of at least `grain`, in order."""
+def run(part: Callable[[int, int], Any], total: int, cost: float) -> list[Any]:
+    """[part(start, stop), ...] over [0, total) cut into pieces, in order; cost: nanoseconds of an item, roughly."""
     global _pool
     check_subnormals()
-    pieces = min(_count * PARTS_PER_THREAD, max(1, total // max(grain, 1)))
-    if _count == 1 or pieces == 1:
+    worth = total * cost / WORTH
+    if _count == 1 or total < 2 or worth < 2:
         return [part(0, total)]
+    several = min(_count * PARTS_PER_THREAD, int(worth / LONG))
+    pieces = min(total, int(worth), max(_count, several))
     edges = [total * p // pieces for p in range(pieces + 1)]
     pool = _pool  # another thread may replace it meanwhile; this call keeps its own
     if pool is None:
@@ -82,10 +86,10 @@ def run(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
     return results
 
 
-def run_flags(part: Callable[[int, int], int], total: int, grain: int) -> int:
+def run_flags(part: Callable[[int, int], int], total: int, cost: float) -> int:
     """`run` of a part that returns flags: all that any of them met."""
     met = 0
-    for flags in run(part, total, grain):
+    for flags in run(part, total, cost):
         met |= flags
     return met
 

@@ -17,7 +17,7 @@ from .rounding import Overflow, Rounding
 from .words import random_words
 
 KNOWN = 16  # the block of NVFP4, too short for loops that must find out how long it is
-GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_COST = 0.3  # nanoseconds of an element
 
 
 class Blockwise(NamedTuple):
@@ -123,7 +123,7 @@ def _loop(
     compiled = compiled_row(job.fmt, job.rounding, job.overflow, job.random_bits, carrier_of(x.dtype))
     flat = np.ascontiguousarray(plan.last(x)).reshape(-1)
     length = max(1, min(job.fmt.block, plan.columns))
-    grain = max(1, GRAIN // length)
+    cost = _COST * length
     source, *words = _words(job, plan, x.shape, length, draw)
     check = int(job.overflow is Overflow.ERROR)
     choices = compiled.form, source, compiled.integers, compiled.saturates, check
@@ -135,7 +135,7 @@ def _loop(
         def part_of_maxima(start: int, stop: int) -> None:
             block.block_maxima(flat, maxima, plan.columns, length, start, stop)
 
-        threads.run(part_of_maxima, plan.total, grain)
+        threads.run(part_of_maxima, plan.total, cost)
         counts = bool(compiled.row.rule[block_elements.COUNTS_INFINITY])
         tensor = tensor_scale(job.fmt, _amax(flat, maxima, counts)) if job.fmt.tensor_scale else tensor
         loop = block.make_ratio_blocks(int(job.rounding), compiled.scale_form, whole, *choices)
@@ -146,7 +146,7 @@ def _loop(
     def part(start: int, stop: int) -> int:
         return int(loop(flat, out, scales, *rows, *words, plan.columns, length, start, stop))
 
-    return float(tensor), threads.run_flags(part, plan.total, grain)
+    return float(tensor), threads.run_flags(part, plan.total, cost)
 
 
 def _amax(flat: NDArray[Any], maxima: NDArray[Any], counts_infinity: bool) -> float:
@@ -242,6 +242,6 @@ def _scale_blocks(
     def part(start: int, stop: int) -> None:
         block.scale_blocks(flat_in, scales, flat_out, infinite, plan.columns, length, start, stop)
 
-    threads.run(part, plan.total, max(1, GRAIN // length))
+    threads.run(part, plan.total, _COST * length)
     if not out.flags.c_contiguous:
         out[...] = flat_out.reshape(out.shape)

@@ -33,8 +33,9 @@ from .problem import Caller, Problem, facts
 from .products import source_of_words
 from .questions import Question, check_question, plan_of
 from .results import check_output, check_result
-from .stepping import MACS_PER_PIECE, laid_words, rows_at_once, rows_of, source_of
+from .stepping import laid_words, rows_at_once, rows_of, source_of
 
+_REPLAY_COST, _SUM_COST = 0.4, 0.1  # nanoseconds of a step that is run again, and of a term that is summed
 WORDS_AT_ONCE = 1 << 23  # words of masks in memory, of 32 steps each
 _NO_WORDS = np.empty((0, 0, 0), np.uint32)
 
@@ -157,7 +158,7 @@ def _panels(
         laid = laid_words(problem, accumulator, first, first + count) if where == gemm.GIVEN else _NO_WORDS
         drawn = gemm.Words(laid, first, *numbers)
         call = partial(kernel, a, b, total, rows, masks, question.tolerance, chunk, drawn)
-        threads.run(_from(first, call), count, max(1, MACS_PER_PIECE // (depth * columns)))
+        threads.run(_from(first, call), count, _REPLAY_COST * depth * columns)
         yield first, masks
     check_result(total.reshape(given.shape), accumulator)
 
@@ -185,12 +186,12 @@ def _add_panel(
     threads.run(
         lambda i, j: masked_sums.sum_left(masks, gradient, turned, of_a, first, first + i, first + j),
         count,
-        max(1, MACS_PER_PIECE // (depth * columns)),
+        _SUM_COST * depth * columns,
     )
     threads.run(
         lambda i, j: masked_sums.sum_right(masks, gradient, a, of_b, first, first + count, i, j),
         depth,
-        max(1, MACS_PER_PIECE // (count * columns)),
+        _SUM_COST * count * columns,
     )
 
 

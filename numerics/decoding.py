@@ -11,7 +11,7 @@ from .formats import ElementFormat, FixedFormat, FloatFormat, Subnormals
 from .kernels import decode, elementwise, threads
 
 WIDEST_TABLE = 16  # bits of the widest codes that are looked up
-GRAIN = 1 << 16
+_COST = 0.2  # nanoseconds of an element
 
 #: (codes, out, start, stop) -> None
 Decoder = Callable[[NDArray[Any], NDArray[Any], int, int], None]
@@ -31,7 +31,7 @@ def decode_into(fmt: ElementFormat, codes: NDArray[Any], out: NDArray[Any]) -> N
         fmt.decode(codes)  # raises the sentence about the first code out of range
     flat_in = np.ascontiguousarray(codes).reshape(-1)
     flat_out = out.reshape(-1) if out.flags.c_contiguous else np.empty(codes.size, out.dtype)
-    threads.run(lambda i, j: decoder(flat_in, flat_out, i, j), codes.size, GRAIN)
+    threads.run(lambda i, j: decoder(flat_in, flat_out, i, j), codes.size, _COST)
     if not out.flags.c_contiguous:
         out[...] = flat_out.reshape(out.shape)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .exact_slices import GRAIN, Cut, Sliced, flat_rows, over_rows
+from .exact_slices import Cut, Sliced, flat_rows, over_rows
 from .formats import FixedFormat
 from .kernels import elementwise, exact, modes, slices, threads
 from .loops import elementwise_loop
@@ -19,6 +19,7 @@ from .rounding import Overflow, Rounding
 _NONE: NDArray[np.float64] = np.zeros((0, 0))
 _NO_MET: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 _NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
+_COST = 1.0  # nanoseconds of the rounding of a number
 _PIECE = 1 << 14  # products that are rounded at a time
 _FAR = 900  # exponents that leave every sum of slices normal in float64
 
@@ -98,7 +99,7 @@ def _sum_of_rounded(problem: Problem, accumulator: Accumulator) -> tuple[NDArray
                 loop(*flat, row, own, zero, zero, zero, 0, count * columns)
                 total[r] += rounded.sum(axis=0)
 
-    threads.run(part, len(total), max(1, GRAIN // (depth * columns)))
+    threads.run(part, len(total), _COST * depth * columns)
     if isinstance(fmt, FixedFormat):
         return total, -fmt.fraction_bits, fmt.precision - fmt.fraction_bits
     return total, fmt.emin - fmt.mantissa_bits, fmt.emax + 1
@@ -186,7 +187,7 @@ def round_floats(
         words = last_words(problem, accumulator, start, stop)
         return int(loop(flat[start:stop], result[start:stop], row, words, zero, zero, zero, 0, stop - start))
 
-    met = threads.run_flags(part, flat.size, GRAIN)
+    met = threads.run_flags(part, flat.size, _COST)
     over = accumulator.overflow is Overflow.ERROR and met & modes.SAW_OVERFLOW
     first = threads.first_with(part, flat.size, modes.SAW_OVERFLOW) if over else None
     return result.reshape(total.shape), first

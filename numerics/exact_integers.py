@@ -14,7 +14,7 @@ from .parameters import FLOAT64, fixed_row, parameter_row
 from .problem import Facts, Problem
 from .rounding import Overflow, Rounding
 
-MACS_PER_PIECE = 1 << 15  # multiply-accumulates below which another thread costs more than it saves
+_MAC_COST, _ROUNDED_COST = 1.0, 10.0  # nanoseconds of a product that is added, and of one rounded before
 _NONE: NDArray[np.float64] = np.zeros((0, 0))
 _FEW = 256  # buckets that are worth it for any depth
 _WIDE = 126  # bits of a sum in two words
@@ -92,7 +92,7 @@ def _superaccumulate(problem: Problem, accumulator: Accumulator, row: Any, sums:
         how = int(accumulator.rounding), width, coarse, run, places, unit - base
         exact.superaccumulate(*left, *right, start, words, row, *how, base, size, sums.bits, sums.met, i, j)
 
-    threads.run(part, len(sums.bits), max(1, MACS_PER_PIECE // (problem.depth * columns)))
+    threads.run(part, len(sums.bits), _MAC_COST * problem.depth * columns)
 
 
 def _gathering(a: Facts, b: Facts, depth: int) -> tuple[int, int, int, int]:
@@ -177,4 +177,4 @@ def _rounded_products(problem: Problem, accumulator: Accumulator, row: Any, sums
             how = row, product_row, int(accumulator.rounding), int(product.rounding), base, size
             exact.rounded_products(a, b, c, words, product_words, *how, *sums, i, i + 1)
 
-    threads.run(part, len(sums.bits), max(1, MACS_PER_PIECE // (8 * depth * columns)))
+    threads.run(part, len(sums.bits), _ROUNDED_COST * depth * columns)

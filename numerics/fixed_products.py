@@ -11,7 +11,7 @@ from .accumulator import Accumulator
 from .fixed_routes import Route, reporting, routes, slices_of
 from .fixed_sizes import Sizes, fits, grid_format, integer_sizes, shifts, sizes_of
 from .fixed_steps import (
-    MACS_PER_PIECE,
+    MAC_COST,
     NARROW,
     Noted,
     exact_product,
@@ -29,7 +29,7 @@ from .parameters import FLOAT32, FLOAT64, carrier_of
 from .problem import Problem, Words, facts
 from .rounding import Overflow
 
-GRAIN = 1 << 16  # integers below which another thread costs more than it saves
+_COST = 0.2  # nanoseconds of an integer
 Counts = dict[str, NDArray[np.int64]]
 
 
@@ -39,9 +39,9 @@ def fixed_product(
     """(c + a @ b in grid steps [B, M, N], counts of events by the names of `Events` or None), bit-exact.
 
     The value of an output is its integer times 2**-fraction_bits. Integers are of any type that holds them, floats among
-    them (with zeros of either sign); those of an unsigned format of 64 bits are int64 with the bit patterns of uint64. At every step the exact sum is rounded to the grid, then limited. Sequential and pairwise order,
-    no chunks. route: one of `fixed_routes`, else the first of them; all give the same bits
-    (tests/numerics/test_fixed_products.py).
+    them (with zeros of either sign); those of an unsigned format of 64 bits are int64 with the bit patterns of uint64. At
+    every step the exact sum is rounded to the grid, then limited. Sequential and pairwise order, no chunks.
+    route: one of `fixed_routes`, else the first of them; all give the same bits (tests/numerics/test_fixed_products.py).
     Errors: ValueError for a negative operand where a format is unsigned, and where no route is exact; OverflowError under
     Overflow.ERROR, which names the caller's first output in row-major order and its first step that overflows.
     """
@@ -153,8 +153,8 @@ def _launch(a: NDArray[Any], b: NDArray[Any], total: NDArray[Any], lowest: Any, 
     a = one_batch(a, b)
     shared = total.reshape(1, -1, total.shape[2]) if b.shape[0] == 1 else total
     rows = total.shape[0] * total.shape[1]
-    grain = max(4, MACS_PER_PIECE // (a.shape[2] * total.shape[2]))
-    threads.run(lambda i, j: fixed_whole.whole_product(a, b, shared, lowest, highest, i, j), rows, grain)
+    cost = MAC_COST * a.shape[2] * total.shape[2]
+    threads.run(lambda i, j: fixed_whole.whole_product(a, b, shared, lowest, highest, i, j), rows, cost)
 
 
 def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[Any]:
@@ -192,14 +192,14 @@ def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: st
         last = index == len(pieces) - 1
         whole, into = (piece.reshape(-1) if up < 64 else np.zeros(out.size, np.int64)), out.reshape(-1)
         how = min(up, 63), unused if last else 0, int(fmt.signed or not last)
-        threads.run(partial(_fold, whole, into, how), out.size, GRAIN)
+        threads.run(partial(_fold, whole, into, how), out.size, _COST)
     return out
 
 
 def _wrapped(whole: NDArray[Any], shift: int, fmt: FixedFormat) -> NDArray[Any]:
     """The format's bits of whole * 2**shift, in place: of floats that hold its integers."""
     flat, how = whole.reshape(-1), (shift, 64 - fmt.bits, int(fmt.signed))
-    threads.run(lambda start, stop: fixed_whole.wrap(flat[start:stop], *how), flat.size, GRAIN)
+    threads.run(lambda start, stop: fixed_whole.wrap(flat[start:stop], *how), flat.size, _COST)
     return whole
 
 

@@ -17,8 +17,7 @@ from .problem import Problem
 from .quantizer import Quantizer
 from .rounding import Overflow
 
-MACS_PER_PIECE = 1 << 17  # multiply-accumulates below which another thread costs more than it saves
-EXACT_PER_PIECE = 1 << 11  # the same, of the loop over single outputs
+MAC_COST, _EXACT_COST = 0.1, 20.0  # nanoseconds of a step in lanes, and of one on wide integers
 WORDS_AT_ONCE = 1 << 16  # random words that are held at a time: they and what is made of them stay in the second cache
 COLUMNS = 1024  # lanes whose sums stay in the first cache
 NARROW = 32  # columns below which the lanes run along the rows of the output instead
@@ -194,7 +193,7 @@ def stepped_product(
             draws = thresholds.of(i, end, j0, j1)
             kernel(a, b, shared, *draws, product_row, row, notes, stride, block, i, end, j0, j1)
 
-    threads.run(part, batches * rows, max(1, MACS_PER_PIECE // (problem.depth * columns)))
+    threads.run(part, batches * rows, MAC_COST * problem.depth * columns)
     return _read(total, notes, watch)
 
 
@@ -296,7 +295,7 @@ def exact_product(problem: Problem, accumulator: Accumulator) -> Noted:
                 a, b, c, total, words, product_facts, facts, counts, firsts, pairwise, block, first, first, last
             )
 
-    threads.run(part, outputs, max(1, EXACT_PER_PIECE // problem.depth))
+    threads.run(part, outputs, _EXACT_COST * problem.depth)
     firsts[firsts == np.iinfo(np.int64).max] = -1
     named = {name: counts[:, slot].reshape(problem.shape) for name, slot in EVENTS.items()}
     return Noted(total.reshape(problem.shape), with_underflows(named, problem.shape), firsts.reshape(problem.shape))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .aligned import GRAIN
+from .aligned import COPY_COST
 from .brief_products import product
 from .brief_units import unit_product
 from .events import Events
@@ -283,7 +283,7 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
             np.multiply(flat[start:stop], step, out=into[start:stop], dtype=dtype, casting="unsafe")
             into[start:stop] += 0  # floats have two zeros, the format one
 
-        threads.run(part, flat.size, GRAIN)
+        threads.run(part, flat.size, COPY_COST)
         return result
     if encode:
         codes: NDArray[Any] = Quantizer(fmt, overflow=Overflow.PROPAGATE).encode(values.astype(np.float64))

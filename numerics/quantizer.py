@@ -31,7 +31,7 @@ from .words import check_random_bits, counters, given_words, unit_bytes
 
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
-GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_COST, _DRAWN_COST = 0.15, 0.5  # nanoseconds of an element, and of one that draws a word
 _NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 _DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
 
@@ -222,14 +222,14 @@ class Quantizer:
         # A result that must be refused leaves the caller's array as it was: where only a NaN is, a look before is quick.
         spare = errors != 0 and out is not None
         if spare and errors == modes.SAW_NAN:
-            spare = bool(threads.run_flags(lambda i, j: int(elementwise.meets_nan(flat_in, i, j)), x.size, GRAIN))
+            spare = bool(threads.run_flags(lambda i, j: int(elementwise.meets_nan(flat_in, i, j)), x.size, _COST))
         direct = result.flags.c_contiguous and not spare
         flat_out = result.reshape(-1) if direct else np.empty(x.size, result.dtype)
 
         def part(start: int, stop: int) -> int:
             return int(loop(flat_in, flat_out, row, *draw[1:], start, stop))
 
-        met = threads.run_flags(part, x.size, GRAIN) & errors
+        met = threads.run_flags(part, x.size, _DRAWN_COST if self.stochastic else _COST) & errors
         if met:
             self._refuse(flat_in, part, met)
         if not direct:

@@ -17,23 +17,24 @@ from .unit_forms import Fast, Form, Groups, Lanes, Late, Windows
 from .unit_operands import Operand, longer, scale_values
 from .unit_plan import facts_of
 
-FAST_PIECE, SLOW_PIECE = 1 << 17, 1 << 13  # products below which another thread costs more than it saves
+FAST, SLOW = 0.15, 5.0  # nanoseconds of a product in vectors, and of one output after another
+_MARK_COST = 0.2  # of an element
 
 Run = Callable[[NDArray[Any], int, int], NDArray[Any]]  # (total [B, M, N], first k, last k) -> total of a range of k
 Counts = NDArray[np.uint32] | None
 
 
-def _spread(part: Any, total: NDArray[Any], depth: int, piece: int) -> None:
+def _spread(part: Any, total: NDArray[Any], depth: int, cost: float) -> None:
     batches, rows, columns = total.shape
-    threads.run(part, batches * rows, max(1, piece // max(1, depth * columns)))
+    threads.run(part, batches * rows, cost * depth * columns)
 
 
-def _over_ranges(kernel: Any, given: tuple[Any, ...], facts: tuple[Any, ...], dtype: Any, piece: int) -> Run:
+def _over_ranges(kernel: Any, given: tuple[Any, ...], facts: tuple[Any, ...], dtype: Any, cost: float) -> Run:
     """A kernel(*given, total, *facts, first k, last k, first row, last row), total of the dtype."""
 
     def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
         own = np.require(total, dtype, ["C", "W"])  # zeros of a c that was not given are one zero, read-only
-        _spread(lambda i, j: kernel(*given, own, *facts, first, last, i, j), own, last - first, piece)
+        _spread(lambda i, j: kernel(*given, own, *facts, first, last, i, j), own, last - first, cost)
         return own
 
     return run
@@ -52,7 +53,7 @@ def by_form(unit: MatrixUnit, form: Form, a: Operand, b: Operand) -> Run:
             *(longer(x, 2, missing) for x in (a.values, a.exponents)),
             *(longer(x, 1, missing) for x in (b.values, b.exponents)),
         )
-    return _over_ranges(kernel, sides, facts, np.float32, FAST_PIECE)
+    return _over_ranges(kernel, sides, facts, np.float32, FAST)
 
 
 def form_loop(unit: MatrixUnit, form: Fast | Late | Windows) -> tuple[Any, tuple[Any, ...], int]:
@@ -101,7 +102,7 @@ def _groups(unit: MatrixUnit, form: Groups, a: Operand, b: Operand) -> Run:
     kernel: Any = unit_groups.make_groups(group, form.count, int(unit.rounding is Rounding.RNE))
     output = unit.output
     ends = (unit.F, _floor(unit), unit.addend.emin, output.precision, output.emin), output.max
-    return _over_ranges(kernel, tuple(given), ends, np.float32, FAST_PIECE)
+    return _over_ranges(kernel, tuple(given), ends, np.float32, FAST)
 
 
 def _terms(values: NDArray[np.float32], group: int, side: int) -> NDArray[np.uint32]:
@@ -113,7 +114,7 @@ def _terms(values: NDArray[np.float32], group: int, side: int) -> NDArray[np.uin
     def part(start: int, stop: int) -> None:
         unit_groups.mark_terms(values, group, side == 0, found, start, stop)
 
-    threads.run(part, total, max(1, FAST_PIECE * total // max(1, values.size)))
+    threads.run(part, total, _MARK_COST * values.size / max(1, total))
     return found
 
 
@@ -135,7 +136,7 @@ def by_expansions(unit: MatrixUnit, a: Operand, b: Operand, counts: Counts) -> R
     counting, room = _counting(counts)
     kernel: Any = unit_steps.make_exact(counting)
     facts = facts_of(unit, a, b), _ends(unit), unit.rounding is Rounding.RNE, room
-    return _over_ranges(kernel, (a.values, _turned(b.values)), facts, np.float64, SLOW_PIECE)
+    return _over_ranges(kernel, (a.values, _turned(b.values)), facts, np.float64, SLOW)
 
 
 def by_integers(unit: MatrixUnit, a: Operand, b: Operand, counts: Counts) -> Run:
@@ -151,7 +152,7 @@ def by_integers(unit: MatrixUnit, a: Operand, b: Operand, counts: Counts) -> Run
         sides += [x.values, integers, np.maximum(x.exponents - np.int32(fmt.emin), 0) if grouped else x.exponents]
     scales = a.weights, a.shifts, b.weights, b.shifts
     facts = facts_of(unit, a, b), _ends(unit), room
-    return _over_ranges(kernel, (*sides, *scales), facts, np.float64, SLOW_PIECE)
+    return _over_ranges(kernel, (*sides, *scales), facts, np.float64, SLOW)
 
 
 def by_steps(unit: MatrixUnit, kind: int, a: NDArray[Any], b: NDArray[Any], counts: Counts) -> Run:
@@ -161,14 +162,14 @@ def by_steps(unit: MatrixUnit, kind: int, a: NDArray[Any], b: NDArray[Any], coun
     kernel: Any = unit_steps.make_steps(kind, counting and dtype == np.float64, counting)
     tiny = dtype.type(unit.output.smallest_normal if unit.ftz_out else 0.0)
     facts = unit.L, tiny, unit.output.smallest_normal, room
-    return _over_ranges(kernel, (a, _turned(b)), facts, dtype, SLOW_PIECE)
+    return _over_ranges(kernel, (a, _turned(b)), facts, dtype, SLOW)
 
 
 def by_lanes(unit: MatrixUnit, form: Lanes, a: NDArray[Any], b: NDArray[Any]) -> Run:
     """A unit that rounds at every step, in vectors; operands as for `by_steps`."""
     if form.kind != unit_steps.PAIRWISE:
         chains: Any = unit_lanes.make_chains(form.kind)
-        return _over_ranges(chains, (a, aligned_array(b, b.dtype)), (unit.L,), a.dtype, FAST_PIECE)
+        return _over_ranges(chains, (a, aligned_array(b, b.dtype)), (unit.L,), a.dtype, FAST)
     tree: Any = unit_lanes.make_tree(unit.L)
 
     def run(total: NDArray[Any], first: int, last: int) -> NDArray[Any]:
@@ -176,6 +177,6 @@ def by_lanes(unit: MatrixUnit, form: Lanes, a: NDArray[Any], b: NDArray[Any]) ->
         missing = (first - last) % unit.L
         sides = longer(a[:, :, first:last], 2, missing), longer(b[:, first:last], 1, missing)
         whole = tuple(np.ascontiguousarray(x) for x in sides)
-        return _over_ranges(tree, whole, (), a.dtype, FAST_PIECE)(total, 0, last - first + missing)
+        return _over_ranges(tree, whole, (), a.dtype, FAST)(total, 0, last - first + missing)
 
     return run

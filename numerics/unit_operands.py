@@ -18,7 +18,7 @@ from .rounding import Overflow, Rounding
 
 _NOT_SEEN = 0, 0, 0
 _PLAIN = Subnormals.GRADUAL, Subnormals.FLUSH, Subnormals.NO_ZERO  # without holes but at the lower end
-GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_COST = 0.5  # nanoseconds of an element
 
 
 class Operand(NamedTuple):
@@ -167,7 +167,7 @@ def _survey(bits: NDArray[np.uint32], fmt: FloatFormat) -> tuple[int, int, int]:
 
 def _in_pieces(part: Callable[[int, int], tuple[Any, ...]], size: int) -> tuple[int, int, int]:
     """(flags met, lowest, highest) of all pieces."""
-    flags, lowest, highest = zip(*threads.run(part, size, GRAIN), strict=True)
+    flags, lowest, highest = zip(*threads.run(part, size, _COST), strict=True)
     return reduce(or_, map(int, flags)), int(min(lowest)), int(max(highest))
 
 
@@ -216,8 +216,7 @@ def weighted(x: Operand, unit: MatrixUnit, side: int) -> Operand:
         placed = scales[0], scales[1]
         return unit_decode.weigh(x.values, x.exponents, *placed, block, side == 0, values, exponents, start, stop)
 
-    grain = max(1, GRAIN // max(1, columns))
-    lowest, highest = zip(*threads.run(part, batches * rows, grain), strict=True)
+    lowest, highest = zip(*threads.run(part, batches * rows, _COST * columns), strict=True)
     return x._replace(values=values, exponents=exponents, lowest=int(min(lowest)), highest=int(max(highest)))
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..kernels import threads, xnor
 
-_GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_COST = 0.3  # nanoseconds of an element
 _LONGEST = 1 << 28  # 4 * count and the result stay in int32
 
 
@@ -86,7 +86,7 @@ def _packed(x: Any, low: int) -> PackedMatrix:
     columns = array.strides[0] < array.strides[1] and rows > 1  # the transpose of what lies in memory
     loop = xnor.pack_columns if columns else xnor.pack_rows
     source = np.ascontiguousarray(array.T if columns else array)
-    bad = threads.run(lambda start, stop: loop(source, low, words, start, stop), rows, max(1, _GRAIN // max(length, 1)))
+    bad = threads.run(lambda start, stop: loop(source, low, words, start, stop), rows, _COST * length)
     if any(bad):
         i, k = np.argwhere((array != 1) & (array != low))[0]
         what = "sign(x) gives +-1" if low else "x > 0 gives 0 and 1"

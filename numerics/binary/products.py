@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..kernels import threads, xnor
 from .packing import PackedMatrix, pack, pack_bits
 
-_GRAIN = 1 << 24  # products of bits below which another thread costs more than it saves
+_COST = 0.002  # nanoseconds of a product of bits
 _LONGEST_BYTES = 1 << 22  # K * 255 stays in int32, and so does every partial sum over planes
 
 
@@ -115,9 +115,7 @@ def _counts(
     part = route(left, right, Terms(scale, row_terms, column_terms, out))
     panels = -(-left.rows // xnor.ROWS)
     work = xnor.ROWS * right.rows * left.length
-    threads.run(
-        lambda start, stop: part(xnor.ROWS * start, min(xnor.ROWS * stop, left.rows)), panels, max(1, _GRAIN // work)
-    )
+    threads.run(lambda start, stop: part(xnor.ROWS * start, min(xnor.ROWS * stop, left.rows)), panels, _COST * work)
     return out
 
 

@@ -28,7 +28,7 @@ class SumArrays(NamedTuple):
     limits: NDArray[np.int64]
 
 
-GRAIN = 1 << 15  # elements below which another thread costs more than it saves
+_COST = 3.0  # nanoseconds of an element
 
 
 def multiply(
@@ -197,7 +197,7 @@ def _run(a: Any, b: Any, fmt: LogFormat, rule: Overflow, kernel: Callable[..., i
     def part(start: int, stop: int) -> int:
         return kernel(x, y, out, start, stop)
 
-    met = threads.run_flags(part, x.size, GRAIN)
+    met = threads.run_flags(part, x.size, _COST)
     if met & logcodes.SAW_ZERO_DIVISOR:
         where = threads.first_with(part, x.size, logcodes.SAW_ZERO_DIVISOR)
         raise ZeroDivisionError(f"element {where} is divided by code {y[where]}, a zero: {fmt} has no infinity")

@@ -24,7 +24,7 @@ from ..rounding import Overflow, Rounding, Underflow
 from .arithmetic import check_format, checked_mode, codes_of, sum_arrays
 from .sums import SumTable
 
-MACS_PER_PIECE = 1 << 15  # multiply-accumulates below which another thread costs more than it saves
+_COST = 1.0  # nanoseconds of a multiply-accumulate
 PANEL = 1 << 18  # values of products that are held at a time
 _CLAMP = 1 << 62
 
@@ -85,8 +85,7 @@ def _over_rows(
 ) -> None:
     """Run a kernel over the rows of [B, M, N], and raise where it reports an overflow that is an error."""
     rows = out.shape[0] * out.shape[1]
-    grain = max(1, MACS_PER_PIECE // max(1, depth * out.shape[2]))
-    met = threads.run_flags(kernel, rows, grain)
+    met = threads.run_flags(kernel, rows, _COST * depth * out.shape[2])
     if strict and met & SAW_OVERFLOW:
         batch, row = divmod(threads.first_with(kernel, rows, SAW_OVERFLOW), out.shape[1])
         raise OverflowError(
@@ -230,7 +229,7 @@ def _into_values(
     ones, mask = np.ones((1, 1, depth)), np.int64(fmt.largest_code)
     held = min(rows, max(1, PANEL // (depth * columns)))
     products = np.empty((held, depth, columns), values.dtype)
-    grain = max(1, MACS_PER_PIECE // (depth * columns))
+    cost = _COST * depth * columns
     for n in range(total.shape[0]):
         left, right = a[n if a.shape[0] > 1 else 0], b[n if b.shape[0] > 1 else 0][None]
         for i in range(0, rows, held):
@@ -239,7 +238,7 @@ def _into_values(
             def fill(start: int, stop: int, part: Any = part, filled: Any = filled, right: Any = right) -> None:
                 logcodes.panels(part[start:stop], right, values, mask, filled[start:stop])
 
-            threads.run(fill, filled.shape[0], grain)
+            threads.run(fill, filled.shape[0], cost)
             caller = Caller((), (), None, shape, first_output=(n * rows + i) * columns, turned=swaps)
             problem = Problem(ones, filled, None, known, None, caller)
             try:

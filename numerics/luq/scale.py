@@ -15,7 +15,7 @@ from ..kernels import threads
 from ..operands import floats
 
 MOST_LEVELS = 1024
-GRAIN = 1 << 16  # elements below which another thread costs more than it saves
+_COST = 0.15  # nanoseconds of an element
 _BITS: dict[np.dtype[Any], Any] = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 _INFINITY = {dtype: int(dtype.type(math.inf).view(bits)) for dtype, bits in _BITS.items()}
 #: Bit patterns and values of each type, both in the machine's order.
@@ -104,11 +104,7 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
 def largest_magnitude(array: NDArray[Any]) -> float:
     """max|x|, 0 of an empty array. Errors: ValueError for NaN and infinities."""
     flat = array.ravel()
-    if flat.size <= GRAIN:
-        threads.check_subnormals()
-        most = kernel.largest_bits(flat, 0, flat.size)
-    else:
-        most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, GRAIN))
+    most = max(threads.run(lambda start, stop: kernel.largest_bits(flat, start, stop), flat.size, _COST))
     check_finite(most, flat)
     bits, value = _PACKED[flat.dtype]
     largest: float = value.unpack(bits.pack(most))[0]

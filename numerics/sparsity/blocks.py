@@ -1,13 +1,11 @@
 """Arrays as blocks of m along an axis, and back; what the masks refuse."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.integers import whole
-from ..kernels import threads
 from ..parameters import check_dtype
 from ..quantizer import array_out
 
@@ -94,14 +92,6 @@ class Blocks(NamedTuple):
     def in_order(self, values: NDArray[Any]) -> NDArray[Any]:
         """[words_shape] -> [blocks] in the order of `cut`."""
         return np.ascontiguousarray(np.moveaxis(values, self.axis, -1)).reshape(-1)
-
-
-def in_parts(part: Callable[[int, int], Any], total: int, grain: int) -> list[Any]:
-    """`threads.run`, without what it looks at where there is work for one thread only."""
-    if total > grain:
-        return threads.run(part, total, grain)
-    threads.check_subnormals()
-    return [part(0, total)]
 
 
 def blocks_of(x: Any, m: int, axis: Any) -> tuple[NDArray[Any], Blocks]:

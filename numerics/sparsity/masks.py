@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.integers import whole
-from ..kernels import mask_rows, masks
+from ..kernels import mask_rows, masks, threads
 from ..quantizer import FloatArray
 from ..words import counter, drawn, given_words, random_words
-from .blocks import Blocks, blocks_of, check_method, check_pattern, in_parts, refuse_not_finite
+from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
 
 _KINDS = {"exact": mask_rows.EXACT, "approximate": mask_rows.APPROXIMATE, "sequential": mask_rows.SEQUENTIAL}
 METHODS = tuple(_KINDS)
-GRAIN = 1 << 12  # blocks below which another thread costs more than it saves
+_SWIFT_COST, _COST = 3.0, 20.0  # nanoseconds of a block by a loop of its own, and of an element of any other
 _TILE = 1 << 14  # blocks whose words are drawn ahead
 _SWIFT = {(2, 4): masks.draw_two_of_four, (1, 2): masks.draw_one_of_two}  # float32, method exact
 
@@ -45,7 +45,7 @@ def top_n(x: Any, n: int = 2, m: int = 4, *, axis: int = -1, out: FloatArray | N
         flat_result[here] = wide
         return met
 
-    if any(in_parts(part, len(cut), GRAIN)):
+    if any(threads.run(part, len(cut), _SWIFT_COST if (n, m) == (2, 4) else _COST * m)):
         first = int(np.argmax(np.isnan(array)))
         raise ValueError(f"NaN at element {first} has no magnitude to compare: replace it before masking")
     return layout.join(result, out)
@@ -150,7 +150,7 @@ def mvue(
                 rest = np.flatnonzero(left[: len(own)])
                 into[rest] = general(rows[rest], own[rest])
 
-    in_parts(part, len(cut), GRAIN)
+    threads.run(part, len(cut), _COST * m if swift is None else _SWIFT_COST)
     return layout.join(target, out)
 
 
@@ -183,5 +183,5 @@ def _laws(x: Any, n: Any, m: Any, method: str, axis: int) -> tuple[NDArray[np.fl
         here = slice(start * m, stop * m)
         mask_rows.laws(cut[here], p[here], variances[start:stop], n, m, kind)
 
-    in_parts(part, len(variances), GRAIN)
+    threads.run(part, len(variances), _COST * m)
     return layout.join(p), layout.per_block(variances)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import transposable
+from ..kernels import threads, transposable
 from ..kernels.scan import scan
 from ..parameters import carrier_of, check_dtype
-from .blocks import check_method, check_pattern, in_parts, refuse_not_finite
+from .blocks import check_method, check_pattern, refuse_not_finite
 
-GRAIN = 1 << 6  # tiles below which another thread costs more than it saves
+_COST = 2000.0  # nanoseconds of a tile
 
 
 def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") -> NDArray[np.bool_]:
@@ -57,7 +57,7 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
         else:
             _keep_most(tiles[start:stop], kept[start:stop], n, top, last)
 
-    in_parts(part, len(tiles), GRAIN)
+    threads.run(part, len(tiles), _COST)
     if array.shape == (m, m):
         only: NDArray[np.bool_] = kept[0]
         return only

@@ -10,7 +10,6 @@ import torch
 import emul
 from emul import Rule
 from emul.swap import CallReport
-from numerics import get_num_threads, set_num_threads
 from tests.emul.callers import ALL, A, draw, product, swapped
 
 NATIVE = A @ A.T
@@ -81,13 +80,10 @@ def test_a_module_that_is_called_in_a_thread_is_seen_there():
     assert torch.equal(model(A), product(A, A.T))
 
 
-def test_the_threads_of_emulated_products_are_not_told():
+def test_the_threads_of_emulated_products_are_not_told(on_threads):
     model = swapped(lambda x: x @ x.mT, functional="refuse")
-    x, before = draw(200, 90), get_num_threads()
-    set_num_threads(2)
-    try:
-        assert torch.equal(model(x), product(x, x.T))
-        layer = emul.swap_(torch.nn.Sequential(torch.nn.Linear(90, 200)), emul.Recipe((ALL,)), functional="refuse")
-        layer(x)
-    finally:
-        set_num_threads(before)
+    x = draw(200, 90)
+    on_threads(2)
+    assert torch.equal(model(x), product(x, x.T))
+    layer = emul.swap_(torch.nn.Sequential(torch.nn.Linear(90, 200)), emul.Recipe((ALL,)), functional="refuse")
+    layer(x)

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from numerics import Quantizer, Rounding, catalog, get_num_threads, random_words, set_num_threads
+from numerics import Quantizer, Rounding, catalog, random_words
 from numerics.kernels.elementwise import TILE
 from numerics.kernels.philox import philox, random_blocks
 from numerics.kernels.philox_lanes import LANES
@@ -110,18 +110,14 @@ def test_a_quantizer_draws_these_words(random_bits, offset):
 
 
 @pytest.mark.parametrize("random_bits", [8, 16, 32])
-def test_words_do_not_depend_on_threads_or_on_how_an_array_is_cut(random_bits):
+def test_words_do_not_depend_on_threads_or_on_how_an_array_is_cut(random_bits, on_threads):
     quantizer = Quantizer(catalog.E5M2, Rounding.SR, random_bits=random_bits)
     x = np.random.default_rng(0).standard_normal(5 * (1 << 16) + 13).astype(np.float32)
     offset = (1 << 64) - 70_001  # the wrap lies inside, at no boundary of blocks, tiles or threads' pieces
-    before = get_num_threads()
-    try:
-        results = []
-        for count in (1, 2, 5):
-            set_num_threads(count)
-            results.append(quantizer.quantize(x, seed=3, offset=offset))
-    finally:
-        set_num_threads(before)
+    results = []
+    for count in (1, 2, 5):
+        on_threads(count)
+        results.append(quantizer.quantize(x, seed=3, offset=offset))
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
     for cut in (1, 4096, 70_001, 70_002, 200_003):

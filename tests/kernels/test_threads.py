@@ -13,21 +13,19 @@ import pytest
 from numerics import Quantizer, Rounding, catalog, get_num_threads, matmul, set_num_threads
 from numerics.accumulator import Accumulator
 from numerics.kernels import threads
-from numerics.quantizer import GRAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 QUANTIZER = Quantizer(catalog.E5M2, Rounding.SR, random_bits=16)
 SUMS = Accumulator(catalog.E4M3)
+WORTH = threads.WORTH
 
 
 @pytest.fixture(autouse=True)
-def restored():
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+def spread(on_threads):
+    """In all tests of this file."""
 
 
-def array(size=9 * GRAIN + 17):
+def array(size=600_017):
     return np.random.default_rng(size).standard_normal(size).astype(np.float32)
 
 
@@ -94,15 +92,17 @@ def test_a_part_that_fails_is_told_after_all_have_stopped():
         assert running == [0]
 
 
-def test_pieces_cover_everything_once_and_in_order():
+def test_pieces_cover_everything_once_and_in_order(monkeypatch):
+    monkeypatch.setattr(threads, "WORTH", WORTH)
     for count in (1, 2, 5):
         set_num_threads(count)
-        for total, grain in ((0, 1), (1, 1), (7, 3), (100, 1), (1000, 64), (1000, 2000), (5, 0)):
-            pieces = threads.run(lambda start, stop: (start, stop), total, grain)
+        for total, cost in ((0, 1.0), (1, 1.0), (7, 3e4), (100, 1e5), (1000, 1e4), (1000, 50.0), (5, 0.0)):
+            pieces = threads.run(lambda start, stop: (start, stop), total, cost)
             assert [start for start, _ in pieces] == [0, *(stop for _, stop in pieces[:-1])]
             assert pieces[-1][1] == total
             assert len(pieces) <= count * threads.PARTS_PER_THREAD
-            assert len(pieces) == 1 or min(stop - start for start, stop in pieces) >= max(grain, 1)
+            assert len(pieces) == 1 or total * cost / len(pieces) >= WORTH  # as long as a thread takes to wake
+            assert len(pieces) <= count or total * cost / len(pieces) >= threads.LONG * WORTH
 
 
 def test_several_threads_are_at_work():
@@ -129,7 +129,7 @@ def test_an_error_in_a_piece_is_raised():
 
 
 def test_calls_from_several_threads():
-    x, (a, b) = array(3 * GRAIN), operands()
+    x, (a, b) = array(200_000), operands()
     set_num_threads(2)
     wanted = [QUANTIZER.quantize(x, seed=i) for i in range(6)], matmul(a, b, SUMS)
     failures = []

@@ -6,8 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from numerics import binary, get_num_threads, reference, set_num_threads
-from numerics.binary import products
+from numerics import binary, reference
 from numerics.kernels import xnor
 from tests.kernels.test_codegen import instructions_of
 
@@ -56,15 +55,12 @@ def test_all_pairs_of_short_rows(route):
     assert np.array_equal(binary.xnor_matmul(rows, rows.T), (rows @ rows.T).astype(np.int32))
 
 
-def test_threads_change_nothing(route, monkeypatch):
-    monkeypatch.setattr(products, "_GRAIN", 1)
+def test_threads_change_nothing(route, on_threads):
     a, b = signs(4, 37, 300), signs(5, 300, 70)
-    before = get_num_threads()
     found = []
     for count in (1, 3):
-        set_num_threads(count)
+        on_threads(count)
         found.append(binary.xnor_matmul(a, b))
-    set_num_threads(before)
     assert np.array_equal(*found)
     assert np.array_equal(found[0], (a @ b).astype(np.int32))
 

@@ -16,9 +16,7 @@ from numerics import (
     parse_format,
     random_words,
     reference,
-    set_num_threads,
 )
-from numerics.kernels import threads
 from tests.numerics import grids
 from tests.numerics.grids import assert_same_bits
 from tests.numerics.operands import (
@@ -338,21 +336,17 @@ def test_out_is_written_and_returned():
 
 
 @pytest.mark.parametrize("random_bits", [5, 16, 32])
-def test_a_seed_is_its_words_whatever_the_blocks_and_threads(random_bits):
+def test_a_seed_is_its_words_whatever_the_blocks_and_threads(random_bits, on_threads):
     quantizer = Quantizer(catalog.E4M3, Rounding.SR, random_bits=random_bits)
     x = np.random.default_rng(9).standard_normal((7, 9001))
     y = np.random.default_rng(10).standard_normal(9001)
     offset = 2**64 - 40_001  # element numbers wrap inside
     words = random_words(x.size, random_bits, seed=3, stream=4, offset=offset).reshape(x.shape)
     wanted = arithmetic.add(x, y, quantizer, words=words)
-    before = threads.get_num_threads()
-    try:
-        for count in (1, 3):
-            set_num_threads(count)
-            assert_same_bits(arithmetic.add(x, y, quantizer, seed=3, stream=4, offset=offset), wanted)
-            assert_same_bits(arithmetic.add(x, y, quantizer, words=words), wanted)
-    finally:
-        set_num_threads(before)
+    for count in (1, 3):
+        on_threads(count)
+        assert_same_bits(arithmetic.add(x, y, quantizer, seed=3, stream=4, offset=offset), wanted)
+        assert_same_bits(arithmetic.add(x, y, quantizer, words=words), wanted)
     assert not np.array_equal(arithmetic.add(x, y, quantizer, seed=3, stream=5, offset=offset), wanted)
     if random_bits < 32:
         return

@@ -14,11 +14,9 @@ from numerics import (
     chain_gradients,
     chain_masks,
     chains,
-    get_num_threads,
     matmul,
     random_words,
     reference,
-    set_num_threads,
 )
 from numerics.questions import check_question
 from tests.sampling import but_at_night
@@ -177,18 +175,13 @@ def test_identity_is_the_gradient_of_the_exact_product_in_any_order():
         assert chain_masks(a, b, accumulator, rule="identity").all()
 
 
-def test_neither_threads_nor_panels_change_a_bit(monkeypatch):
+def test_neither_threads_nor_panels_change_a_bit(monkeypatch, on_threads):
     a, b = operands(37, 70, 41)
     gradient = np.random.default_rng(2).normal(size=(37, 41)).astype(np.float32)
     whole = chain_gradients(a, b, gradient, CHUNKED)
     monkeypatch.setattr(chains, "WORDS_AT_ONCE", 5 * 3 * 41)  # five rows at a time
-    monkeypatch.setattr(chains, "MACS_PER_PIECE", 1)
-    before = get_num_threads()
-    set_num_threads(3)
-    try:
-        parts = chain_gradients(a, b, gradient, CHUNKED)
-    finally:
-        set_num_threads(before)
+    on_threads(3)
+    parts = chain_gradients(a, b, gradient, CHUNKED)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -10,9 +10,7 @@ from numerics import (
     Accumulator,
     FloatFormat,
     Quantizer,
-    get_num_threads,
     reference,
-    set_num_threads,
 )
 from numerics.exact_products import exact_product, exact_route, exact_routes
 from numerics.problem import Problem, Words, facts
@@ -90,36 +88,32 @@ def test_rows_and_columns_may_have_grids_of_their_own():
 
 
 @pytest.mark.parametrize(("left", "right"), [(1, 1), (3, 1), (1, 3), (3, 3)])
-def test_stacks_and_threads(left, right):
+def test_stacks_and_threads(left, right, on_threads):
     rng = np.random.default_rng(9)
-    threads = get_num_threads()
-    try:
-        for kind in (ties, singles, far_apart):
-            a, b = kind(rng, (left, 40, 5)), kind(rng, (right, 5, 70))
-            shape = (max(left, right), 40, 70)
-            for mode in SHARED:
-                acc = Accumulator(E4M3, mode, order="exact", random_bits=5 if mode.stochastic else None)
-                words = rng.integers(0, 32, (shape[0] * 40 * 70, 1), dtype=np.uint32) if mode.stochastic else None
-                given = None if words is None else Words(0, 0, 1, 0, words)
-                for c in (None, kind(rng, shape)):
-                    known = facts(a, "a"), facts(b, "b"), None if c is None else facts(c, "c")
-                    p = Problem(a, b, c, known, given)
-                    results = []
-                    for count, route in itertools.product((1, 3), exact_routes(p, acc)):
-                        set_num_threads(count)
-                        results.append(exact_product(p, acc, route=route)[0])
-                        results.append(exact_product(p, acc, route=route, events=True)[0])
-                    for found in results[1:]:
-                        assert_same_bits(found, results[0])
-                    i, j = 17, 33
-                    for batch in range(shape[0]):
-                        one = a[batch % left, i], b[batch % right, :, j]
-                        start = None if c is None else float(c[batch, i, j])
-                        word = None if words is None else words[(batch * 40 + i) * 70 + j]
-                        wanted = reference.accumulate(*one, acc, start, words=word)
-                        assert_same_bits(results[0][batch, i, j], np.float64(wanted))
-    finally:
-        set_num_threads(threads)
+    for kind in (ties, singles, far_apart):
+        a, b = kind(rng, (left, 40, 5)), kind(rng, (right, 5, 70))
+        shape = (max(left, right), 40, 70)
+        for mode in SHARED:
+            acc = Accumulator(E4M3, mode, order="exact", random_bits=5 if mode.stochastic else None)
+            words = rng.integers(0, 32, (shape[0] * 40 * 70, 1), dtype=np.uint32) if mode.stochastic else None
+            given = None if words is None else Words(0, 0, 1, 0, words)
+            for c in (None, kind(rng, shape)):
+                known = facts(a, "a"), facts(b, "b"), None if c is None else facts(c, "c")
+                p = Problem(a, b, c, known, given)
+                results = []
+                for count, route in itertools.product((1, 3), exact_routes(p, acc)):
+                    on_threads(count)
+                    results.append(exact_product(p, acc, route=route)[0])
+                    results.append(exact_product(p, acc, route=route, events=True)[0])
+                for found in results[1:]:
+                    assert_same_bits(found, results[0])
+                i, j = 17, 33
+                for batch in range(shape[0]):
+                    one = a[batch % left, i], b[batch % right, :, j]
+                    start = None if c is None else float(c[batch, i, j])
+                    word = None if words is None else words[(batch * 40 + i) * 70 + j]
+                    wanted = reference.accumulate(*one, acc, start, words=word)
+                    assert_same_bits(results[0][batch, i, j], np.float64(wanted))
 
 
 def test_drawn_words_are_those_of_the_stream():

@@ -11,10 +11,8 @@ from numerics import (
     Overflow,
     Quantizer,
     Rounding,
-    get_num_threads,
     matmul,
     reference,
-    set_num_threads,
 )
 from numerics.fixed_products import fixed_product, fixed_route, fixed_routes
 from numerics.problem import Words
@@ -296,22 +294,18 @@ def test_more_columns_and_steps_than_a_tile():
     assert all((found == results[0]).all() for found in results) and len(results) > 2
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+def test_any_number_of_threads_gives_the_same_bits(on_threads):
     rng = rng_of(13)
     a, b = whole(rng, (67, 70), 7, 3), whole(rng, (70, 65), 7, 3)
     cases = [(acc, problem(a, b)) for acc in (fixed(12, 3), fixed(12, 6), fixed(12, 6, overflow=Rule.WRAP))]
     cases.append((fixed(12, 3, rounding=R.SR, random_bits=6), problem(a, b)._replace(words=Words(3, 0, 70))))
-    before = get_num_threads()
-    try:
-        for acc, given in cases:
-            for route in fixed_routes(given, acc):
-                found = []
-                for count in (1, 3):
-                    set_num_threads(count)
-                    found.append(fixed_product(given, acc, route=route.name)[0])
-                assert (found[0] == found[1]).all(), route
-    finally:
-        set_num_threads(before)
+    for acc, given in cases:
+        for route in fixed_routes(given, acc):
+            found = []
+            for count in (1, 3):
+                on_threads(count)
+                found.append(fixed_product(given, acc, route=route.name)[0])
+            assert (found[0] == found[1]).all(), route
 
 
 def test_no_products_overflow_no_events_by_proof():

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import LogFormat, Overflow, Rounding, get_num_threads, logscale, set_num_threads
+from numerics import LogFormat, Overflow, Rounding, logscale
 from numerics.kernels.logcodes import LOG_SHIFT, PLACE_SHIFT
 from numerics.kernels.logscale import AT, BEFORE, ON, PAST
 from numerics.logscale import SumTable, Underflow
@@ -275,17 +275,13 @@ def test_arrays_broadcast_and_keep_their_shape():
     assert logscale.multiply(np.zeros((0, 3), np.uint8), 4, fmt).shape == (0, 3)
 
 
-def test_results_do_not_depend_on_threads():
+def test_results_do_not_depend_on_threads(on_threads):
     fmt, rng = FORMATS["eight_bits"], np.random.default_rng(0)
     a, b = rng.integers(256, size=(2, 200_001)).astype(np.uint8)
-    count = get_num_threads()
-    try:
-        found = []
-        for threads in (1, 3):
-            set_num_threads(threads)
-            found.append([operation(a, b, fmt) for operation in (logscale.add, logscale.multiply, logscale.subtract)])
-    finally:
-        set_num_threads(count)
+    found = []
+    for threads in (1, 3):
+        on_threads(threads)
+        found.append([operation(a, b, fmt) for operation in (logscale.add, logscale.multiply, logscale.subtract)])
     assert all((x == y).all() for x, y in zip(*found, strict=True))
 
 

@@ -11,10 +11,8 @@ from numerics import (
     Quantizer,
     Rounding,
     catalog,
-    get_num_threads,
     logscale,
     parse_format,
-    set_num_threads,
 )
 from numerics.logscale import LogAccumulator, SumTable, Underflow
 from numerics.reference import logscale as oracle
@@ -126,17 +124,13 @@ def test_batches_strides_and_empty_sides(case):
 
 
 @pytest.mark.parametrize("case", [LOG[0], FIXED[0], FLOAT[1]], ids=name_of)
-def test_results_do_not_depend_on_threads(case):
+def test_results_do_not_depend_on_threads(case, on_threads):
     fmt, accumulator = case
     a, b = operands(fmt, (70, 60), (60, 65))
-    count = get_num_threads()
-    try:
-        found = []
-        for threads in (1, 3):
-            set_num_threads(threads)
-            found.append(logscale.matmul(a, b, fmt, accumulator))
-    finally:
-        set_num_threads(count)
+    found = []
+    for threads in (1, 3):
+        on_threads(threads)
+        found.append(logscale.matmul(a, b, fmt, accumulator))
     assert (found[0] == found[1]).all()
 
 

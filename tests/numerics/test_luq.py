@@ -7,9 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, NanEncoding, Quantizer, Rounding, Subnormals, luq, random_words, set_num_threads
+from numerics import FloatFormat, NanEncoding, Quantizer, Rounding, Subnormals, luq, random_words
 from numerics.kernels import luq as kernel
-from numerics.kernels import threads
 from numerics.reference import luq as oracle
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -189,16 +188,12 @@ def test_words_are_those_of_the_seed_wherever_the_array_is_cut(dtype, bits):
     same_bits(np.concatenate(parts), whole)
 
 
-def test_threads_shapes_and_memory():
+def test_threads_shapes_and_memory(on_threads):
     x = np.random.default_rng(5).standard_normal((300, 1000)).astype(F32)
-    before = threads.get_num_threads()
-    try:
-        set_num_threads(1)
-        one = luq.quantize(x, seed=1)
-        set_num_threads(3)
-        same_bits(luq.quantize(x, seed=1), one)
-    finally:
-        set_num_threads(before)
+    on_threads(1)
+    one = luq.quantize(x, seed=1)
+    on_threads(3)
+    same_bits(luq.quantize(x, seed=1), one)
     turned = luq.quantize(x.T, seed=1)
     same_bits(turned, luq.quantize(np.ascontiguousarray(x.T), seed=1))
     for out in (np.empty_like(x), np.empty((1000, 300), F32).T, x.copy()):

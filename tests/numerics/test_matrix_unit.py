@@ -13,9 +13,7 @@ from numerics import (
     Rounding,
     catalog,
     dot,
-    get_num_threads,
     matmul,
-    set_num_threads,
     unit_products,
 )
 from tests.numerics import units
@@ -355,7 +353,7 @@ def test_chunks_are_promoted():
 
 
 @pytest.mark.parametrize("name", ["a100.f16.f32", "h100.e4m3.f16", "mi300.e4m3fnuz.f32", "mi210.f16.f32"])
-def test_layout_batches_and_threads(name):
+def test_layout_batches_and_threads(name, on_threads):
     unit, rng = UNITS[name], np.random.default_rng(5)
     a = units.members(rng, unit.input, (2, 3, 40, 50), "near").astype(np.float32)
     b = units.members(rng, unit.input, (3, 50, 33), "near").astype(np.float32)
@@ -365,13 +363,9 @@ def test_layout_batches_and_threads(name):
             units.assert_same(
                 found[i, j], matmul(np.asfortranarray(a[i, j]), b[j].astype(np.float64), unit).astype("f4")
             )
-    count = get_num_threads()
-    try:
-        for threads in (1, 3):
-            set_num_threads(threads)
-            units.assert_same(matmul(a, b, unit), found)
-    finally:
-        set_num_threads(count)
+    for threads in (1, 3):
+        on_threads(threads)
+        units.assert_same(matmul(a, b, unit), found)
     units.assert_same(matmul(a[:1, 1:2], b[1], unit), found[:1, 1:2])
 
 

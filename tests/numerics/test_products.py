@@ -16,11 +16,9 @@ from numerics import (
     Subnormals,
     catalog,
     dot,
-    get_num_threads,
     matmul,
     parse_format,
     reference,
-    set_num_threads,
 )
 from tests.numerics import grids
 from tests.numerics.grids import assert_same_bits
@@ -440,17 +438,13 @@ def test_dot_is_a_row_times_a_column():
         assert dot(x[::-1], y[::-1], acc, c=2.5) == reference.accumulate(x[::-1], y[::-1], acc, 2.5)
 
 
-def test_threads_do_not_change_a_bit():
+def test_threads_do_not_change_a_bit(on_threads):
     rng = np.random.default_rng(16)
     a, b = ordinary(rng, (3, 65, 70)).astype(np.float32), ordinary(rng, (70, 130)).astype(np.float32)
-    before = get_num_threads()
-    try:
-        results = []
-        for count in (1, 2, 5):
-            set_num_threads(count)
-            results.append((matmul(a, b, LBA), matmul(b.T, a.swapaxes(-1, -2), LBA)))
-    finally:
-        set_num_threads(before)
+    results = []
+    for count in (1, 2, 5):
+        on_threads(count)
+        results.append((matmul(a, b, LBA), matmul(b.T, a.swapaxes(-1, -2), LBA)))
     for first, second in results[1:]:
         assert_same_bits(first, results[0][0])
         assert_same_bits(second, results[0][1])

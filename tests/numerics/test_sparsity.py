@@ -6,7 +6,7 @@ from itertools import accumulate, combinations, combinations_with_replacement, p
 import numpy as np
 import pytest
 
-from numerics import get_num_threads, random_words, set_num_threads, sparsity
+from numerics import random_words, sparsity
 from numerics.kernels import masks as kernels
 from numerics.properties.masks import blocks
 from numerics.reference import masks
@@ -270,16 +270,12 @@ def test_out_is_written_and_may_be_the_input():
         sparsity.top_n(x[1:], out=x[:-1])
 
 
-def test_threads_and_tiles_do_not_matter(monkeypatch):
+def test_threads_and_tiles_do_not_matter(monkeypatch, on_threads):
     x = (random_words(4 * 40000, 16, seed=3) / 997.0 - 30).astype(np.float32)
-    before, one = get_num_threads(), None
-    try:
-        set_num_threads(1)
-        one = sparsity.mvue(x, seed=1, random_bits=8)
-        set_num_threads(3)
-        assert sparsity.mvue(x, seed=1, random_bits=8).tobytes() == one.tobytes()
-    finally:
-        set_num_threads(before)
+    on_threads(1)
+    one = sparsity.mvue(x, seed=1, random_bits=8)
+    on_threads(3)
+    assert sparsity.mvue(x, seed=1, random_bits=8).tobytes() == one.tobytes()
     monkeypatch.setattr("numerics.sparsity.masks._TILE", 1000)
     assert sparsity.mvue(x, seed=1, random_bits=8).tobytes() == one.tobytes()
 

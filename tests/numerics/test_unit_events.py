@@ -14,9 +14,7 @@ from numerics import (
     Rounding,
     catalog,
     dot,
-    get_num_threads,
     matmul,
-    set_num_threads,
 )
 from tests.numerics import units
 from tests.sampling import one_in
@@ -212,16 +210,12 @@ def test_empty_sums_round_c_once():
 
 
 @pytest.mark.parametrize("name", ["a100.f16.f32", "mi300.e4m3fnuz.f32", "mi210.f16.f32"])
-def test_batches_and_threads(name):
+def test_batches_and_threads(name, on_threads):
     unit, rng = UNITS[name], np.random.default_rng(5)
     a = units.members(rng, unit.input, (2, 1, 40, 50), "near").astype(np.float32)
     b = units.members(rng, unit.input, (3, 50, 33), "near").astype(np.float32)
-    count = get_num_threads()
-    try:
-        set_num_threads(3)
-        found, events = matmul(a, b, unit, events=True)
-    finally:
-        set_num_threads(count)
+    on_threads(3)
+    found, events = matmul(a, b, unit, events=True)
     units.assert_same(found, matmul(a, b, unit))
     for i in range(2):
         for j in range(3):
