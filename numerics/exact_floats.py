@@ -181,7 +181,7 @@ def round_floats(
     fmt, bits = accumulator.format, accumulator.random_bits
     loop, row, _ = elementwise_loop(fmt, accumulator.rounding, accumulator.overflow, bits, FLOAT64, source, False)
     flat, zero = total.reshape(-1), np.uint64(0)
-    result = np.empty_like(flat)
+    result = np.empty_like(flat) if accumulator.overflow is Overflow.ERROR else flat  # an error is looked up in total
 
     def part(start: int, stop: int) -> int:
         words = last_words(problem, accumulator, start, stop)

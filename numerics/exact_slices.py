@@ -14,7 +14,7 @@ from .problem import Problem
 ROOM = 52  # bits of the sum of pairs of slices: the bit left lets a carry be added
 SHORT_BITS = 51  # of products that are gathered in words, many at a time
 _COST = 0.8  # nanoseconds of an element of all slices
-_PANEL = 1 << 21  # sums of products that are held at a time
+_PANEL = 1 << 17  # sums of products that are held at a time
 
 
 class Cut(NamedTuple):
@@ -120,28 +120,24 @@ class Sliced:
 
 
 class _Side(NamedTuple):
-    """One operand on its way: rows in the caller's type, the units of the rows, room for them in float64 and slices."""
+    """One operand on its way: its rows, their units, and room for their slices."""
 
-    given: NDArray[Any]
+    rows: NDArray[Any]
     units: NDArray[np.int64]
-    rows: NDArray[np.float64]
     scale: NDArray[np.float64]  # by two factors, each of them in range
     rescale: NDArray[np.float64]
     slices: NDArray[np.float64]  # [count, R, n]
 
     def split(self, width: int, start: int, stop: int) -> int:
         """Fill in the slices of some rows; which slices are not zero there."""
-        if self.rows is not self.given:
-            self.rows[start:stop] = self.given[start:stop]
         return int(slices.split(self.rows, self.scale, self.rescale, width, self.slices, start, stop))
 
 
 def _side(rows: NDArray[Any], units: NDArray[np.int64], count: int) -> _Side:
     units = np.ascontiguousarray(np.broadcast_to(units, len(rows)))
     half = -units // 2
-    held = rows if rows.dtype == np.float64 else np.empty(rows.shape)
     found = np.empty((count, *rows.shape))
-    return _Side(rows, units, held, np.ldexp(1.0, half), np.ldexp(1.0, -units - half), found)
+    return _Side(rows, units, np.ldexp(1.0, half), np.ldexp(1.0, -units - half), found)
 
 
 def _rows(x: NDArray[Any]) -> NDArray[Any]:
