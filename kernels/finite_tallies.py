@@ -1,7 +1,8 @@
 """Counting in rows of sums none of which is infinite or NaN: fewer questions to ask, and cheaper ones.
 
-The five counts of a lane are fields of one number, added up at once and spread from time to time: after the eight rows,
-counts holds the row of these numbers, and an array of how many roundings are in them.
+Where the carrier's own sum tells all, a step leaves masks (`mask_tallies`). Else, and for sums that fill no mask, the five
+counts of a lane are fields of one number, added up at once and spread from time to time: after the eight rows, counts
+holds the row of these numbers, and an array of how many roundings are in them.
 
 Of x and y let S be the one that is smaller in magnitude, L the other. No question about S, L or the exact sum needs
 more than this:
@@ -20,6 +21,7 @@ more than this:
 import numpy as np
 
 from ._jit import core
+from .mask_tallies import LANES, next_fitting, next_tame
 from .modes import (
     CODE_MANTISSA,
     DROP,
@@ -37,7 +39,7 @@ from .modes import (
 )
 from .primitives import from_bits, shift_left, to_bits
 from .sums import to_odd
-from .tally_lanes import LANES, make_count_lanes
+from .tally_lanes import make_count_lanes
 
 U32, U64 = np.uint32, np.uint64
 
@@ -50,13 +52,22 @@ AT_ONCE = RNE + SIGNED + UNIFORM + ONCE  # the mode in which the carrier's own s
 
 
 @core
+def _spread_field(packed, field, count):
+    for j in range(packed.size):
+        count[j] += U32(U32(packed[j] >> U32(FIELD * field + LOWEST)) & U32(FULL))
+
+
+@core
 def spread(counts):
     """Adds what is counted in `counts[8]` to the rows of sums, and begins anew."""
     packed = counts[8]
-    for row in range(5):
-        count = counts[3 + row]
-        for j in range(packed.size):
-            count[j] += U32(U32(packed[j] >> U32(FIELD * row + LOWEST)) & U32(FULL))
+    if counts[9][0] == U32(0):
+        return
+    _spread_field(packed, 0, counts[3])
+    _spread_field(packed, 1, counts[4])
+    _spread_field(packed, 2, counts[5])
+    _spread_field(packed, 3, counts[6])
+    _spread_field(packed, 4, counts[7])
     packed[:] = U32(0)
     counts[9][0] = U32(0)
 
@@ -72,16 +83,18 @@ def one_more(counts):
 def make_fused_at_once(fitting):
     """total[j] += factor * panel[j] in the mode AT_ONCE, float32, TAME; fitting: no sum overflows."""
     BITS, MAGNITUDE, T, HALF, ONE = U32(0x7F800000), U32(0x7FFFFFFF), U32(23), U32(1 << 22), U32(1)
-    count_lanes = make_count_lanes(fitting, OVERFLOW, INEXACT, SWAMPED, ABSORBED)
+    count_lanes, next_step = make_count_lanes(fitting), next_fitting if fitting else next_tame
 
     def fused_at_once(total, factor, panel, facts, counts):
-        one_more(counts)
-        packed = counts[8]
+        at, masks = next_step(counts), counts[10]
         shift, largest = U32(shift_left(facts[DROP], T) + HALF), from_bits(facts[LARGEST])
         down = U32(shift_left(facts[CODE_MANTISSA], T) + ONE)
         whole = total.size - total.size % LANES
         for j in range(0, whole, LANES):
-            count_lanes(total, factor, panel, packed, j, shift, down, largest)
+            count_lanes(total, factor, panel, masks, at, j, shift, down, largest)
+        packed = counts[8]
+        if whole < total.size:
+            one_more(counts)
         for j in range(whole, total.size):
             x, y = total[j], factor * panel[j]
             s = x + y

@@ -15,15 +15,15 @@ import numpy as np
 
 from ._jit import by_literals, core, loop
 from .carrier import unpack
+from .mask_tallies import mask_tally
 from .modes import NO_ROUNDING, RANDOM_MASK, RANDOM_SHIFT
 from .philox import philox
 from .primitives import keep, uncounted, widest_vectors
-from .scratch import lined_row
+from .scratch import TILE, lined_row
 from .sums import stochastic
 from .tallies import add, multiply, multiply_add, settle
 
 U32, U64 = np.uint32, np.uint64
-TILE = 512  # accumulators of one row that stay in the L1 cache beside their panel of b
 DETERMINISTIC, GIVEN, DRAWN = range(3)  # where words come from
 
 # words: uint32 [rows, S, N] from row `base` on, if given. Drawn: output n*M*N + i*down + j*along has the words of the
@@ -111,11 +111,19 @@ def first_element(given, total, batch, i, j):
 
 @core
 def tally_of(width):
-    """The row of packed counts, and how many roundings are in it."""
+    """The row of packed counts, how many roundings are in it, and what `mask_tallies` keeps."""
     number = np.zeros(1, np.uint32)
     packed = lined_row(width, number)
     packed[:] = U32(0)
-    return packed, number
+    masks, planes, steps = mask_tally()
+    return packed, number, masks, planes, steps
+
+
+@core
+def uncounted_tally(tally):
+    """The arrays of `tally_of`, for a loop that keeps them."""
+    packed, number, masks, planes, steps = tally
+    return uncounted(packed), uncounted(number), uncounted(masks), uncounted(planes), uncounted(steps)
 
 
 @core
@@ -142,7 +150,7 @@ def uncounted_scratch(held):
         uncounted_room(whole),
         uncounted(blocks),
         uncounted(outer_blocks),
-        (uncounted(tally[0]), uncounted(tally[1])),
+        uncounted_tally(tally),
     )
 
 
@@ -189,6 +197,9 @@ def counts_of(counting, counts, tally, batch, i, j0, j1):
             counts[7, batch, i, j0:j1],
             tally[0][: j1 - j0],
             tally[1],
+            tally[2],
+            tally[3],
+            tally[4],
         )
 
     return rows

@@ -11,7 +11,6 @@ from ._jit import core, loop
 from .carrier import unpack
 from .gemm import (
     DETERMINISTIC,
-    TILE,
     counts_of,
     draw_row,
     first_element,
@@ -20,10 +19,11 @@ from .gemm import (
     room,
     tally_of,
     uncounted_room,
+    uncounted_tally,
 )
 from .modes import NO_ROUNDING, RTN
 from .primitives import keep, uncounted, widest_vectors
-from .scratch import lined_row
+from .scratch import TILE, lined_row
 from .sums import copy_row
 from .tallies import add, multiply, multiply_add, settle, subtract
 
@@ -67,7 +67,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
             tally_of(width),
         )
         stack, products, whole = uncounted(held[0]), uncounted(held[1]), uncounted_room(held[2])
-        blocks, tally = uncounted(held[3]), (uncounted(held[4][0]), uncounted(held[4][1]))
+        blocks, tally = uncounted(held[3]), uncounted_tally(held[4])
         along = U64(given.along * given.span)
         neutral = total.dtype.type(0.0 if mode & 15 == RTN and mode >= 0 else -0.0)
         for index in range(start, stop):
@@ -157,7 +157,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
         )
         rests, products, larger = uncounted(held[0]), uncounted(held[1]), uncounted(held[2])
         whole, blocks = uncounted_room(held[3]), uncounted(held[4])
-        tally = uncounted(held[5][0]), uncounted(held[5][1])
+        tally = uncounted_tally(held[5])
         along = U64(given.along * given.span)
         for index in range(start, stop):
             left, right, batch, i = operands(a, b, index)

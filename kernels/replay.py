@@ -12,7 +12,6 @@ from ._jit import by_literals, core, loop
 from .carrier import unpack
 from .gemm import (
     DETERMINISTIC,
-    TILE,
     draw_row,
     first_element,
     first_of,
@@ -22,6 +21,7 @@ from .gemm import (
 )
 from .modes import LARGEST, NO_ROUNDING, ONCE
 from .primitives import fma, from_bits, keep, shift_left, shift_right, uncounted, widest_vectors
+from .scratch import TILE
 from .sums import copy_row, fused_bits, multiply_row, stochastic, to_format
 from .tallies import word_of
 

@@ -44,8 +44,8 @@ def split(
 ) -> int:
     """x[r, i] * scale[r] * rescale[r] = sum(slices[s, r, i] * 2**(s * width)), all integers; returns which are not zero.
 
-    For start <= r < stop. x [R, n] float32 or float64, slices [S, R, n] float64, S <= 60. Each slice but the last is at most 2**(width-1) in
-    magnitude, rounding to nearest: the remainder of a float by a multiple of a power of two is a float.
+    For start <= r < stop. x [R, n] float32 or float64, slices [S, R, n] float64, S <= 60. Each slice but the last is at
+    most 2**(width-1) in magnitude, rounding to nearest: the remainder of a float by a multiple of a power of two is one.
     """
     widest_vectors()
     used = 0

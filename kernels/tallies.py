@@ -12,6 +12,7 @@ from numba import types
 from ._jit import by_literals, core
 from .counted import binade, one_if, product_events, round_counted, steps_of, sum_events
 from .finite_tallies import AT_ONCE, FITTING, TAME, fused_fitting, fused_tame, make_add_finite, spread
+from .mask_tallies import spread_fitting, spread_tame
 from .modes import NO_ROUNDING, RNE
 from .primitives import to_bits
 from .sums import (
@@ -133,7 +134,14 @@ def settle(counting, counts):
     """To be called when a tile's last rounding is done."""
     if not counting.literal_value:
         return lambda counting, counts: None
-    return lambda counting, counts: spread(counts)
+
+    spread_masks = spread_fitting if counting.literal_value == FITTING else spread_tame
+
+    def spread_all(counting, counts):
+        spread(counts)
+        spread_masks(counts)
+
+    return spread_all
 
 
 # What kernels call: the counting loops, or those of `sums`, as the literal `counting` says.

@@ -1,4 +1,4 @@
-"""A step of sixteen chains that counts what happens in it, as vectors of LLVM.
+"""A step of sixteen chains that leaves masks of what happens in it, as vectors of LLVM.
 
 What LLVM makes of the same step written for one chain takes a third longer: it merges conditions that imply one another,
 and does not know AVX-512's instruction for the smaller or larger magnitude of two floats.
@@ -11,8 +11,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16
-_FLOAT, _WORD = ir.FloatType(), ir.IntType(32)
+from .mask_tallies import ABSORBED, CHANGED, LANES, OVER, SWAMPED
+from .scratch import TILE
+
+_FLOAT, _WORD, _MASK = ir.FloatType(), ir.IntType(32), ir.IntType(LANES)
 _FLOATS, _WORDS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_WORD, LANES)
 _SMALLER, _LARGER = 0b1010, 0b0111  # of vrangeps: of the smaller magnitude without sign, of the larger with its own
 
@@ -36,10 +38,9 @@ def _knows_magnitudes(context: Any) -> bool:
 def _smaller_and_larger(context: Any, builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
     """(bits of the smaller magnitude, the float of the larger one)."""
     if _knows_magnitudes(context):
-        mask = ir.IntType(LANES)
-        kind = ir.FunctionType(_FLOATS, (_FLOATS, _FLOATS, _WORD, _FLOATS, mask, _WORD))
+        kind = ir.FunctionType(_FLOATS, (_FLOATS, _FLOATS, _WORD, _FLOATS, _MASK, _WORD))
         choose = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.range.ps.512")
-        unused, everywhere = ir.Constant(_FLOATS, ir.Undefined), ir.Constant(mask, -1)
+        unused, everywhere = ir.Constant(_FLOATS, ir.Undefined), ir.Constant(_MASK, -1)
         as_set = ir.Constant(_WORD, 4)  # the rounding that is set: nothing is rounded
         small, large = (
             builder.call(choose, [x, y, ir.Constant(_WORD, which), unused, everywhere, as_set])
@@ -51,28 +52,47 @@ def _smaller_and_larger(context: Any, builder: Any, x: Any, y: Any) -> tuple[Any
     return builder.select(less, p, q), builder.select(less, y, x)
 
 
-def make_count_lanes(fitting: bool, overflow: int, inexact: int, swamped: int, absorbed: int) -> Any:
-    """The intrinsic; the numbers are what each event adds to a packed count. fitting: no sum overflows."""
+def make_count_lanes(fitting: bool) -> Any:
+    """The intrinsic. fitting: no sum overflows."""
 
     @intrinsic
     def count_lanes(
-        typingctx: Any, total: Any, factor: Any, panel: Any, packed: Any, j: Any, shift: Any, down: Any, largest: Any
+        typingctx: Any,
+        total: Any,
+        factor: Any,
+        panel: Any,
+        masks: Any,
+        at: Any,
+        j: Any,
+        shift: Any,
+        down: Any,
+        largest: Any,
     ) -> Any:
-        """total[j:] += factor * panel[j:] for LANES sums, and their events into packed[j:]; see `finite_tallies`.
+        """total[j:] += factor * panel[j:] for LANES sums, and masks of their events; see `finite_tallies`.
 
-        total, panel: contiguous float32; packed: contiguous uint32; shift, down: uint32; largest: float32.
+        total, panel: contiguous float32; masks: contiguous uint64, of which masks[at] begins the step's; shift, down:
+        uint32; largest: float32.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            total, factor, panel, packed, j, shift, down, largest = arguments
+            total, factor, panel, masks, at, j, shift, down, largest = arguments
 
-            def lanes_of(which: int, array: Any, kind: Any) -> Any:
-                data = context.make_array(signature.args[which])(context, builder, array).data
-                return builder.bitcast(builder.gep(data, [j]), kind.as_pointer())
+            def data_of(which: int, array: Any) -> Any:
+                return context.make_array(signature.args[which])(context, builder, array).data
 
-            sums, counts = lanes_of(0, total, _FLOATS), lanes_of(3, packed, _WORDS)
-            x, met = builder.load(sums, align=4), builder.load(counts, align=4)
-            y = builder.fmul(_spread(builder, factor), builder.load(lanes_of(2, panel, _FLOATS), align=4))
+            def lanes_of(which: int, array: Any) -> Any:
+                return builder.bitcast(builder.gep(data_of(which, array), [j]), _FLOATS.as_pointer())
+
+            kept = builder.bitcast(builder.gep(data_of(3, masks), [at]), _MASK.as_pointer())
+            number = builder.lshr(j, ir.Constant(j.type, LANES.bit_length() - 1))
+
+            def leave(event: int, condition: Any) -> None:
+                where = builder.gep(kept, [builder.add(number, ir.Constant(j.type, event * TILE // LANES))])
+                builder.store(builder.bitcast(condition, _MASK), where, align=2)
+
+            sums = lanes_of(0, total)
+            x = builder.load(sums, align=4)
+            y = builder.fmul(_spread(builder, factor), builder.load(lanes_of(2, panel), align=4))
             s = builder.fadd(x, y)
             exponent = builder.and_(builder.bitcast(s, _WORDS), _all(0x7F800000))
             shifter = builder.bitcast(builder.add(exponent, _spread(builder, shift)), _FLOATS)
@@ -88,19 +108,17 @@ def make_count_lanes(fitting: bool, overflow: int, inexact: int, swamped: int, a
                 value = builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value)
                 is_over = builder.fcmp_ordered("!=", value, near)
                 is_lost = builder.or_(is_absorbed, is_over)
-                met = builder.add(met, builder.select(is_over, _all(overflow), _all(0)))
-            is_swamped = builder.and_(is_lost, builder.fcmp_ordered("==", value, large))
-            is_inexact = builder.or_(builder.fcmp_ordered("!=", value, s), is_swamped)
-            for condition, one in ((is_absorbed, absorbed), (is_swamped, swamped), (is_inexact, inexact)):
-                met = builder.add(met, builder.select(condition, _all(one), _all(0)))
+                leave(OVER, is_over)
+            leave(ABSORBED, is_absorbed)
+            leave(SWAMPED, builder.and_(is_lost, builder.fcmp_ordered("==", value, large)))
+            leave(CHANGED, builder.fcmp_ordered("!=", value, s))
             builder.store(value, sums, align=4)
-            builder.store(met, counts, align=4)
             return context.get_dummy_value()
 
-        arrays = (types.float32, types.float32, types.uint32)
-        if any(a.dtype != kind or a.layout != "C" for a, kind in zip((total, panel, packed), arrays, strict=True)):
+        arrays = (types.float32, types.float32, types.uint64)
+        if any(a.dtype != kind or a.layout != "C" for a, kind in zip((total, panel, masks), arrays, strict=True)):
             return None
-        words = (types.uint32, types.uint32, types.float32)
-        return types.none(total, types.float32, panel, packed, types.intp, *words), generate
+        numbers = (types.intp, types.intp, types.uint32, types.uint32, types.float32)
+        return types.none(total, types.float32, panel, masks, *numbers), generate
 
     return count_lanes

@@ -133,3 +133,24 @@ def test_the_sum_that_ends_the_exact_range_absorbs():
     assert plan(ones, ones.T, acc).kernel == "sgemm"
     for depth, absorbed in ((8, 1), (7, 0)):
         assert check(acc, ones[:, :depth], ones.T[:depth]).absorbed.tolist() == [[absorbed]]
+
+
+def test_more_sums_and_steps_than_are_counted_at_once():
+    """Columns apart, in tiles of another width, have the same counts; two of them the oracle's."""
+    rng = np.random.default_rng(8)
+    q = Quantizer(catalog.E4M3)
+    a, b = (
+        q.quantize(rng.standard_normal((2, 600)).astype("f4")),
+        q.quantize(rng.standard_normal((600, 533)).astype("f4")),
+    )
+    acc = Accumulator(HALF)
+    found = matmul(a, b, acc, events=True)[1]
+    for j in (slice(0, 16), slice(500, 533), slice(3, 300)):
+        apart = matmul(a, np.ascontiguousarray(b[:, j]), acc, events=True)[1]
+        for name in Events.__dataclass_fields__:
+            assert (getattr(apart, name) == getattr(found, name)[:, j]).all(), (name, j)
+    columns = [7, 530]  # counted in masks, and one by one
+    wanted = oracle(a[:1], b[:, columns], acc, events=True)[1]
+    for name in Events.__dataclass_fields__:
+        assert (getattr(found, name)[:1, columns] == wanted[name]).all(), name
+    assert (found.inexact > 255).any() and found.swamped.any() and found.absorbed.any()

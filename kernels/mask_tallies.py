@@ -1,0 +1,186 @@
+"""Counts of events of which each step leaves a mask, a bit for each sum: full adders count 512 sums at a time.
+
+A mask costs a store, where a count to each sum would cost an addition to a vector of sixteen. The masks of SLOTS steps
+are kept, then added up as numbers of four bits to numbers of PLANES bits, each bit in a word of its own (bit-sliced);
+these are spread to counts before they can be full.
+
+counts: the eight rows of numerics.Events, two arrays of `finite_tallies`, and the three that `mask_tally` made.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ._jit import core
+from .scratch import TILE, lined_row
+
+U32, U64 = np.uint32, np.uint64
+
+ABSORBED, SWAMPED, CHANGED, OVER = range(4)  # CHANGED: the result is not the sum that was rounded
+EVENTS = 4
+LANES = 16  # sums of a mask
+WORDS = TILE // 64  # of the masks of one event and step
+SLOTS, PLANES = 15, 8  # 15 masks add up to four bits
+SLOT = EVENTS * WORDS  # words of a step
+_LINE, _MASK = ir.VectorType(ir.IntType(64), WORDS), ir.IntType(LANES)
+_COUNTS = ir.VectorType(ir.IntType(32), LANES)
+BANKS = U32(2 * SLOTS)  # steps whose masks have room
+_LATER = U32(2)  # steps, until masks of two bytes are in the cache, from where a whole vector can be read
+STEPS, ADDED, HELD = range(3)  # numbers of steps: all, those that were added up, those that the planes hold
+_FULL = (1 << PLANES) - 1 - SLOTS
+
+
+@core
+def mask_tally():
+    """(masks, planes, the numbers of steps) of a tile."""
+    number = np.zeros(3, np.uint32)
+    like = np.zeros(1, np.uint64)
+    masks, planes = lined_row(2 * SLOTS * SLOT, like), lined_row(EVENTS * PLANES * WORDS, like)
+    masks[:], planes[:] = U64(0), U64(0)
+    return masks, planes, number
+
+
+def _data(context: Any, builder: Any, signature: Any, arguments: Any, which: int, index: Any, kind: Any) -> Any:
+    """A pointer to a vector (or mask) at an index of one of the arguments, an array of words."""
+    data = context.make_array(signature.args[which])(context, builder, arguments[which]).data
+    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+
+
+def _adder(context: Any, builder: Any, x: Any, y: Any, z: Any) -> tuple[Any, Any]:
+    """(sum, carry) of a full adder for each bit."""
+    if "+avx512f" in context.codegen().magic_tuple()[2].split(","):
+        kind = ir.FunctionType(_LINE, (_LINE, _LINE, _LINE, ir.IntType(32)))
+        of_three = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.pternlog.q.512")
+        one, two = (builder.call(of_three, [x, y, z, ir.Constant(ir.IntType(32), table)]) for table in (0x96, 0xE8))
+        return one, two
+    either = builder.xor(x, y)
+    return builder.xor(either, z), builder.or_(builder.and_(x, y), builder.and_(z, either))
+
+
+@intrinsic
+def _add_up(typingctx: Any, masks: Any, planes: Any, first: Any, event: Any, also: Any) -> Any:
+    """Adds the masks of an event, or of another one too, of SLOTS steps from word `first` on, to its planes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, _, first, event, also = arguments
+
+        def at(which: int, begin: Any, event: Any, words: int, offset: int) -> Any:
+            index = builder.add(begin, builder.mul(event, ir.Constant(event.type, words)))
+            index = builder.add(index, ir.Constant(index.type, offset))
+            return _data(context, builder, signature, arguments, which, index, _LINE)
+
+        def kept(slot: int) -> Any:
+            one, other = (builder.load(at(0, first, e, WORDS, slot * SLOT), align=8) for e in (event, also))
+            return builder.or_(one, other)
+
+        weighing, sums = [kept(slot) for slot in range(SLOTS)], []
+        while weighing:  # of an odd number of them: one is left, and the carries weigh twice as much
+            carries = []
+            while len(weighing) > 1:
+                one, two = _adder(context, builder, *weighing[:3])
+                weighing = [*weighing[3:], one]
+                carries.append(two)
+            sums += weighing
+            weighing = carries
+        carry: Any = None
+        for plane, added in enumerate([*sums, *[None] * (PLANES - len(sums))]):
+            where = at(1, ir.Constant(first.type, 0), event, PLANES * WORDS, plane * WORDS)
+            held = builder.load(where, align=8)
+            if added is None or carry is None:
+                added = carry if added is None else added
+                total, carry = builder.xor(held, added), builder.and_(held, added)
+            else:
+                total, carry = _adder(context, builder, held, added, carry)
+            builder.store(total, where, align=8)
+        return context.get_dummy_value()
+
+    return types.none(masks, planes, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def _spread_mask(typingctx: Any, planes: Any, event: Any, count: Any, j: Any) -> Any:
+    """Adds the numbers of an event's planes to count[j:] of LANES sums."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, event, count, j = arguments
+        row = context.make_array(signature.args[2])(context, builder, count).data
+        where = builder.bitcast(builder.gep(row, [j]), _COUNTS.as_pointer())
+        total = builder.load(where, align=4)
+        number = builder.lshr(j, ir.Constant(j.type, LANES.bit_length() - 1))
+        first = builder.mul(event, ir.Constant(event.type, PLANES * WORDS))
+        begin = _data(context, builder, signature, arguments, 0, first, _MASK)
+        for plane in range(PLANES):
+            at = builder.gep(begin, [builder.add(number, ir.Constant(number.type, plane * WORDS * 64 // LANES))])
+            mask = builder.bitcast(builder.load(at, align=2), ir.VectorType(ir.IntType(1), LANES))
+            one, none = (ir.Constant(_COUNTS, [n] * LANES) for n in (1 << plane, 0))
+            total = builder.add(total, builder.select(mask, one, none))
+        builder.store(total, where, align=4)
+        return context.get_dummy_value()
+
+    return types.none(planes, types.intp, count, types.intp), generate
+
+
+@core
+def _spread(planes, event, count):
+    """Adds the numbers of an event's planes to the row of counts, as far as it fills masks."""
+    for j in range(0, count.size - LANES + 1, LANES):
+        _spread_mask(planes, event, count, j)
+
+
+def _make(fitting):
+    """(next_step, spread_masks); fitting: no sum overflows, and nothing is written for OVER."""
+
+    @core
+    def spread_all(counts):
+        planes, number = counts[11], counts[12]
+        if not fitting:
+            _spread(planes, OVER, counts[3])
+        _spread(planes, CHANGED, counts[5])
+        _spread(planes, SWAMPED, counts[6])
+        _spread(planes, ABSORBED, counts[7])
+        planes[:] = U64(0)
+        number[HELD] = U32(0)
+
+    @core
+    def add_up(counts):
+        masks, planes, number = counts[10], counts[11], counts[12]
+        first = np.int64(number[ADDED] % BANKS) * SLOT
+        if not fitting:
+            _add_up(masks, planes, first, OVER, OVER)
+        _add_up(masks, planes, first, CHANGED, SWAMPED)
+        _add_up(masks, planes, first, SWAMPED, SWAMPED)
+        _add_up(masks, planes, first, ABSORBED, ABSORBED)
+        number[ADDED] += U32(SLOTS)
+        number[HELD] += U32(SLOTS)
+        if number[HELD] > _FULL:
+            spread_all(counts)
+
+    def next_step(counts):
+        """Where the masks of one more step go: the word of its first event."""
+        number = counts[12]
+        if number[STEPS] - number[ADDED] == SLOTS + _LATER:
+            add_up(counts)
+        step = number[STEPS]
+        number[STEPS] = U32(step + U32(1))
+        return np.int64(step % BANKS) * SLOT
+
+    def spread_masks(counts):
+        """Adds what the masks have to the rows of counts, and begins anew."""
+        masks, number = counts[10], counts[12]
+        while number[ADDED] < number[STEPS]:
+            for step in range(number[STEPS], number[ADDED] + U32(SLOTS)):
+                begin = np.int64(step % BANKS) * SLOT
+                masks[begin : begin + SLOT] = U64(0)
+            add_up(counts)
+        spread_all(counts)
+        number[STEPS], number[ADDED] = U32(0), U32(0)
+
+    return core(next_step), core(spread_masks)
+
+
+next_tame, spread_tame = _make(False)
+next_fitting, spread_fitting = _make(True)
