@@ -1,7 +1,7 @@
 """Counts of events of which each step leaves a mask, a bit for each sum: full adders count 512 sums at a time.
 
 A mask costs a store, where a count to each sum would cost an addition to a vector of sixteen. The masks of SLOTS steps
-are kept, then added up as numbers of four bits to numbers of PLANES bits, each bit in a word of its own (bit-sliced);
+are kept, then added up as numbers of three bits to numbers of PLANES bits, each bit in a word of its own (bit-sliced);
 these are spread to counts before they can be full.
 
 counts: the eight rows of numerics.Events, two arrays of `finite_tallies`, and the three that `mask_tally` made.
@@ -24,12 +24,11 @@ ABSORBED, SWAMPED, CHANGED, OVER = range(4)  # CHANGED: the result is not the su
 EVENTS = 4
 LANES = 16  # sums of a mask
 WORDS = TILE // 64  # of the masks of one event and step
-SLOTS, PLANES = 15, 8  # 15 masks add up to four bits
+SLOTS, PLANES = 7, 8  # 7 masks add up to three bits
 SLOT = EVENTS * WORDS  # words of a step
 _LINE, _MASK = ir.VectorType(ir.IntType(64), WORDS), ir.IntType(LANES)
 _COUNTS = ir.VectorType(ir.IntType(32), LANES)
-BANKS = U32(2 * SLOTS)  # steps whose masks have room
-_LATER = U32(2)  # steps, until masks of two bytes are in the cache, from where a whole vector can be read
+RING = SLOTS + 1  # steps whose masks have room: the last one's are on their way to the cache, in stores of two bytes
 STEPS, ADDED, HELD = range(3)  # numbers of steps: all, those that were added up, those that the planes hold
 _FULL = (1 << PLANES) - 1 - SLOTS
 
@@ -39,7 +38,7 @@ def mask_tally():
     """(masks, planes, the numbers of steps) of a tile."""
     number = np.zeros(3, np.uint32)
     like = np.zeros(1, np.uint64)
-    masks, planes = lined_row(2 * SLOTS * SLOT, like), lined_row(EVENTS * PLANES * WORDS, like)
+    masks, planes = lined_row(RING * SLOT, like), lined_row(EVENTS * PLANES * WORDS, like)
     masks[:], planes[:] = U64(0), U64(0)
     return masks, planes, number
 
@@ -63,18 +62,19 @@ def _adder(context: Any, builder: Any, x: Any, y: Any, z: Any) -> tuple[Any, Any
 
 @intrinsic
 def _add_up(typingctx: Any, masks: Any, planes: Any, first: Any, event: Any, also: Any) -> Any:
-    """Adds the masks of an event, or of another one too, of SLOTS steps from word `first` on, to its planes."""
+    """Adds the masks of an event, or of another one too, of SLOTS steps from place `first` on, to its planes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, _, first, event, also = arguments
 
-        def at(which: int, begin: Any, event: Any, words: int, offset: int) -> Any:
+        def at(which: int, begin: Any, event: Any, words: int) -> Any:
             index = builder.add(begin, builder.mul(event, ir.Constant(event.type, words)))
-            index = builder.add(index, ir.Constant(index.type, offset))
             return _data(context, builder, signature, arguments, which, index, _LINE)
 
         def kept(slot: int) -> Any:
-            one, other = (builder.load(at(0, first, e, WORDS, slot * SLOT), align=8) for e in (event, also))
+            place = builder.and_(builder.add(first, ir.Constant(first.type, slot)), ir.Constant(first.type, RING - 1))
+            begin = builder.mul(place, ir.Constant(first.type, SLOT))
+            one, other = (builder.load(at(0, begin, e, WORDS), align=8) for e in (event, also))
             return builder.or_(one, other)
 
         weighing, sums = [kept(slot) for slot in range(SLOTS)], []
@@ -88,7 +88,7 @@ def _add_up(typingctx: Any, masks: Any, planes: Any, first: Any, event: Any, als
             weighing = carries
         carry: Any = None
         for plane, added in enumerate([*sums, *[None] * (PLANES - len(sums))]):
-            where = at(1, ir.Constant(first.type, 0), event, PLANES * WORDS, plane * WORDS)
+            where = at(1, ir.Constant(first.type, plane * WORDS), event, PLANES * WORDS)
             held = builder.load(where, align=8)
             if added is None or carry is None:
                 added = carry if added is None else added
@@ -148,7 +148,7 @@ def _make(fitting):
     @core
     def add_up(counts):
         masks, planes, number = counts[10], counts[11], counts[12]
-        first = np.int64(number[ADDED] % BANKS) * SLOT
+        first = np.int64(number[ADDED])
         if not fitting:
             _add_up(masks, planes, first, OVER, OVER)
         _add_up(masks, planes, first, CHANGED, SWAMPED)
@@ -162,18 +162,18 @@ def _make(fitting):
     def next_step(counts):
         """Where the masks of one more step go: the word of its first event."""
         number = counts[12]
-        if number[STEPS] - number[ADDED] == SLOTS + _LATER:
+        if number[STEPS] - number[ADDED] == U32(RING):
             add_up(counts)
         step = number[STEPS]
         number[STEPS] = U32(step + U32(1))
-        return np.int64(step % BANKS) * SLOT
+        return np.int64(step % U32(RING)) * SLOT
 
     def spread_masks(counts):
         """Adds what the masks have to the rows of counts, and begins anew."""
         masks, number = counts[10], counts[12]
         while number[ADDED] < number[STEPS]:
             for step in range(number[STEPS], number[ADDED] + U32(SLOTS)):
-                begin = np.int64(step % BANKS) * SLOT
+                begin = np.int64(step % U32(RING)) * SLOT
                 masks[begin : begin + SLOT] = U64(0)
             add_up(counts)
         spread_all(counts)
