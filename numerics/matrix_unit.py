@@ -5,7 +5,7 @@ from typing import Any
 
 from .accumulator import Accumulator
 from .formats import FloatFormat, NanEncoding, Subnormals
-from .formats.integers import keep_whole
+from .formats.integers import check_texts, keep_whole
 from .formats.spelling import spelled
 from .rounding import Rounding
 from .text import remember_text
@@ -93,6 +93,7 @@ class MatrixUnit:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        check_texts(self, "name", "source", "confidence")
         self._check_kinds()
         self._check_formats()
         self._check_chunk()

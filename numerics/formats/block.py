@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .fixed import FixedFormat
 from .floats import FloatFormat, Subnormals
-from .integers import check_flags, keep_whole
+from .integers import check_flags, check_texts, keep_whole
 from .naming import named
 from .spelling import spelled
 
@@ -85,6 +85,7 @@ class BlockFormat:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        check_texts(self, "name", "source")
         if not isinstance(self.element, FloatFormat | FixedFormat):
             raise TypeError(f"element {named(self.element)}: give a FloatFormat or a FixedFormat")
         if not isinstance(self.scale, FloatFormat):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import check_flags, keep_whole
+from .integers import check_flags, check_texts, keep_whole
 from .spelling import spelled
 
 
@@ -36,6 +36,7 @@ class FixedFormat:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        check_texts(self, "name", "source")
         check_flags(self, "signed", "symmetric")
         least = 2 if self.signed else 1
         bits = keep_whole(self, "bits")

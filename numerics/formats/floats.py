@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import check_flags, keep_whole, whole
+from .integers import check_flags, check_texts, keep_whole, whole
 from .spelling import spelled
 
 
@@ -76,6 +76,7 @@ class FloatFormat:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        check_texts(self, "name", "source")
         for label in ("exponent_bits", "mantissa_bits"):
             value = keep_whole(self, label)
             if value is None or value < 0:

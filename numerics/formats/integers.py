@@ -1,4 +1,4 @@
-"""Which values count as integers, and which as yes or no."""
+"""Which values count as integers, which as yes or no, and which as texts."""
 
 import operator
 from typing import Any
@@ -29,3 +29,10 @@ def check_flags(record: Any, *labels: str) -> None:
     for label in labels:
         if not isinstance(getattr(record, label), bool):
             raise ValueError(f"{label} = {getattr(record, label)!r}: give True or False")
+
+
+def check_texts(record: Any, *labels: str) -> None:
+    """Refuse fields of a record that are not texts: a name is shown, and a source is read. TypeError."""
+    for label in labels:
+        if not isinstance(getattr(record, label), str):
+            raise TypeError(f"{label} = {getattr(record, label)!r}: give a str")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import check_flags, keep_whole
+from .integers import check_flags, check_texts, keep_whole
 from .powers import significands
 from .spelling import spelled
 
@@ -40,6 +40,7 @@ class LogFormat:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        check_texts(self, "name", "source")
         for label in ("integer_bits", "fraction_bits", "bias"):
             if keep_whole(self, label) is None:
                 raise ValueError(f"{label} = {getattr(self, label)!r}: give an integer")

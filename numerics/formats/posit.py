@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codes import checked_codes
-from .integers import keep_whole
+from .integers import check_texts, keep_whole
 from .spelling import spelled
 
 LEAST_BITS, MOST_BITS = 2, 32
@@ -46,6 +46,7 @@ class PositFormat:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        check_texts(self, "name", "source")
         bits = keep_whole(self, "bits")
         if bits is None or not LEAST_BITS <= bits <= MOST_BITS:
             raise ValueError(f"bits = {self.bits!r}: a posit has {LEAST_BITS} to {MOST_BITS} bits here")

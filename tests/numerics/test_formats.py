@@ -8,7 +8,19 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from numerics import FloatFormat, NanEncoding, Quantizer, Rounding, Subnormals, catalog, parse_format, reference
+from numerics import (
+    FixedFormat,
+    FloatFormat,
+    LogFormat,
+    NanEncoding,
+    PositFormat,
+    Quantizer,
+    Rounding,
+    Subnormals,
+    catalog,
+    parse_format,
+    reference,
+)
 from numerics.parameters import FLOAT32
 from tests.numerics import grids
 
@@ -146,6 +158,18 @@ def test_formats_are_values_and_names_are_labels():
     assert pickle.loads(pickle.dumps(named)) == named
     with pytest.raises(FrozenInstanceError):
         named.bias = 3  # type: ignore[misc]
+    records = (
+        FixedFormat(8),
+        LogFormat(4, 3),
+        PositFormat(8),
+        catalog.MXFP8_E4M3,
+        named,
+        catalog.MATRIX_UNITS["a100.f16.f32"],
+    )
+    for record in records:
+        for label in ("name", "source"):
+            with pytest.raises(TypeError, match=f"{label} = 3: give a str"):
+                replace(record, **{label: 3})
 
 
 def test_decode_takes_any_integers():
