@@ -183,7 +183,8 @@ def _modular(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: st
         if count == 1 and problem.c is None:
             if shift == 0 and fits(accumulator, sizes):
                 return pieces[0][0]
-            if shift < 64 and carrier_of(pieces[0][0].dtype).holds(fmt):
+            # From shift = bits on the format has none of their bits, and the machine no shift by 64 or more.
+            if shift + unused < 64 and carrier_of(pieces[0][0].dtype).holds(fmt):
                 return _wrapped(pieces[0][0], shift, fmt)
     out = np.zeros(problem.shape, np.int64)
     if problem.c is not None:

@@ -102,6 +102,16 @@ def test_products_beyond_the_carriers():
             check(fixed(bits, 8, overflow=rule), a, b, np.full((1, 2), 2.0**50))
 
 
+@pytest.mark.parametrize("fraction_bits", [7, 8, 20, 60])
+def test_products_that_wrap_to_nothing(fraction_bits):
+    # A shift past the format's bits leaves none: of vectors that is what machines do, of what is left beside them not.
+    for n in (1, 3, 5):
+        a, b = np.full((1, 3), 3.0, np.float32), np.full((3, n), 5.0, np.float32)
+        check(fixed(8, fraction_bits, overflow=Rule.WRAP), a, b)
+        wanted = 45 * 2**fraction_bits % 256 - 256 * (fraction_bits == 7)
+        assert (matmul(a, b, fixed(8, fraction_bits, overflow=Rule.WRAP)) == np.ldexp(wanted, -fraction_bits)).all()
+
+
 def test_large_operands_times_nothing():
     # More rows than columns are turned round: what then has to fit are other integers, though every product is zero.
     for bits, large, route in ((28, 2.0**40, "int32"), (40, 2.0**70, "int64")):
