@@ -17,6 +17,10 @@ from .recipe import ROLES, Recipe, Rule
 from .unmatched import Unused, unused
 
 _TOLD = 8  # modules that an error names
+_LATER = (
+    "it came into the model after swap_, and its function is called by the module around it, as calls tell; restore_ and"
+    " swap_ the model to make it a layer"
+)
 _CLOSED = {opened: native for native, opened in OPENED.items()}
 
 #: Modules whose forward may read the weights of the layers inside without calling these layers.
@@ -314,7 +318,9 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
                 reason = reason or "no rule names its type, which norms want"
         if reason is None:
             continue
-        if index is None:
+        if swapped and not reason and not is_norm(module) and _came_later(model, names[0], module):
+            reason = _LATER
+        elif index is None:
             reason = reason or "no rule matches"
         elif recipe.rules[index].keep:
             reason = f"kept by rule {index}"
@@ -328,6 +334,18 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
     idle = unused(recipe, _named(model), used, True)
     return SwapReport(tuple(layers), tuple(rule.rule for rule in idle), recipe, idle=idle)
+
+
+def _came_later(model: torch.nn.Module, name: str, module: torch.nn.Module) -> bool:
+    """Whether a layer has no part in the swap, and the module around it, which calls the layer's function, does."""
+    if isinstance(module, Emulated) or entry(module) is not None:
+        return False
+    while name:
+        name = name.rpartition(".")[0]
+        around = entry(model.get_submodule(name))
+        if around is not None:
+            return not around.restored
+    return False
 
 
 def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:
