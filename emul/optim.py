@@ -56,7 +56,12 @@ class _Stepping(_Whole):
                 if parameter.grad is not None:
                     check_operand(parameter, f"parameter {index}")
                     check_operand(parameter.grad, f"the gradient of parameter {index}")
-                    self._move(index, parameter, parameter.grad, group)
+                    try:
+                        self._move(index, parameter, parameter.grad, group)
+                    except ValueError as error:
+                        label = f"parameter {index}"
+                        said = str(error)
+                        raise ValueError(said if said.startswith(label) else f"{label}: {said}") from error
         return loss
 
     def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
@@ -288,8 +293,10 @@ class BoundedNorm(_Following):
 
     def _start(self, parameters: list[Tensor]) -> None:
         for parameter in parameters:
-            rho = normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule)
-            self.rho.append(rho if parameter.dim() > 1 else None)
+            if parameter.dim() > 1:
+                self.rho.append(normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule))
+            else:
+                self.rho.append(None)  # which may have no such axis
         self._follow()
 
     def _follow(self) -> None:
