@@ -182,6 +182,26 @@ def test_words_are_those_of_module_function_place_and_step():
     assert torch.equal(model(A, B), model(A, B))
 
 
+class Namesake(nn.Module):
+    """A layer whose name is that of a call, `linear.0`, with the weight that the call has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Sequential(nn.Linear(8, 8, bias=False))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.linear(x), F.linear(x, self.linear[0].weight.detach())
+
+
+def test_a_call_and_a_layer_of_its_name_draw_words_of_their_own():
+    model = emul.swap_(Namesake(), Recipe((DRAWN,)))
+    x = torch.linspace(-1, 1, 64).reshape(8, 8)
+    layer, call = model(x)
+    assert not torch.equal(layer, call)
+    other = copy.deepcopy(model)
+    assert torch.equal(other(x)[1], model(x)[1])
+
+
 def test_gradient_checkpointing_gives_the_same_bits():
     plain, checkpointed = (emul.swap_(mixed(), Recipe((DRAWN,), 5)) for _ in range(2))
     wanted = train(plain, range(3))
