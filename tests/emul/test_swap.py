@@ -356,6 +356,18 @@ def test_a_lazy_layer_is_emulated_once_it_has_its_shape():
     assert type(swap_(model, recipe())[0]) is emul.nn.Linear
 
 
+def test_a_layer_that_was_lazy_when_it_was_swapped_is_told_as_what_it_is():
+    """It was there, and was never restored; its function is emulated, and a rule that keeps it does so."""
+    rule = Rule("0|2", forward=Product(weight=Quantizer(catalog.E4M3)))
+    model = swap_(
+        nn.Sequential(nn.LazyLinear(3), nn.LazyLinear(2), nn.Linear(2, 2)), Recipe((rule, Rule(".*", keep=True)))
+    )
+    model(torch.ones(1, 3))
+    report = swap_report(model)
+    assert [layer.native[:12] for layer in report.native] == ["it was lazy,", "kept by rule"]
+    assert [(call.module, call.rule, call.keeper) for call in report.calls] == [("0", 0, None), ("1", None, 1)]
+
+
 class Encoder(nn.TransformerEncoderLayer):
     pass
 
