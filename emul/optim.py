@@ -252,17 +252,19 @@ class RoundedWeights(_Following):
         self.quantizer, self.seed, self.steps = quantizer, counter("seed", seed), 0
         super().__init__(optimizer)
         with torch.no_grad():
-            self._follow(0)
+            self._start([parameter for parameter, _ in _parameters(self)])
 
-    def _follow(self, start: int = 1) -> None:
-        self.steps += start
-        offset = _offset(self.steps)
-        for index, (parameter, _) in enumerate(_parameters(self)):
-            key = stream("optimizer", str(index), "weights")
-            parameter.copy_(quantize(parameter.detach(), self.quantizer, seed=self.seed, stream=key, offset=offset))
+    def _follow(self) -> None:
+        self.steps += 1
+        self._start([parameter for parameter, _ in _parameters(self)])
 
     def _start(self, parameters: list[Tensor]) -> None:
-        self._follow(0)  # members stay what they are
+        """These alone: another tensor scale could move what is rounded already."""
+        wanted, offset = set(map(id, parameters)), _offset(self.steps)
+        for index, (parameter, _) in enumerate(_parameters(self)):
+            if id(parameter) in wanted:
+                key = stream("optimizer", str(index), "weights")
+                parameter.copy_(quantize(parameter.detach(), self.quantizer, seed=self.seed, stream=key, offset=offset))
 
     def _kept(self) -> dict[str, Any]:
         return {"steps": self.steps}
@@ -297,12 +299,15 @@ class BoundedNorm(_Following):
                 self.rho.append(normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule))
             else:
                 self.rho.append(None)  # which may have no such axis
-        self._follow()
+            self._bound(parameter, self.rho[-1])
 
     def _follow(self) -> None:
         for (parameter, _), rho in zip(_parameters(self), self.rho, strict=True):
-            if rho is not None:
-                parameter.copy_(normalization.bounded_weight_norm(parameter.detach(), rho, axis=self.axis))
+            self._bound(parameter, rho)
+
+    def _bound(self, parameter: Tensor, rho: float | None) -> None:
+        if rho is not None:
+            parameter.copy_(normalization.bounded_weight_norm(parameter.detach(), rho, axis=self.axis))
 
     def _kept(self) -> dict[str, Any]:
         return {"rho": list(self.rho)}

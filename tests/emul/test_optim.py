@@ -153,6 +153,19 @@ def test_norms_are_bounded_beside_parameters_that_have_no_such_axis():
     assert optimizer.rho[-1] is None and scalar.item() == 2
 
 
+def test_a_group_that_is_added_leaves_the_others_weights_as_they_are():
+    """Rounded anew, those of a format whose scales are of the whole tensor move: 16 such tensors of 40."""
+    quantizer = Quantizer(catalog.NVFP4, Rounding.SR)
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        first, second = (torch.nn.Parameter(torch.randn(8, 32, generator=generator)) for _ in range(2))
+        optimizer = optim.RoundedWeights(optim.BoundedNorm(torch.optim.SGD([first], 0.1)), quantizer, seed=seed)
+        before, given = first.detach().clone(), second.detach().clone()
+        optimizer.add_param_group({"params": [second]})
+        assert torch.equal(first, before)
+        assert not torch.equal(second, given)
+
+
 BUILDERS = {
     "FP8Adam": lambda p: optim.FP8Adam(p, 0.01, storage=RANDOM, seed=2),
     "ShiftAdaMax": lambda p: optim.ShiftAdaMax(p, 0.1, store="ap2"),
