@@ -186,9 +186,11 @@ class _Following(_Whole):
 
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
         """The other's step, and what follows it."""
+        absent = {id(parameter) for parameter, _ in _parameters(self) if closure is None and parameter.grad is None}
         loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
+        moved = [one for one, _ in _parameters(self) if one.grad is not None or id(one) not in absent]
         with torch.no_grad():
-            self._follow()
+            self._follow(moved)
         return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -225,7 +227,8 @@ class _Following(_Whole):
     def _start(self, parameters: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def _follow(self) -> None:
+    def _follow(self, moved: list[Tensor]) -> None:
+        """After a step of these parameters; the others had no gradient, and stay."""
         raise NotImplementedError
 
     def _kept(self) -> dict[str, Any]:
@@ -240,7 +243,8 @@ class RoundedWeights(_Following):
 
     The step is computed in the parameter's dtype from the rounded weights, and its result rounded by the quantizer;
     the weights at the start are rounded too, as step 0. With stochastic rounding small updates take place on average;
-    to nearest those under half an ulp never do. The optimizer's own state is left as it is.
+    to nearest those under half an ulp never do. A parameter without a gradient stays as it is, also where the format's
+    scales would make another of it. The optimizer's own state is left as it is.
     Errors: TypeError for another quantizer or optimizer; as `emul.quantize`.
     """
 
@@ -254,9 +258,9 @@ class RoundedWeights(_Following):
         with torch.no_grad():
             self._start([parameter for parameter, _ in _parameters(self)])
 
-    def _follow(self) -> None:
+    def _follow(self, moved: list[Tensor]) -> None:
         self.steps += 1
-        self._start([parameter for parameter, _ in _parameters(self)])
+        self._start(moved)
 
     def _start(self, parameters: list[Tensor]) -> None:
         """These alone: another tensor scale could move what is rounded already."""
@@ -301,9 +305,11 @@ class BoundedNorm(_Following):
                 self.rho.append(None)  # which may have no such axis
             self._bound(parameter, self.rho[-1])
 
-    def _follow(self) -> None:
+    def _follow(self, moved: list[Tensor]) -> None:
+        wanted = set(map(id, moved))
         for (parameter, _), rho in zip(_parameters(self), self.rho, strict=True):
-            self._bound(parameter, rho)
+            if id(parameter) in wanted:
+                self._bound(parameter, rho)
 
     def _bound(self, parameter: Tensor, rho: float | None) -> None:
         if rho is not None:

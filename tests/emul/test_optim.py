@@ -166,6 +166,19 @@ def test_a_group_that_is_added_leaves_the_others_weights_as_they_are():
         assert not torch.equal(second, given)
 
 
+def test_weights_without_a_gradient_stay_as_they_are():
+    quantizer = Quantizer(catalog.NVFP4, Rounding.SR)
+    frozen = torch.nn.Parameter(torch.randn(8, 32, generator=torch.Generator().manual_seed(1)))
+    moved = torch.nn.Parameter(torch.ones(4, 32))
+    optimizer = optim.RoundedWeights(optim.BoundedNorm(torch.optim.SGD([frozen, moved], 0.1)), quantizer, seed=3)
+    before, start = frozen.detach().clone(), moved.detach().clone()
+    for step in range(6):
+        moved.grad = torch.linspace(-1, step, 128).reshape(4, 32)
+        optimizer.step()
+    assert torch.equal(frozen, before)
+    assert not torch.equal(moved, start)
+
+
 BUILDERS = {
     "FP8Adam": lambda p: optim.FP8Adam(p, 0.01, storage=RANDOM, seed=2),
     "ShiftAdaMax": lambda p: optim.ShiftAdaMax(p, 0.1, store="ap2"),
