@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from numerics import clipping
+from numerics.clipping.aciq import check_distribution
 
 from .nn import EMULATED
 from .operands import Calibrated, Channels, stages_of
+from .operands.stage import check_bits
+from .ops import check_operand
 from .recipe import Recipe
 from .recipes.parts import WEIGHTED
 from .recipes.registry import get
@@ -48,9 +51,14 @@ def clips(
     stand for what the ReLU was given, and the range begins at 0. distribution: "laplace", "gauss", or None for the one
     that fits each layer better. first_bits: of the layer that comes first in the model, whose inputs are the net's own
     and keep their range, a choice of no paper. Layers: those of `emul.nn` that the pass
-    reaches, attention aside. Errors: ValueError for a model without such layers or none reached, and as
-    `numerics.clipping.clip_range`.
+    reaches, attention aside. Errors: ValueError for a model without such layers or none reached, for layers that are given
+    NaN or infinities, bits outside 1 to 20, and as `numerics.clipping.clip_range`; TypeError for batches that the
+    model does not take and are no tensors, and layers that are given other types than float32 and float64.
     """
+    for count in (bits, first_bits):
+        check_bits(count, 1, 20)
+    if distribution is not None:
+        check_distribution(distribution)
     kinds = tuple(kind for kind in EMULATED if kind.__name__ in WEIGHTED)
     layers = {name: module for name, module in model.named_modules() if type(module) in kinds}
     if not layers:
@@ -58,18 +66,29 @@ def clips(
     seen: dict[str, list[NDArray[Any]]] = {name: [] for name in layers}
 
     def look(name: str) -> Any:
-        def hook(module: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
-            seen[name].append(given[0].detach().numpy(force=True).copy())
+        def hook(module: torch.nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            x = given[0] if given else named["input"]
+            check_operand(x, f"the input of layer {name!r}")
+            if x.numel():
+                seen[name].append(x.detach().numpy(force=True).copy())
 
         return hook
 
-    handles = [module.register_forward_pre_hook(look(name)) for name, module in layers.items()]
+    handles = [module.register_forward_pre_hook(look(name), with_kwargs=True) for name, module in layers.items()]
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             for batch in batches:
-                model(batch)
+                try:
+                    model(batch)
+                except (AttributeError, TypeError, RuntimeError) as error:
+                    if isinstance(batch, Tensor):
+                        raise
+                    raise TypeError(
+                        f"the model does not take a batch that is a {type(batch).__name__}, {error}: give inputs alone, such"
+                        " as (x for x, _ in loader)"
+                    ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -80,6 +99,10 @@ def clips(
     found = []
     for place, name in enumerate(reached):
         x = np.concatenate([one.reshape(-1) for one in seen[name]])
+        if not np.isfinite(x).all():
+            raise ValueError(
+                f"layer {name!r} is given {x[~np.isfinite(x)][0]}: a range wants finite numbers; mend the model or the data"
+            )
         if place == 0:
             found.append(Clip(name, min(float(x.min()), 0.0), max(float(x.max()), 0.0), "range", first_bits))
         else:

@@ -114,9 +114,10 @@ class Course:
             raise TypeError(
                 f"schedule = {schedule!r}: give an emul.schedule.Schedule; emul.recipes.schedule(name) makes one"
             )
-        self.model, self.schedule, self.steps = model, schedule, steps
+        self.model, self.schedule = model, schedule
         self.step_number = 0
         self._ends = schedule.ends(steps)
+        self.steps = self._ends[-1]  # an int, whatever integer was given
         self.phases: tuple[PhaseRecord, ...] = (PhaseRecord(schedule.phases[0].name, 0),)
         watch = watch_of(model)
         if watch is not None:
@@ -177,6 +178,8 @@ class Course:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there: the phase's recipe is put in. Load the model's state_dict after it. Errors: ValueError."""
+        if not isinstance(state, dict) or not {"step", "phases"} <= state.keys():
+            raise ValueError("the state has no entries 'step' and 'phases': give one that a course's state_dict() made")
         phases = tuple(
             PhaseRecord(**{**record, "measured": tuple(Measurement(**one) for one in record["measured"])})
             for record in state["phases"]

@@ -56,7 +56,12 @@ class _Stepping(_Whole):
                 if parameter.grad is not None:
                     check_operand(parameter, f"parameter {index}")
                     check_operand(parameter.grad, f"the gradient of parameter {index}")
-                    self._move(index, parameter, parameter.grad, group)
+                    try:
+                        self._move(index, parameter, parameter.grad, group)
+                    except ValueError as error:
+                        label = f"parameter {index}"
+                        said = str(error)
+                        raise ValueError(said if said.startswith(label) else f"{label}: {said}") from error
         return loss
 
     def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
@@ -181,9 +186,11 @@ class _Following(_Whole):
 
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
         """The other's step, and what follows it."""
+        absent = {id(parameter) for parameter, _ in _parameters(self) if closure is None and parameter.grad is None}
         loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
+        moved = [one for one, _ in _parameters(self) if one.grad is not None or id(one) not in absent]
         with torch.no_grad():
-            self._follow()
+            self._follow(moved)
         return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -220,7 +227,8 @@ class _Following(_Whole):
     def _start(self, parameters: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def _follow(self) -> None:
+    def _follow(self, moved: list[Tensor]) -> None:
+        """After a step of these parameters; the others had no gradient, and stay."""
         raise NotImplementedError
 
     def _kept(self) -> dict[str, Any]:
@@ -235,7 +243,8 @@ class RoundedWeights(_Following):
 
     The step is computed in the parameter's dtype from the rounded weights, and its result rounded by the quantizer;
     the weights at the start are rounded too, as step 0. With stochastic rounding small updates take place on average;
-    to nearest those under half an ulp never do. The optimizer's own state is left as it is.
+    to nearest those under half an ulp never do. A parameter without a gradient stays as it is, also where the format's
+    scales would make another of it. The optimizer's own state is left as it is.
     Errors: TypeError for another quantizer or optimizer; as `emul.quantize`.
     """
 
@@ -247,17 +256,19 @@ class RoundedWeights(_Following):
         self.quantizer, self.seed, self.steps = quantizer, counter("seed", seed), 0
         super().__init__(optimizer)
         with torch.no_grad():
-            self._follow(0)
+            self._start([parameter for parameter, _ in _parameters(self)])
 
-    def _follow(self, start: int = 1) -> None:
-        self.steps += start
-        offset = _offset(self.steps)
-        for index, (parameter, _) in enumerate(_parameters(self)):
-            key = stream("optimizer", str(index), "weights")
-            parameter.copy_(quantize(parameter.detach(), self.quantizer, seed=self.seed, stream=key, offset=offset))
+    def _follow(self, moved: list[Tensor]) -> None:
+        self.steps += 1
+        self._start(moved)
 
     def _start(self, parameters: list[Tensor]) -> None:
-        self._follow(0)  # members stay what they are
+        """These alone: another tensor scale could move what is rounded already."""
+        wanted, offset = set(map(id, parameters)), _offset(self.steps)
+        for index, (parameter, _) in enumerate(_parameters(self)):
+            if id(parameter) in wanted:
+                key = stream("optimizer", str(index), "weights")
+                parameter.copy_(quantize(parameter.detach(), self.quantizer, seed=self.seed, stream=key, offset=offset))
 
     def _kept(self) -> dict[str, Any]:
         return {"steps": self.steps}
@@ -288,14 +299,21 @@ class BoundedNorm(_Following):
 
     def _start(self, parameters: list[Tensor]) -> None:
         for parameter in parameters:
-            rho = normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule)
-            self.rho.append(rho if parameter.dim() > 1 else None)
-        self._follow()
+            if parameter.dim() > 1:
+                self.rho.append(normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule))
+            else:
+                self.rho.append(None)  # which may have no such axis
+            self._bound(parameter, self.rho[-1])
 
-    def _follow(self) -> None:
+    def _follow(self, moved: list[Tensor]) -> None:
+        wanted = set(map(id, moved))
         for (parameter, _), rho in zip(_parameters(self), self.rho, strict=True):
-            if rho is not None:
-                parameter.copy_(normalization.bounded_weight_norm(parameter.detach(), rho, axis=self.axis))
+            if id(parameter) in wanted:
+                self._bound(parameter, rho)
+
+    def _bound(self, parameter: Tensor, rho: float | None) -> None:
+        if rho is not None:
+            parameter.copy_(normalization.bounded_weight_norm(parameter.detach(), rho, axis=self.axis))
 
     def _kept(self) -> dict[str, Any]:
         return {"rho": list(self.rho)}

@@ -169,8 +169,12 @@ class Schedule:
         """The step at which each phase ends at the latest, in a training of so many; the last is `steps`.
 
         Shares are divided exactly and rounded to the nearest step, and every phase has one at least. Errors: ValueError
-        for too few steps, and for steps that are left over.
+        for too few steps, for steps that are left over, and for steps that are no integer.
         """
+        whole_steps = whole(steps)
+        if whole_steps is None:
+            raise ValueError(f"steps = {steps!r}: give the number of steps of the training, an integer")
+        steps = whole_steps
         fixed = sum(phase.steps or 0 for phase in self.phases)
         shares = [Fraction(phase.share) for phase in self.phases if phase.share is not None]
         left = steps - fixed

@@ -17,6 +17,9 @@ from .recipe import ROLES, Recipe, Rule
 from .unmatched import Unused, unused
 
 _TOLD = 8  # modules that an error names
+_REMEDY = "as calls tell; restore_ and swap_ the model to make it a layer"
+_LATER = f"it came into the model after swap_, and its function is called by the module around it, {_REMEDY}"
+_OTHERWISE = f"it was lazy, parametrized or of another type when swap_ met it, and calls its function, {_REMEDY}"
 _CLOSED = {opened: native for native, opened in OPENED.items()}
 
 #: Modules whose forward may read the weights of the layers inside without calling these layers.
@@ -314,7 +317,10 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
                 reason = reason or "no rule names its type, which norms want"
         if reason is None:
             continue
-        if index is None:
+        since = _since(model, names[0], module) if swapped and not reason else ""
+        if since == _LATER:
+            reason = since  # whatever rule its own name has
+        elif index is None:
             reason = reason or "no rule matches"
         elif recipe.rules[index].keep:
             reason = f"kept by rule {index}"
@@ -322,12 +328,27 @@ def _decide(model: torch.nn.Module, recipe: Recipe, *, swapped: bool = False) ->
         elif not reason:
             used.add(index)
             if swapped and not isinstance(module, Emulated):
-                reason = f"rule {index} matches, and it was restored or came into the model after swap_"
+                reason = since or f"rule {index} matches, and it was restored or came into the model after swap_"
         if not reason:
             inside.update(inner for inner in module.modules() if inner is not module)
         layers.append(LayerReport(names[0], kind, None if reason else index, reason, names[1:]))
     idle = unused(recipe, _named(model), used, True)
     return SwapReport(tuple(layers), tuple(rule.rule for rule in idle), recipe, idle=idle)
+
+
+def _since(model: torch.nn.Module, name: str, module: torch.nn.Module) -> str:
+    """Why what would be a layer now is none in a swapped model, and seen by its function; "" for any other module."""
+    if isinstance(module, Emulated) or is_norm(module):
+        return ""
+    own = entry(module)
+    if own is not None:
+        return "" if own.restored else _OTHERWISE
+    while name:
+        name = name.rpartition(".")[0]
+        around = entry(model.get_submodule(name))
+        if around is not None:
+            return "" if around.restored else _LATER
+    return ""
 
 
 def _with_calls(report: SwapReport, model: torch.nn.Module) -> SwapReport:

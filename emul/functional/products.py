@@ -36,11 +36,12 @@ def linear(product: Multiplied, input: Tensor, weight: Tensor, bias: Tensor | No
     else:
         _check_terms(input.shape[-1], weight.shape[-1])
         output = product(input, weight, LinearGeometry())
-    return output if bias is None else output + bias
+    return output if bias is None else _added(bias, output, 1, 1)
 
 
 def matmul(product: Multiplied, input: Tensor, other: Tensor) -> Tensor:
     """torch.matmul, with vectors and batches."""
+    _check_tensors(input, other)
     if not input.dim() or not other.dim():
         raise Unfit("an operand has no dimension")
     a = input if input.dim() > 1 else input[None]
@@ -129,6 +130,7 @@ def einsum(product: Multiplied, equation: str, *operands: Any) -> Tensor:
     if len(tensors) != 2:
         raise Unfit(f"an einsum of {len(tensors)} operands is not one product: write it as several of two")
     a, b = tensors
+    _check_tensors(a, b)
     plan, of_a, of_b, sizes = letters.plan(equation, a, b)
     left = letters.matrices(a, of_a, plan.batch, plan.left, plan.summed, sizes)
     right = letters.matrices(b, of_b, plan.batch, plan.right, plan.summed, sizes)
@@ -156,6 +158,8 @@ def _convolution(dims: int) -> Callable[..., Tensor]:
         images = input if input.dim() == dims + 2 else input[None]
         kernel, step, gap = tuple(weight.shape[2:]), _sizes(stride, dims), _sizes(dilation, dims)
         if padding == "same":
+            if max(step) > 1:
+                raise Unfit("its padding is 'same' and its stride is not 1")
             reach = [spread * (taps - 1) for spread, taps in zip(gap, kernel, strict=True)]
             ends = [(length // 2, length - length // 2) for length in reach]
         else:
@@ -166,10 +170,12 @@ def _convolution(dims: int) -> Callable[..., Tensor]:
             raise Unfit("its channels do not match")
         if min((*step, *gap)) < 1 or min(around) < 0 or min(geometry.output_size) < 1:
             raise Unfit("its kernel does not fit")
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise Unfit("its bias is not one number for each output channel")
         _check_terms(prod(weight.shape[1:]), prod(weight.shape[1:]))
         output = product(images, weight, geometry)
         if bias is not None:
-            output = output + bias.reshape(-1, *(1,) * dims)
+            output = _added(bias.reshape(-1, *(1,) * dims), output, 1, 1)
         return output if input.dim() == dims + 2 else output.squeeze(0)
 
     return convolution
@@ -249,6 +255,12 @@ def _is_weight(tensor: Tensor) -> bool:
 
 
 def _added(input: Tensor, output: Tensor, beta: float, alpha: float) -> Tensor:
+    """beta input + alpha output; as torch has it, the input broadcasts to the product and not the product to it."""
+    if input.dtype != output.dtype:
+        raise Unfit(f"what it adds is {input.dtype} and its product {output.dtype}")
+    sizes = zip(reversed(input.shape), reversed(output.shape), strict=False)
+    if input.dim() > output.dim() or any(own not in (1, wanted) for own, wanted in sizes):
+        raise Unfit(f"what it adds has shape {list(input.shape)} and its product {list(output.shape)}")
     output = output if alpha == 1 else output * alpha
     if beta == 0:
         return output  # torch does not look at the input then
@@ -257,7 +269,16 @@ def _added(input: Tensor, output: Tensor, beta: float, alpha: float) -> Tensor:
 
 def _sizes(value: Any, dims: int) -> tuple[int, ...]:
     sizes = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if len(sizes) not in (1, dims) or isinstance(value, str):
+        raise Unfit(f"its sizes {value!r} are not those of {dims} dimensions")
     return sizes * dims if len(sizes) == 1 else sizes
+
+
+def _check_tensors(*operands: Any) -> None:
+    """A function that is written in Python, as `other @ tensor` and einsum are, gets whatever there is; torch refuses it."""
+    for operand in operands:
+        if not isinstance(operand, Tensor):
+            raise Unfit(f"an operand is a {type(operand).__name__} and no tensor")
 
 
 def _check_terms(left: int, right: int) -> None:

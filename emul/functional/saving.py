@@ -71,7 +71,8 @@ class Load:
             # The weight that stands for the rest of the module: a layer of which there is nothing stays as it is.
             known, sentences = load(self.sites[site], parts_of(site[0]), {f"{prefix}weight": None, **own}, prefix)
             errors += [f"of {site[0]} {site[1]}: {sentence}" for sentence in sentences]
-            unexpected += [key for key in own if key not in known]
+            begin = f"{prefix}{PREFIX}"  # what the state calls them begins with the call too
+            unexpected += [key.replace(begin, f"{begin}{site[0]}_{site[1]}_", 1) for key in own if key not in known]
 
 
 def parts_of(function: str) -> tuple[str, ...]:

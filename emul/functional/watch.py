@@ -65,12 +65,13 @@ class Watch:
     functional: one of `CHOICES`. sites: what each call keeps from step to step, as an emulated layer does, by the name of
     its module; a call is known by its function and by which of them it is in one forward of the module. seen: how often
     each sort of call was made. forwards: of whatever of the model was called from outside. outside: layers
-    called in no forward.
+    called in no forward. layers: names of the model's emulated layers, which key words as well.
     """
 
     recipe: Recipe
     functional: str
     replica: int | None = None
+    layers: frozenset[str] = frozenset()
     sites: dict[str, Sites] = field(default_factory=dict)
     seen: dict[Seen, int] = field(default_factory=dict)
     forwards: int = 0
@@ -162,8 +163,11 @@ class Watch:
             leave(self, caller.module)
 
     def site(self, name: str, function: str, place: int, index: int) -> Emulation:
-        """What a call keeps, before its first step; its name keys its random words."""
-        return Emulation(self.recipe, index, ".".join(filter(None, (name, function, str(place)))), replica=self.replica)
+        """What a call keeps, before its first step; its name keys its random words, and is that of no layer."""
+        own = ".".join(filter(None, (name, function, str(place))))
+        while any((f"{own}.{part}" if part else own) in self.layers for part in parts_of(function)):
+            own += "'"  # a layer of a Sequential that is called "linear", say
+        return Emulation(self.recipe, index, own, replica=self.replica)
 
     def decide(self, caller: Running, function: str) -> tuple[int | None, str]:
         """(the rule, why the call is native or "")."""
@@ -330,6 +334,7 @@ def attach(model: torch.nn.Module, watch: Watch) -> None:
     """Hook every module that can call functions: those that are no emulated layer nor inside of one."""
     early.go_before_all(_begin)
     keeps = any(rule.stochastic or rule.remembers for rule in watch.recipe.rules)
+    watch.layers = frozenset(module.emulation.name for module in model.modules() if isinstance(module, Emulated))
     inside: set[torch.nn.Module] = set()
     for name, module in model.named_modules():
         _unhook(module)  # those of a part that was restored

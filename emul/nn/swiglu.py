@@ -11,6 +11,7 @@ from numerics.scaling import Smoothed
 
 from .. import scaling
 from ..once import anchor, once_differentiable
+from ..operators.checks import widened
 
 
 class SwiGLU(torch.nn.Module):
@@ -38,10 +39,14 @@ class SwiGLU(torch.nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        linear = self.linear(input)
-        values, _ = _smoothed(linear, self.gate(input), (), True, None, linear.new_ones([1] * linear.dim()))
+        linear, gate = self._branches(input)
+        values, _ = _smoothed(linear, gate, (), True, None, linear.new_ones([1] * linear.dim()))
         output: Tensor = self.down(values)
         return output
+
+    def _branches(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """What both layers make of it; torch's own make 16 bits of it under autocast."""
+        return widened(self.linear(input)), widened(self.gate(input))
 
 
 class SmoothSwiGLU(SwiGLU):
@@ -86,9 +91,9 @@ class SmoothSwiGLU(SwiGLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        linear = self.linear(input)
+        linear, gate = self._branches(input)
         axes = (-1,) if self.per == "token" else tuple(range(linear.dim() - 1))
-        values, scale = _smoothed(linear, self.gate(input), axes, self.power_of_two, self.quantizer, None)
+        values, scale = _smoothed(linear, gate, axes, self.power_of_two, self.quantizer, None)
         weight, bias = self.down.weight, self.down.bias
         if self.per == "channel":
             weight = weight * scale.reshape(1, -1)

@@ -73,6 +73,42 @@ def test_calibration_refuses_what_it_cannot_see():
         emul.calibration.clips(net(), [])
 
 
+class ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(input=x)
+
+
+def test_calibration_sees_inputs_given_by_name_and_leaves_out_empty_batches():
+    x = problem()[0]
+    (found,) = emul.calibration.clips(ByName(), [x[:0], x])
+    assert (found.low, found.high) == (float(x.min()), float(x.max()))
+
+
+@pytest.mark.parametrize(
+    ("batches", "options", "error", "sentence"),
+    [
+        ([torch.ones(2, 8) / 0], {}, ValueError, "layer '0' is given inf: a range wants finite numbers"),
+        ([torch.ones(0, 8)], {}, ValueError, "no batch reached a layer"),
+        ([(torch.ones(2, 8), 3)], {}, TypeError, "a batch that is a tuple, .*: give inputs alone, such as"),
+        ([torch.ones(2, 8)], {"bits": 0}, ValueError, "bits = 0: give 1 to 20"),
+        ([torch.ones(2, 8)], {"first_bits": 2.5}, ValueError, r"bits = 2\.5: give 1 to 20"),
+        ([], {"distribution": "cauchy"}, ValueError, "cauchy"),
+    ],
+)
+def test_calibration_refuses(batches, options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        emul.calibration.clips(net(), batches, **options)
+
+
+def test_calibration_refuses_layers_of_16_bits():
+    with pytest.raises(TypeError, match=r"the input of layer '0' is torch\.bfloat16: emul takes"):
+        emul.calibration.clips(net().bfloat16(), [torch.ones(2, 8).bfloat16()])
+
+
 def test_channels_have_their_own_clips_and_bits_and_keep_mean_and_deviation():
     generator = np.random.default_rng(0)
     w = generator.laplace(size=(4, 64)).astype(np.float32) * np.array([[64], [1], [1], [0]], np.float32)

@@ -352,6 +352,30 @@ def test_wrong_shapes_are_torchs_own_error(call):
         swapped(call)(A)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.numpy() @ x.T,
+        lambda x: [[1.0] * 3] @ x,
+        lambda x: torch.einsum("ij,jk->ik", x.T.numpy(), x),
+        lambda x: F.linear(x, x, x[0, :2]),
+        lambda x: F.linear(x, x, x[0, :3].double()),
+        lambda x: torch.addmm(torch.ones(2, 3, 3), x, x.T),
+        lambda x: torch.addmm(torch.ones(3, 3, dtype=torch.int64), x, x.T),
+        lambda x: torch.baddbmm(torch.tensor(1), x[None], x.T[None]),
+        lambda x: F.conv1d(x[None], torch.ones(2, 3, 2), torch.ones(1)),
+        lambda x: F.conv1d(x[None], torch.ones(2, 3, 2), padding="same", stride=2),
+        lambda x: F.conv1d(x[None], torch.ones(2, 3, 2), padding="full"),
+        lambda x: F.conv1d(x[None], torch.ones(2, 3, 2), padding=(1, 1)),
+    ],
+)
+def test_what_torch_refuses_is_refused_in_its_words(call):
+    with pytest.raises((RuntimeError, TypeError)) as native:
+        call(A)
+    with pytest.raises(native.type, match=re.escape(str(native.value))):
+        swapped(call)(A)
+
+
 def test_a_rule_that_names_a_function_without_emulation_is_refused():
     rules = (Rule(".*", types=("tensordot", "Linear"), forward=FORWARD),)
     model = swapped(lambda x: torch.tensordot(x, x.T, 1), rules=rules)

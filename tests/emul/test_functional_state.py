@@ -167,7 +167,7 @@ def test_entries_that_are_none_of_its_own_are_refused():
     with pytest.raises(RuntimeError, match=r"of matmul 0: 1\.emulation_step is 0\.5: give a count of steps"):
         model.load_state_dict({**state, "1.emulation_matmul_0_step": torch.tensor(0.5)})
     for stray in ("1.emulation_mm_none_step", "1.emulation_matmul_0_stride"):
-        with pytest.raises(RuntimeError, match="Unexpected key"):
+        with pytest.raises(RuntimeError, match=f'Unexpected key.*"{stray}"'):
             model.load_state_dict({**state, stray: torch.tensor(0)})
 
 
@@ -180,6 +180,26 @@ def test_words_are_those_of_module_function_place_and_step():
     assert torch.equal(twin(A, B), first)
     model.eval()
     assert torch.equal(model(A, B), model(A, B))
+
+
+class Namesake(nn.Module):
+    """A layer whose name is that of a call, `linear.0`, with the weight that the call has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Sequential(nn.Linear(8, 8, bias=False))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.linear(x), F.linear(x, self.linear[0].weight.detach())
+
+
+def test_a_call_and_a_layer_of_its_name_draw_words_of_their_own():
+    model = emul.swap_(Namesake(), Recipe((DRAWN,)))
+    x = torch.linspace(-1, 1, 64).reshape(8, 8)
+    layer, call = model(x)
+    assert not torch.equal(layer, call)
+    other = copy.deepcopy(model)
+    assert torch.equal(other(x)[1], model(x)[1])
 
 
 def test_gradient_checkpointing_gives_the_same_bits():

@@ -141,6 +141,44 @@ def test_bounded_norms_are_numpy_s_to_the_bit(rule):
             np.testing.assert_allclose(np.linalg.norm(values(model)[0], axis=1), rho[0], rtol=1e-6)
 
 
+def test_norms_are_bounded_beside_parameters_that_have_no_such_axis():
+    """A bias has no axis 1, and a temperature none at all."""
+    model = net()
+    scalar = torch.nn.Parameter(torch.tensor(2.0))
+    optimizer = optim.BoundedNorm(torch.optim.SGD([*model.parameters(), scalar], 0.1), axis=1)
+    for parameter, rho in zip(model.parameters(), optimizer.rho, strict=False):
+        assert (rho is None) == (parameter.dim() < 2)
+        if rho is not None:
+            np.testing.assert_allclose(parameter.detach().norm(dim=0).numpy(), rho, rtol=1e-6)
+    assert optimizer.rho[-1] is None and scalar.item() == 2
+
+
+def test_a_group_that_is_added_leaves_the_others_weights_as_they_are():
+    """Rounded anew, those of a format whose scales are of the whole tensor move: 16 such tensors of 40."""
+    quantizer = Quantizer(catalog.NVFP4, Rounding.SR)
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        first, second = (torch.nn.Parameter(torch.randn(8, 32, generator=generator)) for _ in range(2))
+        optimizer = optim.RoundedWeights(optim.BoundedNorm(torch.optim.SGD([first], 0.1)), quantizer, seed=seed)
+        before, given = first.detach().clone(), second.detach().clone()
+        optimizer.add_param_group({"params": [second]})
+        assert torch.equal(first, before)
+        assert not torch.equal(second, given)
+
+
+def test_weights_without_a_gradient_stay_as_they_are():
+    quantizer = Quantizer(catalog.NVFP4, Rounding.SR)
+    frozen = torch.nn.Parameter(torch.randn(8, 32, generator=torch.Generator().manual_seed(1)))
+    moved = torch.nn.Parameter(torch.ones(4, 32))
+    optimizer = optim.RoundedWeights(optim.BoundedNorm(torch.optim.SGD([frozen, moved], 0.1)), quantizer, seed=3)
+    before, start = frozen.detach().clone(), moved.detach().clone()
+    for step in range(6):
+        moved.grad = torch.linspace(-1, step, 128).reshape(4, 32)
+        optimizer.step()
+    assert torch.equal(frozen, before)
+    assert not torch.equal(moved, start)
+
+
 BUILDERS = {
     "FP8Adam": lambda p: optim.FP8Adam(p, 0.01, storage=RANDOM, seed=2),
     "ShiftAdaMax": lambda p: optim.ShiftAdaMax(p, 0.1, store="ap2"),
@@ -249,7 +287,7 @@ def step_with(gradient):
         (lambda: optim.FP8Adam([P], seed=-1), ValueError, "seed = -1: give an integer in"),
         (lambda: step_with(torch.ones(2, 2).half()), TypeError, "parameter 0 is torch.float16"),
         (lambda: step_with(torch.ones(2, 2).to_sparse()), ValueError, "the gradient of parameter 0 has layout"),
-        (lambda: step_with(torch.full((2, 2), torch.nan)), ValueError, "gradient has nan at element 0"),
+        (lambda: step_with(torch.full((2, 2), torch.nan)), ValueError, "parameter 0: gradient has nan at element 0"),
         (lambda: optim.ShiftAdaMax([P], store="none"), ValueError, "store = 'none': give 'exact' or 'ap2'"),
         (lambda: optim.RoundedWeights([P], SR), TypeError, "optimizer is a list: give a torch.optim.Optimizer"),
         (

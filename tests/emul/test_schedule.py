@@ -98,6 +98,8 @@ def test_steps_are_divided_by_shares_and_every_phase_has_one() -> None:
         (9, (Phase(recipe=A, steps=9), Phase(recipe=B)), "give at least 10"),
         (9, (Phase(recipe=A, steps=5),), "have 5 steps and the training 9: train as many, or give one a share"),
         (4, (Phase(recipe=A, steps=5),), "too short"),
+        (12.5, (Phase(recipe=A),), "steps = 12.5: give the number of steps of the training, an integer"),
+        ("9", (Phase(recipe=A),), "steps = '9': give the number of steps"),
     ],
 )
 def test_lengths_that_do_not_fit_are_refused(total, phases, sentence) -> None:
@@ -146,6 +148,11 @@ def test_cosine_and_constant_with_their_warm_up() -> None:
         (lambda: Schedule(Phase(recipe=A)), TypeError, "give a tuple of emul.schedule.Phase"),
         (lambda: Schedule((Phase(recipe=A),), "middle"), ValueError, "start = 'middle': give 'scratch' or 'trained'"),
         (lambda: Schedule((Phase(recipe=A, until=GradientToNoise()),)), ValueError, "no phase follows it"),
+        (
+            lambda: Course(net(), A, 3).load_state_dict({}),
+            ValueError,
+            "the state has no entries 'step' and 'phases': give",
+        ),
         (lambda: Course(net(), "luq", 3), TypeError, "schedule = 'luq': give an emul.schedule.Schedule"),
     ],
 )

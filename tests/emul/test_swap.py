@@ -87,8 +87,21 @@ def test_the_report_does_not_count_what_was_restored_or_came_later(net):
     found = {layer.name: layer for layer in swap_report(net).layers}
     told = "rule 0 matches, and it was restored or came into the model after swap_"
     assert (found["features.0"].rule, found["features.0"].native) == (None, told)
-    assert (found["late"].rule, found["late"].native) == (None, told)
+    late = "it came into the model after swap_, and its function is called by the module around it, as calls tell"
+    assert found["late"].rule is None and found["late"].native.startswith(late)
     assert [layer.name for layer in swap_report(net).emulated] == ["head"]
+
+
+def test_a_layer_in_the_place_of_one_that_is_kept_is_not_said_to_be_kept():
+    """Its function is called by the model, of which another rule says that it is emulated."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    swap_(model, Recipe((Rule("1", keep=True), Rule(".*", forward=Product(weight=Quantizer(catalog.E4M3))))))
+    model[1] = nn.Linear(3, 3)
+    model(torch.ones(1, 3))
+    report = swap_report(model)
+    (late,), (call,) = report.native, report.calls
+    assert late.native.startswith("it came into the model after swap_")
+    assert (call.module, call.function, call.rule) == ("", "linear", 1)
 
 
 def test_a_part_can_be_swapped_and_restored_alone(net):
@@ -341,6 +354,18 @@ def test_a_lazy_layer_is_emulated_once_it_has_its_shape():
     model = nn.Sequential(nn.LazyLinear(2))
     model(torch.ones(1, 3))
     assert type(swap_(model, recipe())[0]) is emul.nn.Linear
+
+
+def test_a_layer_that_was_lazy_when_it_was_swapped_is_told_as_what_it_is():
+    """It was there, and was never restored; its function is emulated, and a rule that keeps it does so."""
+    rule = Rule("0|2", forward=Product(weight=Quantizer(catalog.E4M3)))
+    model = swap_(
+        nn.Sequential(nn.LazyLinear(3), nn.LazyLinear(2), nn.Linear(2, 2)), Recipe((rule, Rule(".*", keep=True)))
+    )
+    model(torch.ones(1, 3))
+    report = swap_report(model)
+    assert [layer.native[:12] for layer in report.native] == ["it was lazy,", "kept by rule"]
+    assert [(call.module, call.rule, call.keeper) for call in report.calls] == [("0", 0, None), ("1", None, 1)]
 
 
 class Encoder(nn.TransformerEncoderLayer):

@@ -100,3 +100,18 @@ def test_a_second_derivative_that_is_asked_for_by_the_input_alone_is_refused():
     layer = emul.nn.SmoothSwiGLU(4, 4)
     with pytest.raises(RuntimeError, match="no derivative of their own"):
         torch.autograd.functional.hessian(lambda x: layer(x).square().sum(), torch.ones(3, 4))
+
+
+@pytest.mark.parametrize("kind", [emul.nn.SwiGLU, emul.nn.SmoothSwiGLU])
+def test_what_torch_s_own_layers_make_under_autocast_is_widened(kind):
+    model = kind(4, 6)
+    x = torch.linspace(-1, 1, 12).reshape(3, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        branches = model.linear(x), model.gate(x)
+        found = model(x)
+    assert {branch.dtype for branch in branches} == {torch.bfloat16}
+    linear, gate = (branch.float() for branch in branches)
+    wanted = (linear * torch.nn.functional.silu(gate)) @ model.down.weight.T
+    assert torch.allclose(found.float(), wanted, rtol=0, atol=0.01)
+    found.sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
