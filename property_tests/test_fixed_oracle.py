@@ -99,7 +99,9 @@ def assert_equals(problem, acc, wanted, route, events):
         assert named in str(error), route  # noqa: PT017
         return
     assert failed is None, route
-    unsigned = found.view(np.int64 if acc.format.signed else np.uint64)
+    held = found.astype(np.int64)  # of any type that holds them
+    assert (held == found).all()
+    unsigned = held.view(np.int64 if acc.format.signed else np.uint64)
     assert (unsigned.astype(object) == integers).all(), (route, found, integers)
     assert not events or all((seen[name] == counts[name]).all() for name in counts), (route, seen, counts)
 
