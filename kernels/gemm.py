@@ -110,12 +110,12 @@ def first_element(given, total, batch, i, j):
 
 
 @core
-def tally_of(width):
-    """The row of packed counts, how many roundings are in it, and what `mask_tallies` keeps."""
+def tally_of(width, counting):
+    """The row of packed counts, how many roundings are in it, and what `mask_tallies` keeps; no room if not counting."""
     number = np.zeros(1, np.uint32)
-    packed = lined_row(width, number)
+    packed = lined_row(width if counting else 0, number)
     packed[:] = U32(0)
-    masks, planes, steps = mask_tally()
+    masks, planes, steps = mask_tally(counting)
     return packed, number, masks, planes, steps
 
 
@@ -127,7 +127,7 @@ def uncounted_tally(tally):
 
 
 @core
-def scratch_of(width, total, row, source):
+def scratch_of(width, total, row, source, counting):
     """What a chain needs besides: sums of a chunk, products, `room`, blocks of words of sums and outer sums, a tally."""
     lanes = width if source == DRAWN else 0
     return (
@@ -136,7 +136,7 @@ def scratch_of(width, total, row, source):
         room(width, total, row),
         np.empty((4, lanes), np.uint32),
         np.empty((4, lanes), np.uint32),
-        tally_of(width),
+        tally_of(width, counting),
     )
 
 
@@ -226,7 +226,7 @@ def make_chain(
         depth, columns = b.shape[1], b.shape[2]
         width = min(TILE, columns)
         a, b, total, counts = uncounted(a), uncounted(b), uncounted(total), uncounted(counts)
-        held = scratch_of(width, total, rows[0], source)
+        held = scratch_of(width, total, rows[0], source, counting)
         part, products, whole, blocks, outer_blocks, tally = uncounted_scratch(held)
         along = U64(given.along * given.span)
         for index in range(start, stop):

@@ -34,11 +34,12 @@ _FULL = (1 << PLANES) - 1 - SLOTS
 
 
 @core
-def mask_tally():
-    """(masks, planes, the numbers of steps) of a tile."""
+def mask_tally(counting):
+    """(masks, planes, the numbers of steps) of a tile, without room where nothing is counted."""
     number = np.zeros(3, np.uint32)
     like = np.zeros(1, np.uint64)
-    masks, planes = lined_row(RING * SLOT, like), lined_row(EVENTS * PLANES * WORDS, like)
+    masks = lined_row(RING * SLOT if counting else 0, like)
+    planes = lined_row(EVENTS * PLANES * WORDS if counting else 0, like)
     masks[:], planes[:] = U64(0), U64(0)
     return masks, planes, number
 

@@ -64,7 +64,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
             lined_row(width, total),
             room(width, total, rows[0]),
             np.empty((4, 0), np.uint32),
-            tally_of(width),
+            tally_of(width, counting),
         )
         stack, products, whole = uncounted(held[0]), uncounted(held[1]), uncounted_room(held[2])
         blocks, tally = uncounted(held[3]), uncounted_tally(held[4])
@@ -153,7 +153,7 @@ def make_kahan(mode: int, product_mode: int, normalise: int, source: int = DETER
             lined_row(width, total),
             room(width, total, rows[0]),
             np.empty((4, 0), np.uint32),
-            tally_of(width),
+            tally_of(width, counting),
         )
         rests, products, larger = uncounted(held[0]), uncounted(held[1]), uncounted(held[2])
         whole, blocks = uncounted_room(held[3]), uncounted(held[4])

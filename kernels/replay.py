@@ -211,7 +211,7 @@ def make_replay(
         width = min(TILE, columns)
         chunks = (depth + chunk - 1) // chunk
         a, b, total, masks = uncounted(a), uncounted(b), uncounted(total), uncounted(masks)
-        held = scratch_of(width, total, rows[0], source)
+        held = scratch_of(width, total, rows[0], source, 0)
         part, products, whole, blocks, outer_blocks, _ = uncounted_scratch(held)
         kept = (
             np.empty((masks.shape[1] if recursive else 1, width), np.uint32),

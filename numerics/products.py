@@ -274,9 +274,8 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
         if encode:
             mask = np.uint64((1 << fmt.bits) - 1)
             return (values.astype(np.int64, copy=False).view(np.uint64) & mask).astype(code_dtype(fmt.bits))
-        result = (
-            values if values.dtype == dtype else np.empty(values.shape, dtype)
-        )  # it holds integers and the step too
+        # The type holds every member: its integer and its grid step too.
+        result = values if values.dtype == dtype else np.empty(values.shape, dtype)
         step, flat, into = dtype.type(2.0**-fmt.fraction_bits), values.reshape(-1), result.reshape(-1)
 
         def part(start: int, stop: int) -> None:

@@ -30,7 +30,7 @@ def counter(fitting):
 @pytest.mark.parametrize("fitting", [False, True])
 def test_any_number_of_steps_and_sums(fitting):
     run, rng = counter(fitting), np.random.default_rng(4)
-    kept = numba.njit(lambda: mask_tallies.mask_tally())()
+    kept = numba.njit(lambda: mask_tallies.mask_tally(1))()
     for steps in (
         0,
         1,
