@@ -16,6 +16,7 @@ from numerics import Overflow, Quantizer, Rounding, catalog, parse_format, rando
 from numerics.kernels import threads
 
 COUNT = 1 << 24
+COPY_COST = 0.4  # nanoseconds of an element
 PEER_COUNT = 1 << 20  # some peers take a microsecond an element
 
 
@@ -67,7 +68,7 @@ def copy_loop(x, out):
 
 
 def copy_in_parts(x, out):
-    threads.run(lambda start, stop: copy_loop(x[start:stop], out[start:stop]), x.size, 1 << 16)
+    threads.run(lambda start, stop: copy_loop(x[start:stop], out[start:stop]), x.size, COPY_COST)
 
 
 @pytest.fixture(scope="module", autouse=True)

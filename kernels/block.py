@@ -38,6 +38,7 @@ from .elementwise import DETERMINISTIC, DRAWN_2, DRAWN_4, GIVEN
 from .modes import RANDOM_MASK, RANDOM_SHIFT, SAW_NAN
 from .philox import fill_blocks
 from .primitives import from_bits, to_bits, widest_vectors
+from .streams import ask_ahead, read_ahead, strip_of
 
 U32, U64 = np.uint32, np.uint64
 GROUP = 2048  # elements that are handled together: their words are drawn ahead, their quotient scales computed ahead
@@ -115,12 +116,16 @@ def make_power_blocks(mode: int, form: int, source: int, integers: int, saturate
         base, widest = rule[BASE] + rule[FAST_LOWEST], U64(rule[FAST_HIGHEST] - rule[FAST_LOWEST])
         begin, column = first_element(start, columns, length)
         held = begin  # words of elements up to here have been drawn
+        asked, strip = begin, strip_of(x, out)
         b = start
         while b < stop:
             # As long as blocks are of the ordinary kind: a loop of its own, so that it keeps its constants in registers.
             top, low, size = nothing, U64(begin), 0
             while b < stop:
                 low, size = U64(begin), min(length, columns - column)
+                if begin >= asked:
+                    ask_ahead(x, out, begin, x.size)
+                    asked = begin + strip
                 if drawn and begin + size > held:
                     held, first = begin + (GROUP // length) * length, low
                     taken = draw_words(units, buffer[: held - begin], U64(offset + low), source, seed, stream)
@@ -196,8 +201,12 @@ def block_maxima(x: NDArray[Any], maxima: NDArray[Any], columns: int, length: in
     widest_vectors()
     nothing = magnitude(x.dtype.type(0))
     begin, column = first_element(start, columns, length)
+    asked, strip = begin, strip_of(x, x)
     for b in range(start, stop):
         low, size = U64(begin), min(length, columns - column)
+        if begin >= asked:
+            read_ahead(x, begin, x.size)
+            asked = begin + strip
         begin, column = begin + size, (0 if column + length >= columns else column + length)
         top = nothing
         for j in range(U64(size)):
@@ -260,6 +269,7 @@ def make_ratio_blocks(
         factors = np.empty(group, np.float32)
         flags, nothing = U32(0), magnitude(x.dtype.type(0))
         begin, column = first_element(start, columns, length)
+        asked, strip = begin, strip_of(x, out)
         for head in range(start, stop, group):
             count = min(group, stop - head)
             heads = maxima[head : head + count]
@@ -278,6 +288,9 @@ def make_ratio_blocks(
             if is_finite(worst) and np.float32(from_bits(smallest) * tensor) > np.float32(0):
                 for b in range(count):
                     low, size = U64(begin), whole if whole else min(length, columns - column)
+                    if begin >= asked:
+                        ask_ahead(x, out, begin, x.size)
+                        asked = begin + strip
                     begin, column = begin + size, (0 if column + length >= columns else column + length)
                     d = factors[b]
                     for j in range(U64(size)):

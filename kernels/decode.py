@@ -8,7 +8,8 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ._jit import SCALAR, loop
-from .primitives import from_bits, shift_left, to_bits, widest_vectors
+from .primitives import from_bits, shift_left, to_bits, uncounted, widest_vectors
+from .streams import ask_ahead, strip_of
 
 U32, U64 = np.uint32, np.uint64
 
@@ -66,9 +67,13 @@ def decode_floats(codes: NDArray[Any], out: NDArray[Any], row: NDArray[Any], sta
     """out[i] = the value of codes[i], i in [start, stop); codes unsigned and in range, out of the row's width."""
     widest_vectors()
     facts = (row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9])
-    codes, out = codes[start:stop], out[start:stop]
-    for i in range(codes.size):
-        out[i] = from_bits(value_bits(row.dtype.type(codes[i]), facts))
+    strip = strip_of(codes, out)
+    for begin in range(start, stop, strip):
+        ask_ahead(codes, out, begin, stop)
+        values = uncounted(out)[begin : min(begin + strip, stop)]
+        some = uncounted(codes)[begin : begin + values.size]
+        for i in range(values.size):
+            values[i] = from_bits(value_bits(row.dtype.type(some[i]), facts))
 
 
 @loop
@@ -78,9 +83,13 @@ def decode_integers(codes: NDArray[Any], out: NDArray[Any], sign: int, quantum: 
     Two's complement is undone in floats, exactly: integers of 32 bits would be widened to 64.
     """
     widest_vectors()
-    codes, out = codes[start:stop], out[start:stop]
     lowest, whole = U32(sign if sign else 1 << 31), out.dtype.type(2 * sign)
     step, zero = out.dtype.type(quantum), out.dtype.type(0)
-    for i in range(codes.size):
-        code = U32(codes[i])
-        out[i] = (out.dtype.type(np.int32(code)) - (whole if code >= lowest else zero)) * step
+    strip = strip_of(codes, out)
+    for begin in range(start, stop, strip):
+        ask_ahead(codes, out, begin, stop)
+        values = uncounted(out)[begin : min(begin + strip, stop)]
+        some = uncounted(codes)[begin : begin + values.size]
+        for i in range(values.size):
+            code = U32(some[i])
+            values[i] = (out.dtype.type(np.int32(code)) - (whole if code >= lowest else zero)) * step

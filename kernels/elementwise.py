@@ -11,12 +11,11 @@ from .carrier import grid_of, noticed, quantize_bits, saw, shown, shown_byte, sh
 from .forms import dropped_sum32
 from .modes import BYTE_CODE, DIRECT_CODE, HASTY, LIFTED, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHIFTED, SHORT_CODE
 from .philox import fill_blocks
-from .primitives import keep, prefetch, shift_left, to_bits, uncounted, widest_vectors
+from .primitives import keep, shift_left, to_bits, uncounted, widest_vectors
+from .streams import ask_ahead, strip_of
 
 TILE = 1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
 BLOCKS = 128  # of Philox that are drawn at once
-STRIP, AHEAD = 128, 2048  # elements that become codes are asked for in strips, so many before their turn
-LINE = 64  # bytes that come together
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 
 
@@ -56,9 +55,13 @@ def element(x, kind, word, mode, normalise, check, facts):
 def look_up(codes: NDArray[Any], table: NDArray[Any], out: NDArray[Any], start: int, stop: int) -> None:
     """out[i] = table[codes[i]], i in [start, stop); codes unsigned, below the length of the table."""
     widest_vectors()
-    codes, out = codes[start:stop], out[start:stop]
-    for i in range(codes.size):
-        out[i] = table[np.uint64(codes[i])]
+    strip = strip_of(codes, out)
+    for begin in range(start, stop, strip):
+        ask_ahead(codes, out, begin, stop)
+        values = uncounted(out)[begin : min(begin + strip, stop)]
+        some = uncounted(codes)[begin : begin + values.size]
+        for i in range(values.size):
+            values[i] = table[np.uint64(some[i])]
 
 
 @loop
@@ -89,26 +92,25 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         """
         widest_vectors()
         facts, kind = unpack(row), out.dtype.type(0)
-        flags = np.uint32(0)
+        flags, strip = np.uint32(0), strip_of(x, out)
         if source == DETERMINISTIC:
-            # Codes are written faster than the processor, left to itself, reads ahead; values are not.
-            narrow = out.itemsize < x.itemsize
-            for begin in range(start, stop, STRIP if narrow else max(stop - start, 1)):
-                end = min(begin + STRIP, stop) if narrow else stop
-                if narrow:
-                    for line in range(begin + AHEAD, end + AHEAD, LINE // x.itemsize):
-                        prefetch(x, line)
+            for begin in range(start, stop, strip):
+                end = min(begin + strip, stop)
+                ask_ahead(x, out, begin, stop)
                 xs, outs = uncounted(x)[begin:end], uncounted(out)[begin:end]
                 for i in range(xs.size):
                     outs[i], met = element(xs[i], kind, np.uint32(0), mode, normalise, check, facts)
                     flags = np.uint32(flags | met)
         elif source == GIVEN:
-            x, out, words = x[start:stop], out[start:stop], words[start:stop]
             align = np.uint32(grid_of(facts)[RANDOM_SHIFT])
-            for i in range(x.size):
-                word = np.uint32(words[i] << np.uint32(align & np.uint32(31)))
-                out[i], met = element(x[i], kind, word, mode, normalise, check, facts)
-                flags = np.uint32(flags | met)
+            for begin in range(start, stop, strip):
+                end = min(begin + strip, stop)
+                ask_ahead(x, out, begin, stop)
+                xs, outs, given = uncounted(x)[begin:end], uncounted(out)[begin:end], uncounted(words)[begin:end]
+                for i in range(xs.size):
+                    word = np.uint32(given[i] << np.uint32(align & np.uint32(31)))
+                    outs[i], met = element(xs[i], kind, word, mode, normalise, check, facts)
+                    flags = np.uint32(flags | met)
         else:
             unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
             units = 16 // unit_bytes
@@ -124,23 +126,25 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
                 first = np.uint64(element_number // np.uint64(units))
                 skip = np.int64(element_number % np.uint64(units))
                 fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
-                taken = drawn[skip : skip + end - begin]
-                xs, outs = uncounted(x)[begin:end], uncounted(out)[begin:end]
-                if hasty and apart:  # what is overwritten could not be rounded again
-                    seen, closest, most = np.uint32(0), np.uint32(0), np.uint32(0)
+                for low in range(begin, end, strip):
+                    high = min(low + strip, end)
+                    ask_ahead(x, out, low, stop)
+                    xs, outs, taken = uncounted(x)[low:high], uncounted(out)[low:high], drawn[skip + low - begin :]
+                    if hasty and apart:  # what is overwritten could not be rounded again
+                        seen, closest, most = np.uint32(0), np.uint32(0), np.uint32(0)
+                        for i in range(xs.size):
+                            word = np.uint32(shift_left(np.uint32(taken[i]), to_top) & mask)
+                            outs[i], met = element(xs[i], kind, word, hurried, normalise, check, facts)
+                            seen = np.uint32(seen | met)
+                            dropped, most = dropped_sum32(to_bits(xs[i]), word, facts)
+                            closest = max(closest, dropped)
+                        if closest < most:
+                            flags = np.uint32(flags | seen)
+                            continue
                     for i in range(xs.size):
                         word = np.uint32(shift_left(np.uint32(taken[i]), to_top) & mask)
-                        outs[i], met = element(xs[i], kind, word, hurried, normalise, check, facts)
-                        seen = np.uint32(seen | met)
-                        dropped, most = dropped_sum32(to_bits(xs[i]), word, facts)
-                        closest = max(closest, dropped)
-                    if closest < most:
-                        flags = np.uint32(flags | seen)
-                        continue
-                for i in range(xs.size):
-                    word = np.uint32(shift_left(np.uint32(taken[i]), to_top) & mask)
-                    outs[i], met = element(xs[i], kind, word, mode, normalise, check, facts)
-                    flags = np.uint32(flags | met)
+                        outs[i], met = element(xs[i], kind, word, mode, normalise, check, facts)
+                        flags = np.uint32(flags | met)
             keep(held)
         return flags
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from ._jit import SCALAR, core, loop
 from .elementwise import DRAWN_2, DRAWN_4, GIVEN, TILE
 from .philox import fill_blocks
-from .primitives import fma, from_bits, shift_left, shift_right, to_bits, widest_vectors
+from .primitives import fma, from_bits, shift_left, shift_right, to_bits, uncounted, widest_vectors
+from .streams import ask_ahead, read_ahead, strip_of
 
 FLOOR32, FLOOR64 = -90, -980  # exponents of the smallest alpha for which nothing below underflows
 SHORT = 23  # random bits up to which g is a float32
@@ -141,10 +142,12 @@ def _larger(most, bits):
 def largest_bits(x: NDArray[Any], start: int, stop: int) -> Any:
     """The bits of the largest |x[i]|, i in [start, stop), 0 of none; above those of all numbers for infinity and NaN."""
     widest_vectors()
-    x = x[start:stop]
-    most = to_bits(x.dtype.type(0))
-    for i in range(x.size):
-        most = larger(most, to_bits(x[i]))
+    most, strip = to_bits(x.dtype.type(0)), strip_of(x, x)
+    for begin in range(start, stop, strip):
+        read_ahead(x, begin, stop)
+        some = uncounted(x)[begin : min(begin + strip, stop)]
+        for i in range(some.size):
+            most = larger(most, to_bits(some[i]))
     return most
 
 
@@ -170,20 +173,23 @@ def quantize(
     """
     widest_vectors()
     alpha_bits, top_bits = to_bits(alpha), to_bits(top)
-    most = to_bits(x.dtype.type(0))
+    most, strip = to_bits(x.dtype.type(0)), strip_of(x, out)
     if source == GIVEN:
-        xs, outs, drawn = x[start:stop], out[start:stop], words[start:stop]
         align = np.uint32((SHORT if random_bits <= SHORT else 32) - random_bits)
-        if random_bits <= SHORT:
-            for i in range(xs.size):
-                bits = to_bits(xs[i])
-                outs[i] = from_bits(by_short_word(bits, shift_left(drawn[i], align), alpha_bits, top_bits))
-                most = larger(most, bits)
-        else:
-            for i in range(xs.size):
-                bits = to_bits(xs[i])
-                outs[i] = from_bits(by_word(bits, shift_left(drawn[i], align), alpha_bits, top_bits))
-                most = larger(most, bits)
+        for begin in range(start, stop, strip):
+            ask_ahead(x, out, begin, stop)
+            end = min(begin + strip, stop)
+            xs, outs, given = x[begin:end], out[begin:end], words[begin:end]
+            if random_bits <= SHORT:
+                for i in range(xs.size):
+                    bits = to_bits(xs[i])
+                    outs[i] = from_bits(by_short_word(bits, shift_left(given[i], align), alpha_bits, top_bits))
+                    most = larger(most, bits)
+            else:
+                for i in range(xs.size):
+                    bits = to_bits(xs[i])
+                    outs[i] = from_bits(by_word(bits, shift_left(given[i], align), alpha_bits, top_bits))
+                    most = larger(most, bits)
         return most
     unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
     units = 16 // unit_bytes
@@ -196,25 +202,28 @@ def quantize(
         first = np.uint64(element_number // np.uint64(units))
         skip = np.int64(element_number % np.uint64(units))
         fill_blocks(blocks[: 4 * ((skip + end - begin + units - 1) // units)], first, units, seed, stream)
-        xs, outs = x[begin:end], out[begin:end]
-        if source == DRAWN_4:
-            wide = blocks[skip : skip + xs.size]
-            for i in range(xs.size):
-                bits = to_bits(xs[i])
-                outs[i] = from_bits(by_word(bits, np.uint32(wide[i] & mask), alpha_bits, top_bits))
-                most = larger(most, bits)
-        elif source == DRAWN_2:
-            pairs = blocks.view(np.uint16)[skip : skip + xs.size]
-            for i in range(xs.size):
-                bits = to_bits(xs[i])
-                word = shift_left(shift_right(np.uint32(pairs[i]), unused), align)
-                outs[i] = from_bits(by_short_word(bits, word, alpha_bits, top_bits))
-                most = larger(most, bits)
-        else:
-            singles = blocks.view(np.uint8)[skip : skip + xs.size]
-            for i in range(xs.size):
-                bits = to_bits(xs[i])
-                word = shift_left(shift_right(np.uint32(singles[i]), unused), align)
-                outs[i] = from_bits(by_short_word(bits, word, alpha_bits, top_bits))
-                most = larger(most, bits)
+        for low in range(begin, end, strip):
+            ask_ahead(x, out, low, stop)
+            xs, outs = x[low : min(low + strip, end)], out[low : min(low + strip, end)]
+            at = skip + low - begin
+            if source == DRAWN_4:
+                wide = blocks[at : at + xs.size]
+                for i in range(xs.size):
+                    bits = to_bits(xs[i])
+                    outs[i] = from_bits(by_word(bits, np.uint32(wide[i] & mask), alpha_bits, top_bits))
+                    most = larger(most, bits)
+            elif source == DRAWN_2:
+                pairs = blocks.view(np.uint16)[at : at + xs.size]
+                for i in range(xs.size):
+                    bits = to_bits(xs[i])
+                    word = shift_left(shift_right(np.uint32(pairs[i]), unused), align)
+                    outs[i] = from_bits(by_short_word(bits, word, alpha_bits, top_bits))
+                    most = larger(most, bits)
+            else:
+                singles = blocks.view(np.uint8)[at : at + xs.size]
+                for i in range(xs.size):
+                    bits = to_bits(xs[i])
+                    word = shift_left(shift_right(np.uint32(singles[i]), unused), align)
+                    outs[i] = from_bits(by_short_word(bits, word, alpha_bits, top_bits))
+                    most = larger(most, bits)
     return most

@@ -184,23 +184,6 @@ def widest_vectors(typingctx: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of array[index], an element that need not exist: a hint, which changes no result."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), (byte, number, number, number))
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        to_read, to_stay, data_not_code = (ir.Constant(number, choice) for choice in (0, 3, 1))
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        builder.call(ask, [place, to_read, to_stay, data_not_code])
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp), generate
-
-
-@intrinsic
 def uncounted(typingctx: Any, array: Any) -> Any:
     """The same array without its reference count: in loops, counting it in and out costs more than a row of lanes.
 

@@ -12,7 +12,7 @@ from numba import types
 
 from numerics import Overflow, Rounding, catalog, parse_format
 from numerics.block_rows import compiled_row
-from numerics.kernels import block, decode, elementwise, gemm, luq, modes, orders
+from numerics.kernels import block, decode, elementwise, gemm, luq, modes, orders, streams
 from numerics.loops import elementwise_loop
 from numerics.parameters import FLOAT32, FLOAT64, parameter_row
 
@@ -121,13 +121,17 @@ pytestmark = [
 ]
 
 
-def instructions_of(loop, signature):
-    """How often each (mnemonic, register width) occurs in a loop: in the code that calls run, compiled now or found on disk."""
+def assembly_of(loop, signature):
+    """The code that calls run, compiled now or found on disk."""
     loop.compile(signature)
     library = loop.overloads[signature].library
-    code = library.codegen._tm.emit_assembly(library._get_module_for_linking())
+    return library.codegen._tm.emit_assembly(library._get_module_for_linking())
+
+
+def instructions_of(loop, signature):
+    """How often each (mnemonic, register width) occurs in a loop."""
     found = Counter()
-    for line in code.splitlines():
+    for line in assembly_of(loop, signature).splitlines():
         if match := re.match(r"\s+(v\w+)\s.*([xyz]mm)\d", line):
             found[match[1], match[2]] += 1
     return found
@@ -154,6 +158,12 @@ def test_float32_loops_work_on_32_bit_lanes(name):
 @pytest.mark.parametrize("name", KERNELS)
 def test_nothing_is_gathered(name):
     assert not any("gather" in mnemonic for mnemonic, _ in instructions(name))
+
+
+@pytest.mark.parametrize("name", [name for name in KERNELS if not name.startswith(("chain", "tree"))])
+def test_what_goes_through_memory_once_is_asked_for_ahead(name):
+    lines = assembly_of(*KERNELS[name]).count("prefetch")
+    assert lines >= streams.STRIP // streams.LINE, lines  # those of the wider array; codes have fewer
 
 
 @pytest.mark.parametrize("mode", [Rounding.SR, Rounding.SR_C, Rounding.RTO], ids=lambda mode: mode.name)
