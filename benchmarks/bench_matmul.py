@@ -5,7 +5,6 @@ bits on a corner of the problem before it is timed, against the oracle or a peer
 """
 
 import math
-from time import perf_counter
 from typing import NamedTuple
 
 import numba
@@ -15,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.naive import same_job
 from benchmarks.peers import product_peers
-from benchmarks.timing import best, best_of_one
+from benchmarks.timing import best, gain_of_two
 from numerics import (
     Accumulator,
     FixedFormat,
@@ -32,7 +31,6 @@ from numerics import (
 )
 
 SIZE, LARGE = 256, 512
-SPELL = 0.25  # seconds of each number of threads at a time
 CORNER = 3, 4
 BINARY16 = catalog.BINARY16
 R = Rounding
@@ -173,21 +171,6 @@ def times_the_same_job(case, a, b, found, seconds, given):
     loop(a[:8], b, rows)
     assert np.array_equal(rows, found[:8])
     return round(best(lambda: loop(a[:8], b, rows), 3) * SIZE / 8 / seconds)
-
-
-def gain_of_two(call, rounds=3):
-    """Best time of one thread over that of two, taken in turns; numpy's products have as many."""
-    seconds = {1: [], 2: []}
-    for _ in range(rounds):
-        for count, taken in seconds.items():
-            set_num_threads(count)
-            with threadpool_limits(count):
-                begin = perf_counter()
-                call()  # the first wakes the threads
-                while perf_counter() < begin + SPELL:  # a virtual machine can take a while to give them two processors
-                    taken.append(best_of_one(call))
-    set_num_threads(1)
-    return min(seconds[1]) / min(seconds[2])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,6 +3,12 @@
 import time
 from collections.abc import Callable
 
+from threadpoolctl import threadpool_limits
+
+from numerics import set_num_threads
+
+SPELL = 0.25  # seconds of each number of threads at a time
+
 
 def best(call: Callable[[], object], rounds: int = 5) -> float:
     """Seconds of the fastest of `rounds` calls, after one that warms up."""
@@ -31,3 +37,18 @@ def best_of_one(call: Callable[[], object]) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
+
+
+def gain_of_two(call: Callable[[], object], rounds: int = 3) -> float:
+    """Best time of one thread over that of two, taken in turns; numpy's products have as many. Leaves one thread."""
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(rounds):
+        for count, taken in seconds.items():
+            set_num_threads(count)
+            with threadpool_limits(count):
+                begin = time.perf_counter()
+                call()  # the first wakes the threads
+                while time.perf_counter() < begin + SPELL:  # a virtual machine may take a while to give two processors
+                    taken.append(best_of_one(call))
+    set_num_threads(1)
+    return min(seconds[1]) / min(seconds[2])

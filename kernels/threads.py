@@ -61,8 +61,9 @@ def run(part: Callable[[int, int], Any], total: int, cost: float) -> list[Any]:
     worth = total * cost / WORTH
     if _count == 1 or total < 2 or worth < 2:
         return [part(0, total)]
-    several = min(_count * PARTS_PER_THREAD, int(worth / LONG))
-    pieces = min(total, int(worth), max(_count, several))
+    # As many for each thread: with three pieces for two, one would wait for the last.
+    of_each = max(1, min(PARTS_PER_THREAD, int(worth / (LONG * _count))))
+    pieces = min(total, int(worth), _count * of_each)
     edges = [total * p // pieces for p in range(pieces + 1)]
     pool = _pool  # another thread may replace it meanwhile; this call keeps its own
     if pool is None:

@@ -103,6 +103,7 @@ def test_pieces_cover_everything_once_and_in_order(monkeypatch):
             assert len(pieces) <= count * threads.PARTS_PER_THREAD
             assert len(pieces) == 1 or total * cost / len(pieces) >= WORTH  # as long as a thread takes to wake
             assert len(pieces) <= count or total * cost / len(pieces) >= threads.LONG * WORTH
+            assert len(pieces) <= count or len(pieces) % count == 0 or len(pieces) == total  # none waits for a last one
 
 
 def test_several_threads_are_at_work():
