@@ -1,8 +1,8 @@
 """Counting in rows of sums none of which is infinite or NaN: fewer questions to ask, and cheaper ones.
 
-Where the carrier's own sum tells all, a step leaves masks (`mask_tallies`). Else, and for sums that fill no mask, the five
-counts of a lane are fields of one number, added up at once and spread from time to time: after the eight rows, counts
-holds the row of these numbers, and an array of how many roundings are in them.
+Sums to nearest in the form SIGNED, and those of which the carrier's own sum tells all, leave masks (`mask_tallies`). Else,
+and for sums that fill no mask, the five counts of a lane are fields of one number, added up at once and spread from time
+to time: after the eight rows, counts holds the row of these numbers, and an array of how many roundings are in them.
 
 Of x and y let S be the one that is smaller in magnitude, L the other. No question about S, L or the exact sum needs
 more than this:
@@ -21,7 +21,7 @@ more than this:
 import numpy as np
 
 from ._jit import core
-from .mask_tallies import LANES, next_fitting, next_tame
+from .mask_tallies import GRADUAL, next_fitting, next_tame
 from .modes import (
     CODE_MANTISSA,
     DROP,
@@ -39,7 +39,7 @@ from .modes import (
 )
 from .primitives import from_bits, shift_left, to_bits
 from .sums import to_odd
-from .tally_lanes import make_count_lanes
+from .tally_lanes import make_count_row
 
 U32, U64 = np.uint32, np.uint64
 
@@ -80,18 +80,24 @@ def one_more(counts):
     counts[9][0] += U32(1)
 
 
+@core
+def lane_numbers(facts, tiny):
+    """What `tally_lanes` asks for besides the sums, as bits: see `forms.centred` and the questions above."""
+    shift = U32(shift_left(facts[DROP], U32(23)) + U32(1 << 22))
+    down = U32(shift_left(facts[CODE_MANTISSA], U32(23)) + U32(1))
+    lowest = shift_left(U32(facts[EMIN] - U32(OFFSET)), U32(23))
+    return shift, down, facts[LARGEST], lowest, to_bits(tiny)
+
+
 def make_fused_at_once(fitting):
     """total[j] += factor * panel[j] in the mode AT_ONCE, float32, TAME; fitting: no sum overflows."""
-    BITS, MAGNITUDE, T, HALF, ONE = U32(0x7F800000), U32(0x7FFFFFFF), U32(23), U32(1 << 22), U32(1)
-    count_lanes, next_step = make_count_lanes(fitting), next_fitting if fitting else next_tame
+    BITS, MAGNITUDE, ONE = U32(0x7F800000), U32(0x7FFFFFFF), U32(1)
+    count_row, next_step = make_count_row(fitting), next_fitting if fitting else next_tame
 
     def fused_at_once(total, factor, panel, facts, counts):
-        at, masks = next_step(counts), counts[10]
-        shift, largest = U32(shift_left(facts[DROP], T) + HALF), from_bits(facts[LARGEST])
-        down = U32(shift_left(facts[CODE_MANTISSA], T) + ONE)
-        whole = total.size - total.size % LANES
-        for j in range(0, whole, LANES):
-            count_lanes(total, factor, panel, masks, at, j, shift, down, largest)
+        at, masks, numbers = next_step(counts), counts[10], lane_numbers(facts, np.float32(0))
+        shift, down, largest = numbers[0], numbers[1], from_bits(numbers[2])
+        whole = count_row(total, factor, panel, masks, at, numbers)
         packed = counts[8]
         if whole < total.size:
             one_more(counts)
@@ -137,14 +143,28 @@ def make_add_finite(mode, width, counting, fused, round_counted, word_of, binade
     U, T, FIELD_BITS, SIGN = (U32, 23, 0x7F800000, 1 << 31) if width == 32 else (U64, 52, 0x7FF << 52, 1 << 63)
     BITS, MAGNITUDE, ONE, TRAILING = U(FIELD_BITS), U(SIGN - 1), U(1), U(T)
 
+    in_lanes = tame and nearest and width == 32 and shape & SIGNED and not mode & ONCE
+    count_row = make_count_row(fitting, odd=True, gradual=not multiples)
+    next_step = next_fitting if fitting else next_tame
+
     def add_finite(total, y, factor, panel, scratch, draw, mode, how, counts):
         normalise, facts, tiny = how
-        odd, packed = scratch[1], counts[8]
+        odd, packed, begin = scratch[1], counts[8], 0
+        if in_lanes:
+            if not multiples:
+                counts[12][GRADUAL] = U32(1)
+            at, masks, numbers = next_step(counts), counts[10], lane_numbers(facts, tiny)
+            if fused:
+                begin = count_row(total, factor, panel, masks, at, numbers)
+            else:
+                begin = count_row(total, np.float32(1), y, masks, at, numbers)
+            if begin == total.size:
+                return
         one_more(counts)
         steps = total.dtype.type(U64(U64(1) << U64(facts[CODE_MANTISSA])))
         down = U(shift_left(U(facts[CODE_MANTISSA]), TRAILING) + ONE)
         lowest = shift_left(U(facts[EMIN] - U(OFFSET)), TRAILING)
-        for j in range(total.size):
+        for j in range(begin, total.size):
             start = total[j]
             added = y[j]
             if fused:
@@ -154,7 +174,7 @@ def make_add_finite(mode, width, counting, fused, round_counted, word_of, binade
             t = s - start
             error = (start - (s - t)) + (added - t)
             odd[j] = to_odd(s, error, to_bits(start) | to_bits(added), sticky)
-        for j in range(total.size):
+        for j in range(begin, total.size):
             start, added, exact = total[j], y[j], from_bits(odd[j])
             value, over = round_counted(odd[j], word_of(draw, j, mode), mode, normalise, facts, fitting)
             p, q = U(to_bits(start) & MAGNITUDE), U(to_bits(added) & MAGNITUDE)

@@ -20,8 +20,8 @@ from .scratch import TILE, lined_row
 
 U32, U64 = np.uint32, np.uint64
 
-ABSORBED, SWAMPED, CHANGED, OVER = range(4)  # CHANGED: the result is not the sum that was rounded
-EVENTS = 4
+ABSORBED, SWAMPED, CHANGED, OVER, UNDER = range(5)  # CHANGED: the result is not the sum that was rounded
+EVENTS = 5
 LANES = 16  # sums of a mask
 WORDS = TILE // 64  # of the masks of one event and step
 SLOTS, PLANES = 7, 8  # 7 masks add up to three bits
@@ -30,13 +30,14 @@ _LINE, _MASK = ir.VectorType(ir.IntType(64), WORDS), ir.IntType(LANES)
 _COUNTS = ir.VectorType(ir.IntType(32), LANES)
 RING = SLOTS + 1  # steps whose masks have room: the last one's are on their way to the cache, in stores of two bytes
 STEPS, ADDED, HELD = range(3)  # numbers of steps: all, those that were added up, those that the planes hold
+GRADUAL = 3  # 1 once a step has left masks for UNDER
 _FULL = (1 << PLANES) - 1 - SLOTS
 
 
 @core
 def mask_tally(counting):
     """(masks, planes, the numbers of steps) of a tile, without room where nothing is counted."""
-    number = np.zeros(3, np.uint32)
+    number = np.zeros(4, np.uint32)
     like = np.zeros(1, np.uint64)
     masks = lined_row(RING * SLOT if counting else 0, like)
     planes = lined_row(EVENTS * PLANES * WORDS if counting else 0, like)
@@ -140,6 +141,8 @@ def _make(fitting):
         planes, number = counts[11], counts[12]
         if not fitting:
             _spread(planes, OVER, counts[3])
+        if number[GRADUAL]:
+            _spread(planes, UNDER, counts[4])
         _spread(planes, CHANGED, counts[5])
         _spread(planes, SWAMPED, counts[6])
         _spread(planes, ABSORBED, counts[7])
@@ -152,6 +155,8 @@ def _make(fitting):
         first = np.int64(number[ADDED])
         if not fitting:
             _add_up(masks, planes, first, OVER, OVER)
+        if number[GRADUAL]:
+            _add_up(masks, planes, first, UNDER, UNDER)
         _add_up(masks, planes, first, CHANGED, SWAMPED)
         _add_up(masks, planes, first, SWAMPED, SWAMPED)
         _add_up(masks, planes, first, ABSORBED, ABSORBED)
@@ -161,13 +166,16 @@ def _make(fitting):
             spread_all(counts)
 
     def next_step(counts):
-        """Where the masks of one more step go: the word of its first event."""
+        """Where the masks of one more step go: the word of its first event. None is there yet of UNDER, the last."""
         number = counts[12]
         if number[STEPS] - number[ADDED] == U32(RING):
             add_up(counts)
         step = number[STEPS]
         number[STEPS] = U32(step + U32(1))
-        return np.int64(step % U32(RING)) * SLOT
+        begin = np.int64(step % U32(RING)) * SLOT
+        for word in range(begin + UNDER * WORDS, begin + SLOT):  # what a step may leave out
+            counts[10][word] = U64(0)
+        return begin
 
     def spread_masks(counts):
         """Adds what the masks have to the rows of counts, and begins anew."""

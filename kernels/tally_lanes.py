@@ -11,7 +11,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .mask_tallies import ABSORBED, CHANGED, LANES, OVER, SWAMPED
+from ._jit import core
+from .mask_tallies import ABSORBED, CHANGED, LANES, OVER, SWAMPED, UNDER
 from .scratch import TILE
 
 _FLOAT, _WORD, _MASK = ir.FloatType(), ir.IntType(32), ir.IntType(LANES)
@@ -52,8 +53,19 @@ def _smaller_and_larger(context: Any, builder: Any, x: Any, y: Any) -> tuple[Any
     return builder.select(less, p, q), builder.select(less, y, x)
 
 
-def make_count_lanes(fitting: bool) -> Any:
-    """The intrinsic. fitting: no sum overflows."""
+def _odd(builder: Any, x: Any, y: Any, s: Any) -> Any:
+    """x + y rounded to odd, s being the nearest float: `sums.sum_bits`."""
+    t = builder.fsub(s, x)
+    error = builder.fadd(builder.fsub(x, builder.fsub(s, t)), builder.fsub(y, t))
+    bits = builder.bitcast(s, _WORDS)
+    away = builder.ashr(builder.xor(bits, builder.bitcast(error, _WORDS)), _all(31))  # -1 or 0
+    inexact = builder.fcmp_unordered("!=", error, ir.Constant(_FLOATS, [0.0] * LANES))
+    odd = builder.or_(builder.add(bits, away), _all(1))
+    return builder.bitcast(builder.select(inexact, odd, bits), _FLOATS)
+
+
+def make_count_lanes(fitting: bool, odd: bool = False, gradual: bool = False) -> Any:
+    """The intrinsic. fitting: no sum overflows; odd: sums are rounded to odd first; gradual: underflow is counted too."""
 
     @intrinsic
     def count_lanes(
@@ -64,18 +76,19 @@ def make_count_lanes(fitting: bool) -> Any:
         masks: Any,
         at: Any,
         j: Any,
-        shift: Any,
-        down: Any,
-        largest: Any,
+        numbers: Any,
     ) -> Any:
         """total[j:] += factor * panel[j:] for LANES sums, and masks of their events; see `finite_tallies`.
 
-        total, panel: contiguous float32; masks: contiguous uint64, of which masks[at] begins the step's; shift, down:
-        uint32; largest: float32.
+        total, panel: contiguous float32; masks: contiguous uint64, of which masks[at] begins the step's; numbers: five
+        uint32 as `finite_tallies.lane_numbers` makes them.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            total, factor, panel, masks, at, j, shift, down, largest = arguments
+            total, factor, panel, masks, at, j, numbers = arguments
+            shift, down, largest, lowest, tiny = (
+                _spread(builder, number) for number in cgutils.unpack_tuple(builder, numbers, 5)
+            )
 
             def data_of(which: int, array: Any) -> Any:
                 return context.make_array(signature.args[which])(context, builder, array).data
@@ -94,31 +107,66 @@ def make_count_lanes(fitting: bool) -> Any:
             x = builder.load(sums, align=4)
             y = builder.fmul(_spread(builder, factor), builder.load(lanes_of(2, panel), align=4))
             s = builder.fadd(x, y)
-            exponent = builder.and_(builder.bitcast(s, _WORDS), _all(0x7F800000))
-            shifter = builder.bitcast(builder.add(exponent, _spread(builder, shift)), _FLOATS)
-            value = near = builder.fsub(builder.fadd(s, shifter), shifter)  # `forms.centred`
+            exact = _odd(builder, x, y, s) if odd else s
+            bits = builder.bitcast(exact, _WORDS)
+            field = exponent = builder.and_(bits, _all(0x7F800000))
+            if gradual:
+                exponent = builder.select(builder.icmp_unsigned(">", field, lowest), field, lowest)
+            shifter = builder.bitcast(builder.add(exponent, shift), _FLOATS)
+            near = builder.fsub(builder.fadd(exact, shifter), shifter)  # `forms.centred`
+            if gradual:
+                signed = builder.or_(builder.bitcast(near, _WORDS), builder.and_(bits, _all(1 << 31)))
+                near = builder.bitcast(signed, _FLOATS)
+            value = near
             small, large = _smaller_and_larger(context, builder, x, y)
             less_one = builder.bitcast(builder.sub(small, _all(1)), _FLOATS)
-            ulp_less_one = builder.bitcast(builder.sub(exponent, _spread(builder, down)), _FLOATS)
+            ulp_less_one = builder.bitcast(builder.sub(exponent, down), _FLOATS)
             is_absorbed = is_lost = builder.fcmp_ordered("<", less_one, ulp_less_one)
+            if gradual:
+                some = builder.fcmp_ordered("!=", exact, ir.Constant(_FLOATS, [0.0] * LANES))
+                is_absorbed = is_lost = builder.and_(is_absorbed, some)
             if not fitting:
-                top = _spread(builder, largest)
+                top = builder.bitcast(largest, _FLOATS)
                 bottom = builder.fneg(top)
                 value = builder.select(builder.fcmp_ordered(">", near, top), top, near)
                 value = builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value)
                 is_over = builder.fcmp_ordered("!=", value, near)
                 is_lost = builder.or_(is_absorbed, is_over)
                 leave(OVER, is_over)
+            is_changed = builder.fcmp_ordered("!=", value, exact)
             leave(ABSORBED, is_absorbed)
             leave(SWAMPED, builder.and_(is_lost, builder.fcmp_ordered("==", value, large)))
-            leave(CHANGED, builder.fcmp_ordered("!=", value, s))
+            leave(CHANGED, is_changed)
+            if gradual:
+                leave(UNDER, builder.and_(is_changed, builder.icmp_unsigned("<", field, tiny)))
             builder.store(value, sums, align=4)
             return context.get_dummy_value()
 
         arrays = (types.float32, types.float32, types.uint64)
         if any(a.dtype != kind or a.layout != "C" for a, kind in zip((total, panel, masks), arrays, strict=True)):
             return None
-        numbers = (types.intp, types.intp, types.uint32, types.uint32, types.float32)
-        return types.none(total, types.float32, panel, masks, *numbers), generate
+        if numbers != types.UniTuple(types.uint32, 5):
+            return None
+        return types.none(total, types.float32, panel, masks, types.intp, types.intp, numbers), generate
 
     return count_lanes
+
+
+def make_count_row(fitting: bool, odd: bool = False, gradual: bool = False) -> Any:
+    """count_lanes for all sums that fill masks; returns how many these are."""
+    count_lanes = make_count_lanes(fitting, odd, gradual)
+
+    def count_row(total, factor, panel, masks, at, numbers):
+        whole = total.size - total.size % LANES
+        fours = whole - whole % (4 * LANES)
+        # Four at a time: at the end of a long loop of one a processor would guess wrong in every step.
+        for j in range(0, fours, 4 * LANES):
+            count_lanes(total, factor, panel, masks, at, j, numbers)
+            count_lanes(total, factor, panel, masks, at, j + LANES, numbers)
+            count_lanes(total, factor, panel, masks, at, j + 2 * LANES, numbers)
+            count_lanes(total, factor, panel, masks, at, j + 3 * LANES, numbers)
+        for j in range(fours, whole, LANES):
+            count_lanes(total, factor, panel, masks, at, j, numbers)
+        return whole
+
+    return core(count_row)

@@ -5,23 +5,25 @@ import numpy as np
 import pytest
 
 from numerics.kernels import mask_tallies
-from numerics.kernels.mask_tallies import CHANGED, EVENTS, LANES, OVER, SLOT, SLOTS, SWAMPED, WORDS
+from numerics.kernels.mask_tallies import CHANGED, EVENTS, GRADUAL, LANES, OVER, SLOT, SLOTS, SWAMPED, UNDER, WORDS
 from numerics.kernels.scratch import TILE
 
-ROWS = {OVER: 3, CHANGED: 5, SWAMPED: 6, mask_tallies.ABSORBED: 7}
+ROWS = {OVER: 3, UNDER: 4, CHANGED: 5, SWAMPED: 6, mask_tallies.ABSORBED: 7}
 MOST = (1 << mask_tallies.PLANES) - 1
 
 
 def counter(fitting):
-    """(masks [steps, EVENTS, WORDS], counts, what a tally keeps) adds to the counts."""
+    """(masks [steps, EVENTS * WORDS], which steps leave UNDER too, counts and what a tally keeps) adds to the counts."""
     next_step = mask_tallies.next_fitting if fitting else mask_tallies.next_tame
     spread = mask_tallies.spread_fitting if fitting else mask_tallies.spread_tame
 
     @numba.njit
-    def run(masks, counts):
+    def run(masks, gradual, counts):
         for step in range(masks.shape[0]):
-            at = next_step(counts)
-            counts[10][at : at + SLOT] = masks[step]
+            at, left = next_step(counts), SLOT if gradual[step] else UNDER * WORDS
+            counts[10][at : at + left] = masks[step, :left]
+            if gradual[step]:
+                counts[12][GRADUAL] = np.uint32(1)
         spread(counts)
 
     return run
@@ -30,7 +32,8 @@ def counter(fitting):
 @pytest.mark.parametrize("fitting", [False, True])
 def test_any_number_of_steps_and_sums(fitting):
     run, rng = counter(fitting), np.random.default_rng(4)
-    kept = numba.njit(lambda: mask_tallies.mask_tally(1))()
+    tally = numba.njit(lambda: mask_tallies.mask_tally(1))
+    kept, plain = tally(), tally()
     for steps in (
         0,
         1,
@@ -49,13 +52,16 @@ def test_any_number_of_steps_and_sums(fitting):
             likely = rng.random((1, EVENTS, TILE)) * 1.2  # many of them always
             bits = rng.random((steps, EVENTS, TILE)) < likely
             bits[:, OVER] &= not fitting
+            gradual = rng.random(steps) < 0.5 if steps % 2 else np.zeros(steps, bool)
+            held = kept if steps % 2 else plain
             masks = np.packbits(bits, axis=-1, bitorder="little").view(np.uint64).reshape(steps, EVENTS * WORDS)
             rows = tuple(rng.integers(0, 9, columns).astype(np.uint32) for _ in range(8))
             wanted = [row.copy() for row in rows]
             whole = columns - columns % LANES
             for event, row in ROWS.items():
                 met = bits[:, event] | bits[:, SWAMPED] if event == CHANGED else bits[:, event]
+                met = met & gradual[:, None] if event == UNDER else met
                 wanted[row][:whole] += met[:, :whole].sum(axis=0, dtype=np.uint32)
-            run(masks, (*rows, np.zeros(columns, np.uint32), np.zeros(1, np.uint32), *kept))
+            run(masks, gradual, (*rows, np.zeros(columns, np.uint32), np.zeros(1, np.uint32), *held))
             for found, right in zip(rows, wanted, strict=True):
                 assert (found == right).all(), (steps, columns)
