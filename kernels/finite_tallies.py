@@ -1,8 +1,8 @@
 """Counting in rows of sums none of which is infinite or NaN: fewer questions to ask, and cheaper ones.
 
-Sums to nearest in the form SIGNED, and those of which the carrier's own sum tells all, leave masks (`mask_tallies`). Else,
-and for sums that fill no mask, the five counts of a lane are fields of one number, added up at once and spread from time
-to time: after the eight rows, counts holds the row of these numbers, and an array of how many roundings are in them.
+Where a mode allows it (`tally_lanes.in_lanes`), sums of float32 leave masks (`mask_tallies`). Else, and for sums that fill
+no mask, the five counts of a lane are fields of one number, added up at once and spread from time to time: after the
+eight rows, counts holds the row of these numbers, and an array of how many roundings are in them.
 
 Of x and y let S be the one that is smaller in magnitude, L the other. No question about S, L or the exact sum needs
 more than this:
@@ -21,7 +21,7 @@ more than this:
 import numpy as np
 
 from ._jit import core
-from .mask_tallies import GRADUAL, next_fitting, next_tame
+from .mask_tallies import MASKS, next_fitting, next_tame
 from .modes import (
     CODE_MANTISSA,
     DROP,
@@ -35,11 +35,12 @@ from .modes import (
     RTN,
     SHIFTED,
     SIGNED,
+    SMALLEST,
     UNIFORM,
 )
 from .primitives import from_bits, shift_left, to_bits
 from .sums import to_odd
-from .tally_lanes import make_count_row
+from .tally_lanes import in_lanes, make_count_lanes, make_row
 
 U32, U64 = np.uint32, np.uint64
 
@@ -48,7 +49,7 @@ FIELD = 6  # bits of a count in such a number, which is spread before one can be
 FULL = (1 << FIELD) - 1
 LOWEST = 2  # where they begin: a condition shifted is cheaper than one that is a number itself
 OVERFLOW, UNDERFLOW, INEXACT, SWAMPED, ABSORBED = (1 << FIELD * n + LOWEST for n in range(5))
-AT_ONCE = RNE + SIGNED + UNIFORM + ONCE  # the mode in which the carrier's own sum tells all
+AT_ONCE = RNE + SIGNED + ONCE, RNE + SIGNED + UNIFORM + ONCE  # modes in which the carrier's own sum tells all
 
 
 @core
@@ -82,50 +83,23 @@ def one_more(counts):
 
 @core
 def lane_numbers(facts, tiny):
-    """What `tally_lanes` asks for besides the sums, as bits: see `forms.centred` and the questions above."""
-    shift = U32(shift_left(facts[DROP], U32(23)) + U32(1 << 22))
-    down = U32(shift_left(facts[CODE_MANTISSA], U32(23)) + U32(1))
-    lowest = shift_left(U32(facts[EMIN] - U32(OFFSET)), U32(23))
-    return shift, down, facts[LARGEST], lowest, to_bits(tiny)
-
-
-def make_fused_at_once(fitting):
-    """total[j] += factor * panel[j] in the mode AT_ONCE, float32, TAME; fitting: no sum overflows."""
-    BITS, MAGNITUDE, ONE = U32(0x7F800000), U32(0x7FFFFFFF), U32(1)
-    count_row, next_step = make_count_row(fitting), next_fitting if fitting else next_tame
-
-    def fused_at_once(total, factor, panel, facts, counts):
-        at, masks, numbers = next_step(counts), counts[10], lane_numbers(facts, np.float32(0))
-        shift, down, largest = numbers[0], numbers[1], from_bits(numbers[2])
-        whole = count_row(total, factor, panel, masks, at, numbers)
-        packed = counts[8]
-        if whole < total.size:
-            one_more(counts)
-        for j in range(whole, total.size):
-            x, y = total[j], factor * panel[j]
-            s = x + y
-            exponent = U32(to_bits(s) & BITS)
-            shifter = from_bits(U32(exponent + shift))
-            near = (s + shifter) - shifter  # `forms.centred`
-            p, q = U32(to_bits(x) & MAGNITUDE), U32(to_bits(y) & MAGNITUDE)
-            absorbed = from_bits(U32(min(p, q) - ONE)) < from_bits(U32(exponent - down))
-            value, lost, met = near, absorbed, packed[j]
-            if not fitting:
-                value = min(max(near, -largest), largest)
-                over = value != near
-                lost = lost | over
-                met = U32(met + (U32(OVERFLOW) if over else U32(0)))
-            swamped = lost & (U32(to_bits(value) & MAGNITUDE) == max(p, q))
-            inexact = (value != s) | swamped
-            met = U32(met + (U32(ABSORBED) if absorbed else U32(0)))
-            met = U32(met + (U32(SWAMPED) if swamped else U32(0)))
-            packed[j] = U32(met + (U32(INEXACT) if inexact else U32(0)))
-            total[j] = value
-
-    return fused_at_once
-
-
-fused_tame, fused_fitting = core(make_fused_at_once(False)), core(make_fused_at_once(True))
+    """What a step in lanes is told of a format: tally_lanes.NUMBERS bits; tiny: its smallest normal."""
+    drop, trailing = shift_left(facts[DROP], U32(23)), shift_left(facts[CODE_MANTISSA], U32(23))
+    lowest = shift_left(U32(facts[EMIN] - U32(OFFSET)), U32(23)) if facts[EMIN] > U32(OFFSET) else U32(0)
+    kept = shift_left(U32(0xFFFFFFFF), U32(facts[DROP] & U32(31)))
+    steps = to_bits(np.float32(shift_left(U32(1), facts[CODE_MANTISSA])))
+    return (
+        U32(drop + U32(1 << 22)),
+        U32(trailing + U32(1)),
+        facts[LARGEST],
+        lowest,
+        to_bits(tiny),
+        kept,
+        facts[SMALLEST],
+        steps,
+        facts[DROP],
+        drop,
+    )
 
 
 def make_add_finite(mode, width, counting, fused, round_counted, word_of, binade):
@@ -143,21 +117,16 @@ def make_add_finite(mode, width, counting, fused, round_counted, word_of, binade
     U, T, FIELD_BITS, SIGN = (U32, 23, 0x7F800000, 1 << 31) if width == 32 else (U64, 52, 0x7FF << 52, 1 << 63)
     BITS, MAGNITUDE, ONE, TRAILING = U(FIELD_BITS), U(SIGN - 1), U(1), U(T)
 
-    in_lanes = tame and nearest and width == 32 and shape & SIGNED and not mode & ONCE
-    count_row = make_count_row(fitting, odd=True, gradual=not multiples)
+    lanes = tame and width == 32 and in_lanes(mode)
+    count_row = make_row(make_count_lanes(mode, fitting, odd=not mode & ONCE, fused=fused))
     next_step = next_fitting if fitting else next_tame
 
     def add_finite(total, y, factor, panel, scratch, draw, mode, how, counts):
         normalise, facts, tiny = how
         odd, packed, begin = scratch[1], counts[8], 0
-        if in_lanes:
-            if not multiples:
-                counts[12][GRADUAL] = U32(1)
-            at, masks, numbers = next_step(counts), counts[10], lane_numbers(facts, tiny)
-            if fused:
-                begin = count_row(total, factor, panel, masks, at, numbers)
-            else:
-                begin = count_row(total, np.float32(1), y, masks, at, numbers)
+        if lanes:
+            at, masks, numbers = next_step(counts, not multiples), counts[MASKS], lane_numbers(facts, tiny)
+            begin = count_row(total, factor, panel, masks, at, numbers)
             if begin == total.size:
                 return
         one_more(counts)

@@ -74,22 +74,34 @@ def limited(x, rule, grid):
 
 @core
 def rows_of(notes, row, j0, j1):
-    """The notes of one row of the output as six lines, of which only those that are there are looked at."""
-    last = notes.shape[1] - 1
+    """The lines of one row of the output in the notes, of which only those that are written to are that long."""
     return (
-        notes[row, 0, j0:j1],
-        notes[row, min(1, last), j0:j1],
-        notes[row, min(2, last), j0:j1],
-        notes[row, min(3, last), j0:j1],
-        notes[row, min(4, last), j0:j1],
-        notes[row, min(5, last), j0:j1],
+        notes[0][row % notes[0].shape[0], j0:j1],
+        notes[1][row % notes[1].shape[0], j0:j1],
+        notes[2][row % notes[2].shape[0], j0:j1],
+        notes[3][row % notes[3].shape[0], j0:j1],
+        notes[4][row % notes[4].shape[0], j0:j1],
+        notes[5][row % notes[5].shape[0], j0:j1],
     )
 
 
 @core
-def count(notes, event, j, happened, grid):
-    """Adds one to a count of lane j if it happened."""
-    notes[event][j] += grid[ONE] if happened else grid[ONE] - grid[ONE]
+def uncounted_notes(notes):
+    """The notes, for a loop that keeps them."""
+    return (
+        uncounted(notes[0]),
+        uncounted(notes[1]),
+        uncounted(notes[2]),
+        uncounted(notes[3]),
+        uncounted(notes[4]),
+        uncounted(notes[5]),
+    )
+
+
+@core
+def count(line, j, happened, grid):
+    """Adds one to the count of lane j if it happened."""
+    line[j] += grid[ONE] if happened else grid[ONE] - grid[ONE]
 
 
 @core
@@ -101,13 +113,15 @@ def note_first(notes, j, step, over, grid):
 
 
 @core
-def note_sum(notes, j, x, y, total, kept, grid):
+def note_sum(notes, j, x, y, total, kept, mode, grid):
     """Counts what became of the smaller addend; total: the exact sum, or that rounded to odd."""
     swap = abs(x) > abs(y)
     small, large = y if swap else x, x if swap else y
     some = small != 0
-    count(notes, SWAMPED, j, some & (kept == large), grid)
-    count(notes, ABSORBED, j, some & (total != 0) & (abs(small) < grid[ONE]), grid)
+    count(notes[SWAMPED], j, some & (kept == large), grid)
+    if mode != NO_ROUNDING:  # else both are whole steps
+        count(notes[INEXACT], j, total != kept, grid)
+        count(notes[ABSORBED], j, some & (total != 0) & (abs(small) < grid[ONE]), grid)
 
 
 @core
@@ -120,8 +134,8 @@ def multiply(factor, y, threshold, notes, j, step, how):
     rounded = to_grid(product, threshold, mode, grid)
     kept = limited(rounded, rule, grid)
     if watch == COUNTS:
-        count(notes, PRODUCT_OVERFLOW, j, rounded != kept, grid)
-        count(notes, PRODUCT_INEXACT, j, product != kept, grid)
+        count(notes[PRODUCT_OVERFLOW], j, rounded != kept, grid)
+        count(notes[PRODUCT_INEXACT], j, product != kept, grid)
     elif watch == FIRST:
         note_first(notes, j, step, rounded != kept, grid)
     return kept * grid[RATIO]
@@ -134,9 +148,8 @@ def settle(total, x, y, threshold, notes, j, step, how):
     rounded = to_grid(total, threshold, mode, grid)
     kept = limited(rounded, rule, grid)
     if watch == COUNTS:
-        count(notes, OVERFLOW, j, rounded != kept, grid)
-        count(notes, INEXACT, j, total != kept, grid)
-        note_sum(notes, j, x, y, total, kept, grid)
+        count(notes[OVERFLOW], j, rounded != kept, grid)
+        note_sum(notes, j, x, y, total, kept, mode, grid)
     elif watch == FIRST:
         note_first(notes, j, step, rounded != kept, grid)
     return kept
@@ -180,12 +193,13 @@ def add_row(out, x, y, draws, notes, step, odd, how):
 def make_chain(mode: int, rule: int, product_mode: int, product_rule: int, odd: int, watch: int):
     """The sequential order. Modes: of `to_grid`; odd: sums need rounding to odd; watch: what is noted.
 
-    stride: how many roundings a step has, 2 with a product quantizer. notes [B*M, 1 or EVENTS, N] in the carrier's type.
+    stride: how many roundings a step has, 2 with a product quantizer. notes: six arrays [B*M, N] in the carrier's
+    type, those that nothing is written to [1, N]; where sums are not rounded, what is inexact is what overflows.
     """
 
     def chain(a, b, total, product_draws, draws, product_row, row, notes, stride, block, start, stop, j0, j1):
         widest_vectors()
-        a, b, total, notes = uncounted(a), uncounted(b), uncounted(total), uncounted(notes)
+        a, b, total, notes = uncounted(a), uncounted(b), uncounted(total), uncounted_notes(notes)
         product_draws, draws = uncounted(product_draws), uncounted(draws)
         how = mode, rule, watch, unpack_grid(row)
         product_how = product_mode, product_rule, watch, unpack_grid(product_row)
@@ -195,7 +209,7 @@ def make_chain(mode: int, rule: int, product_mode: int, product_rule: int, odd: 
             left = a[batch if a.shape[0] > 1 else 0, i]
             right = b[batch if b.shape[0] > 1 else 0]
             sums = total[batch, i, j0:j1]
-            own = rows_of(notes, index if watch else 0, j0, j1)
+            own = rows_of(notes, index, j0, j1)
             for k in range(depth):
                 step = stride * k
                 product_draw = product_draws[index - start, step] if product_mode == SR else sums
@@ -213,7 +227,7 @@ def make_tree(mode: int, rule: int, product_mode: int, product_rule: int, odd: i
 
     def tree(a, b, total, product_draws, draws, product_row, row, notes, stride, block, start, stop, j0, j1):
         widest_vectors()
-        a, b, total, notes = uncounted(a), uncounted(b), uncounted(total), uncounted(notes)
+        a, b, total, notes = uncounted(a), uncounted(b), uncounted(total), uncounted_notes(notes)
         product_draws, draws = uncounted(product_draws), uncounted(draws)
         how = mode, rule, watch, unpack_grid(row)
         product_how = product_mode, product_rule, watch, unpack_grid(product_row)
@@ -225,7 +239,7 @@ def make_tree(mode: int, rule: int, product_mode: int, product_rule: int, odd: i
             batch, i = index // rows, index % rows
             left = a[batch if a.shape[0] > 1 else 0, i]
             right = b[batch if b.shape[0] > 1 else 0]
-            own = rows_of(notes, index if watch else 0, j0, j1)
+            own = rows_of(notes, index, j0, j1)
             where = index - start
             step = (depth if stride == 2 else 0) if block == PAIRS else stride - 1
             for leaf in range(leaves.shape[0]):

@@ -111,19 +111,32 @@ def first_element(given, total, batch, i, j):
 
 @core
 def tally_of(width, counting):
-    """The row of packed counts, how many roundings are in it, and what `mask_tallies` keeps; no room if not counting."""
+    """The row of packed counts, how many roundings are in it, and what `mask_tallies` keeps of sums and of products.
+
+    No room if not counting.
+    """
     number = np.zeros(1, np.uint32)
     packed = lined_row(width if counting else 0, number)
     packed[:] = U32(0)
     masks, planes, steps = mask_tally(counting)
-    return packed, number, masks, planes, steps
+    product_masks, product_planes, product_steps = mask_tally(counting)
+    return packed, number, masks, planes, steps, product_masks, product_planes, product_steps
 
 
 @core
 def uncounted_tally(tally):
     """The arrays of `tally_of`, for a loop that keeps them."""
-    packed, number, masks, planes, steps = tally
-    return uncounted(packed), uncounted(number), uncounted(masks), uncounted(planes), uncounted(steps)
+    packed, number, masks, planes, steps, product_masks, product_planes, product_steps = tally
+    return (
+        uncounted(packed),
+        uncounted(number),
+        uncounted(masks),
+        uncounted(planes),
+        uncounted(steps),
+        uncounted(product_masks),
+        uncounted(product_planes),
+        uncounted(product_steps),
+    )
 
 
 @core
@@ -200,6 +213,9 @@ def counts_of(counting, counts, tally, batch, i, j0, j1):
             tally[2],
             tally[3],
             tally[4],
+            tally[5],
+            tally[6],
+            tally[7],
         )
 
     return rows

@@ -4,7 +4,7 @@ A mask costs a store, where a count to each sum would cost an addition to a vect
 are kept, then added up as numbers of three bits to numbers of PLANES bits, each bit in a word of its own (bit-sliced);
 these are spread to counts before they can be full.
 
-counts: the eight rows of numerics.Events, two arrays of `finite_tallies`, and the three that `mask_tally` made.
+counts: the eight rows of numerics.Events, two arrays of `finite_tallies`, and three of `mask_tally` for sums and products.
 """
 
 from typing import Any
@@ -133,53 +133,79 @@ def _spread(planes, event, count):
         _spread_mask(planes, event, count, j)
 
 
-def _make(fitting):
-    """(next_step, spread_masks); fitting: no sum overflows, and nothing is written for OVER."""
+def _make_event(first, event, also, row):
+    """(adds the masks of an event of SLOTS steps to its planes, adds these to a row of counts); nothing where row < 0."""
+    if row < 0:
+        return core(lambda counts, place: None), core(lambda counts: None)
+
+    planes_at = first + 1
+
+    def add(counts, place):
+        _add_up(counts[first], counts[planes_at], place, event, also)
+
+    def spread(counts):
+        _spread(counts[planes_at], event, counts[row])
+
+    return core(add), core(spread)
+
+
+def make_tally(first, rows):
+    """(next_step, spread_masks) of the masks counts[first]; rows: of counts, by event, -1 where no mask is left."""
+    masks_at, planes_at, number_at = first, first + 1, first + 2
+    (
+        (add_absorbed, spread_absorbed),
+        (add_swamped, spread_swamped),
+        (add_over, spread_over),
+        (add_under, spread_under),
+    ) = (_make_event(first, event, event, rows[event]) for event in (ABSORBED, SWAMPED, OVER, UNDER))
+    add_changed, spread_changed = _make_event(first, CHANGED, SWAMPED if rows[SWAMPED] >= 0 else CHANGED, rows[CHANGED])
 
     @core
     def spread_all(counts):
-        planes, number = counts[11], counts[12]
-        if not fitting:
-            _spread(planes, OVER, counts[3])
+        planes, number = counts[planes_at], counts[number_at]
         if number[GRADUAL]:
-            _spread(planes, UNDER, counts[4])
-        _spread(planes, CHANGED, counts[5])
-        _spread(planes, SWAMPED, counts[6])
-        _spread(planes, ABSORBED, counts[7])
+            spread_under(counts)
+        spread_over(counts)
+        spread_changed(counts)
+        spread_swamped(counts)
+        spread_absorbed(counts)
         planes[:] = U64(0)
         number[HELD] = U32(0)
 
     @core
     def add_up(counts):
-        masks, planes, number = counts[10], counts[11], counts[12]
-        first = np.int64(number[ADDED])
-        if not fitting:
-            _add_up(masks, planes, first, OVER, OVER)
+        number = counts[number_at]
+        place = np.int64(number[ADDED])
         if number[GRADUAL]:
-            _add_up(masks, planes, first, UNDER, UNDER)
-        _add_up(masks, planes, first, CHANGED, SWAMPED)
-        _add_up(masks, planes, first, SWAMPED, SWAMPED)
-        _add_up(masks, planes, first, ABSORBED, ABSORBED)
+            add_under(counts, place)
+        add_over(counts, place)
+        add_changed(counts, place)
+        add_swamped(counts, place)
+        add_absorbed(counts, place)
         number[ADDED] += U32(SLOTS)
         number[HELD] += U32(SLOTS)
         if number[HELD] > _FULL:
             spread_all(counts)
 
-    def next_step(counts):
-        """Where the masks of one more step go: the word of its first event. None is there yet of UNDER, the last."""
-        number = counts[12]
+    def next_step(counts, gradual):
+        """Where the masks of one more step go: the word of its first event; gradual: whether it leaves them for UNDER."""
+        number = counts[number_at]
+        if gradual:
+            number[GRADUAL] = U32(1)
         if number[STEPS] - number[ADDED] == U32(RING):
             add_up(counts)
         step = number[STEPS]
         number[STEPS] = U32(step + U32(1))
         begin = np.int64(step % U32(RING)) * SLOT
-        for word in range(begin + UNDER * WORDS, begin + SLOT):  # what a step may leave out
-            counts[10][word] = U64(0)
+        for word in range(begin + UNDER * WORDS, begin + SLOT):  # a step of another mode may have left some
+            counts[masks_at][word] = U64(0)
         return begin
 
     def spread_masks(counts):
         """Adds what the masks have to the rows of counts, and begins anew."""
-        masks, number = counts[10], counts[12]
+        masks, number = counts[masks_at], counts[number_at]
+        if number[STEPS] == U32(0):
+            return
         while number[ADDED] < number[STEPS]:
             for step in range(number[STEPS], number[ADDED] + U32(SLOTS)):
                 begin = np.int64(step % U32(RING)) * SLOT
@@ -191,5 +217,8 @@ def _make(fitting):
     return core(next_step), core(spread_masks)
 
 
-next_tame, spread_tame = _make(False)
-next_fitting, spread_fitting = _make(True)
+MASKS, PRODUCT_MASKS = 10, 13  # where they are in counts: of sums, of products
+# By event, from ABSORBED to UNDER. Of sums that fit nothing is written for OVER.
+next_tame, spread_tame = make_tally(MASKS, (7, 6, 5, 3, 4))
+next_fitting, spread_fitting = make_tally(MASKS, (7, 6, 5, -1, 4))
+next_product, spread_products = make_tally(PRODUCT_MASKS, (-1, -1, 2, 0, 1))

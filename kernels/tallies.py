@@ -11,8 +11,8 @@ from numba import types
 
 from ._jit import by_literals, core
 from .counted import binade, one_if, product_events, round_counted, steps_of, sum_events
-from .finite_tallies import AT_ONCE, FITTING, TAME, fused_fitting, fused_tame, make_add_finite, spread
-from .mask_tallies import spread_fitting, spread_tame
+from .finite_tallies import FITTING, lane_numbers, make_add_finite, spread
+from .mask_tallies import PRODUCT_MASKS, next_product, spread_fitting, spread_products, spread_tame
 from .modes import NO_ROUNDING, RNE
 from .primitives import to_bits
 from .sums import (
@@ -25,6 +25,7 @@ from .sums import (
     subtract_row,
     to_odd,
 )
+from .tally_lanes import in_lanes, make_product_lanes, make_row
 
 U32, U64 = np.uint32, np.uint64
 
@@ -88,7 +89,7 @@ def add_row_counted(counting, total, y, scratch, draw, mode, how, counts):
     if m >= 0 and m & FINITE:
         finite = _finite(m, total, counting, False)
         return lambda counting, total, y, scratch, draw, mode, how, counts: finite(
-            total, y, total.dtype.type(0), y, scratch, draw, mode, how, counts
+            total, y, total.dtype.type(1), y, scratch, draw, mode, how, counts
         )
 
     def add_any(counting, total, y, scratch, draw, mode, how, counts):
@@ -97,13 +98,29 @@ def add_row_counted(counting, total, y, scratch, draw, mode, how, counts):
     return add_any
 
 
-@core
-def subtract_row_counted(out, x, y, scratch, draw, mode, how, counts):
-    """`sums.subtract_row`, counting."""
-    minus = scratch[4]
-    for j in range(y.size):
-        minus[j] = -y[j]
-    sum_counted(out, x, minus, scratch, draw, mode, how, counts)
+@by_literals
+def subtract_row_counted(counting, out, x, y, scratch, draw, mode, how, counts):
+    """`sums.subtract_row`, counting; out may be x or y."""
+    m = mode.literal_value
+    if m < 0 or not m & FINITE:
+
+        def subtract_any(counting, out, x, y, scratch, draw, mode, how, counts):
+            minus = scratch[4]
+            for j in range(y.size):
+                minus[j] = -y[j]
+            sum_counted(out, x, minus, scratch, draw, mode, how, counts)
+
+        return subtract_any
+    finite = _finite(m, out, counting, False)
+
+    def subtract_finite(counting, out, x, y, scratch, draw, mode, how, counts):
+        minus = scratch[4]
+        for j in range(y.size):
+            minus[j] = -y[j]
+        copy_row(out, x)
+        finite(out, minus, out.dtype.type(1), minus, scratch, draw, mode, how, counts)
+
+    return subtract_finite
 
 
 @by_literals
@@ -114,10 +131,16 @@ def multiply_row_counted(out, factor, panel, draw, mode, how, counts):
             out, factor, panel, draw, mode, how, counts
         )
 
+    lanes = in_lanes(mode.literal_value) and out.dtype == types.float32
+    product_row = make_row(make_product_lanes(mode.literal_value))
+
     def multiply_and_count(out, factor, panel, draw, mode, how, counts):
         normalise, facts, tiny = how
-        overflow, underflow, inexact = counts[0], counts[1], counts[2]
-        for j in range(out.size):
+        overflow, underflow, inexact, begin = counts[0], counts[1], counts[2], 0
+        if lanes:
+            at, numbers = next_product(counts, True), lane_numbers(facts, tiny)
+            begin = product_row(out, factor, panel, counts[PRODUCT_MASKS], at, numbers)
+        for j in range(begin, out.size):
             product = factor * panel[j]
             result, over = round_counted(to_bits(product), word_of(draw, j, mode), mode, normalise, facts, False)
             less, lossy = product_events(product, result, tiny)
@@ -140,6 +163,7 @@ def settle(counting, counts):
     def spread_all(counting, counts):
         spread(counts)
         spread_masks(counts)
+        spread_products(counts)
 
     return spread_all
 
@@ -162,8 +186,11 @@ def add(counting, total, y, scratch, draw, mode, how, counts):
 @by_literals
 def subtract(counting, out, x, y, scratch, draw, mode, how, counts):
     """`sums.subtract_row`, or counting."""
-    chosen = subtract_row_counted if counting.literal_value else subtract_row
-    return lambda counting, out, x, y, scratch, draw, mode, how, counts: chosen(
+    if counting.literal_value:
+        return lambda counting, out, x, y, scratch, draw, mode, how, counts: subtract_row_counted(
+            counting, out, x, y, scratch, draw, mode, how, counts
+        )
+    return lambda counting, out, x, y, scratch, draw, mode, how, counts: subtract_row(
         out, x, y, scratch, draw, mode, how, counts
     )
 
@@ -186,11 +213,6 @@ def multiply_add(counting, total, product, factor, panel, scratch, draw, mode, h
         )
 
     m = mode.literal_value
-    if m == AT_ONCE and total.dtype == types.float32 and counting.literal_value >= TAME:
-        fused = fused_fitting if counting.literal_value == FITTING else fused_tame
-        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: fused(
-            total, factor, panel, how[1], counts
-        )
     if m >= 0 and m & FINITE:
         finite = _finite(m, total, counting, True)
         return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: finite(

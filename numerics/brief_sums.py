@@ -15,7 +15,7 @@ from .exact_routes import one_product
 from .fixed_products import fixed_by, whole_numbers
 from .fixed_routes import reporting, routes
 from .fixed_sizes import Sizes, fits, grid_format, product_point, shifts, sizes_of
-from .fixed_steps import COLUMNS, scaled, step_loop
+from .fixed_steps import COLUMNS, no_notes, scaled, step_loop
 from .formats import FixedFormat
 from .kernels import elementwise, fixed_gemm, fixed_whole
 from .loops import Loop, elementwise_loop
@@ -135,13 +135,13 @@ def _in_lanes(accumulator: Accumulator, sizes: Sizes, carrier: Any, odd: bool) -
     dtype = carrier.dtype
     by_a, by_b = shifts(sizes, product_point(accumulator, sizes))
     kernel, product_row, row, stride, block = step_loop(accumulator, sizes, dtype, odd, fixed_gemm.NOTHING)
-    none = np.zeros((1, 1, 1), dtype)
+    none, notes = np.zeros((1, 1, 1), dtype), no_notes(dtype)
 
     def integers(a: NDArray[Any], b: NDArray[Any], seed: int, stream: int) -> NDArray[Any]:
         rows, columns = a.shape[1], b.shape[2]
         total = np.zeros((1, rows, columns), dtype)
         left, right = scaled(a, by_a, dtype), scaled(b, by_b, dtype)
-        kernel(left, right, total, none, none, product_row, row, none, stride, block, 0, rows, 0, columns)
+        kernel(left, right, total, none, none, product_row, row, notes, stride, block, 0, rows, 0, columns)
         return total
 
     return integers

@@ -14,6 +14,7 @@ from .fixed_steps import (
     MAC_COST,
     NARROW,
     Noted,
+    completed,
     exact_product,
     integers,
     merged_words,
@@ -21,7 +22,6 @@ from .fixed_steps import (
     scaled,
     stepped_product,
     turned,
-    with_underflows,
 )
 from .formats import FixedFormat
 from .kernels import fixed_gemm, fixed_whole, threads
@@ -30,7 +30,7 @@ from .problem import Problem, Words, facts
 from .rounding import Overflow
 
 _COST = 0.2  # nanoseconds of an integer
-Counts = dict[str, NDArray[np.int64]]
+Counts = dict[str, NDArray[Any]]
 
 
 def fixed_product(
@@ -51,15 +51,18 @@ def fixed_product(
     chosen = known[0].name if route is None else route
     if chosen not in {r.name for r in known}:
         raise ValueError(f"route {chosen!r}: exact here are {', '.join(r.name for r in known)}")
-    inside, errors = fits(accumulator, sizes), reporting(accumulator)
-    noted = _run(problem, accumulator, sizes, chosen, fixed_gemm.FIRST if errors and not inside else fixed_gemm.NOTHING)
-    if errors and noted.firsts is not None and (noted.firsts >= 0).any():
-        raise OverflowError(_first_overflow(problem, accumulator, sizes, noted.firsts))
+    watched = not fits(accumulator, sizes)
+    if watched and reporting(accumulator):
+        noted = _run(problem, accumulator, sizes, chosen, fixed_gemm.FIRST)
+        if noted.firsts is not None and (noted.firsts >= 0).any():
+            raise OverflowError(_first_overflow(problem, accumulator, sizes, noted.firsts))
+        if not events:
+            return noted.integers, None
+    watch = fixed_gemm.COUNTS if events and watched else fixed_gemm.NOTHING
+    noted = _run(problem, accumulator, sizes, chosen, watch)
     if not events:
         return noted.integers, None
-    if noted.counts is None and not inside:
-        noted = _run(problem, accumulator, sizes, chosen, fixed_gemm.COUNTS)
-    counts = with_underflows({}, problem.shape) if noted.counts is None else noted.counts
+    counts = completed({}, problem.shape) if noted.counts is None else noted.counts
     return noted.integers, counts
 
 

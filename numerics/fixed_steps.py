@@ -11,8 +11,8 @@ from .accumulator import Accumulator
 from .events import Events
 from .fixed_routes import THRESHOLD_BITS
 from .fixed_sizes import Sizes, grid_format, product_point, shifts
-from .kernels import fixed_exact, fixed_gemm, modes, threads
-from .parameters import Carrier
+from .kernels import fixed_exact, fixed_gemm, fixed_lanes, modes, threads
+from .parameters import FLOAT32, Carrier
 from .problem import Problem
 from .quantizer import Quantizer
 from .rounding import Overflow
@@ -40,7 +40,7 @@ class Noted(NamedTuple):
     """A product as integers of grid steps [B, M, N], and what was noted of each output."""
 
     integers: NDArray[Any]  # of any type that holds them: what a kernel left is not converted on the way
-    counts: dict[str, NDArray[np.int64]] | None = None
+    counts: dict[str, NDArray[Any]] | None = None
     firsts: NDArray[np.int64] | None = None  # number of the first rounding whose overflow is an error, or -1
 
 
@@ -185,8 +185,11 @@ def stepped_product(
         total[...] = scaled(problem.c, -sizes.grid, dtype)
     a = one_batch(a, b)
     shared = total.reshape(1, -1, columns) if b.shape[0] == 1 else total
+    in_lanes = carrier is FLOAT32 and sizes.on_grid and not (odd or sizes.rounds_products)
+    if watch == fixed_gemm.COUNTS and in_lanes and accumulator.order == "sequential":
+        return _counted_in_lanes(a, b, total, shared, accumulator)
     kernel, product_row, row, stride, block = step_loop(accumulator, sizes, dtype, odd, watch)
-    notes = _empty_notes((batches * rows, columns), watch, dtype)
+    notes = _empty_notes((batches * rows, columns), sizes, watch, dtype)
 
     def part(start: int, stop: int) -> None:
         for i, end, j0, j1 in thresholds.tiles(start, stop):
@@ -194,7 +197,20 @@ def stepped_product(
             kernel(a, b, shared, *draws, product_row, row, notes, stride, block, i, end, j0, j1)
 
     threads.run(part, batches * rows, MAC_COST * problem.depth * columns)
-    return _read(total, notes, watch)
+    return _read(total, notes, sizes, watch)
+
+
+def _counted_in_lanes(
+    a: NDArray[Any], b: NDArray[Any], total: NDArray[Any], shared: NDArray[Any], accumulator: Accumulator
+) -> Noted:
+    """The chain of whole numbers, in float32, with its counts; shared: `total` with the batches of a."""
+    rows, columns = total.shape[0] * total.shape[1], total.shape[2]
+    over, swamped = (np.zeros((rows, columns), np.uint32) for _ in range(2))
+    kernel = fixed_lanes.make_counted_chain(lane_rule(accumulator))
+    row = grid_row(accumulator, accumulator.format, 0, total.dtype)
+    threads.run(lambda i, j: kernel(a, b, shared, row, over, swamped, i, j), rows, MAC_COST * a.shape[2] * columns)
+    overflow, equal = (count.view(np.int32).reshape(total.shape) for count in (over, swamped))
+    return Noted(total, completed({"overflow": overflow, "inexact": overflow.copy(), "swamped": equal}, total.shape))
 
 
 def step_loop(
@@ -217,27 +233,43 @@ def step_loop(
     return kernel, product_row, row, 1 if product is None else 2, accumulator.block or fixed_gemm.PAIRS
 
 
-def _empty_notes(outputs: tuple[int, int], watch: int, dtype: Any) -> NDArray[Any]:
+def no_notes(dtype: Any) -> tuple[NDArray[Any], ...]:
+    """What a kernel that notes nothing is given."""
+    return tuple(np.zeros((1, 1), dtype) for _ in range(fixed_gemm.EVENTS))
+
+
+def _empty_notes(outputs: tuple[int, int], sizes: Sizes, watch: int, dtype: Any) -> tuple[NDArray[Any], ...]:
+    """What the kernel writes notes to: an array for each event, of one row where it writes nothing."""
     if watch == fixed_gemm.NOTHING:
-        return np.zeros((1, 1, 1), dtype)
-    height, start = (1, np.inf) if watch == fixed_gemm.FIRST else (fixed_gemm.EVENTS, 0)
-    return np.full((outputs[0], height, outputs[1]), start, dtype)
+        return no_notes(dtype)
+    written = {0}
+    if watch == fixed_gemm.COUNTS:
+        written = {fixed_gemm.OVERFLOW, fixed_gemm.SWAMPED}
+        written |= set() if sizes.on_grid else {fixed_gemm.INEXACT, fixed_gemm.ABSORBED}
+        written |= {fixed_gemm.PRODUCT_OVERFLOW, fixed_gemm.PRODUCT_INEXACT} if sizes.rounds_products else set()
+    rows, columns = outputs
+    start = np.inf if watch == fixed_gemm.FIRST else 0
+    return tuple(np.full((rows if slot in written else 1, columns), start, dtype) for slot in range(fixed_gemm.EVENTS))
 
 
-def _read(integers: NDArray[Any], notes: NDArray[Any], watch: int) -> Noted:
-    """notes [B*M, 1 or EVENTS, N] as what they say of [B, M, N]."""
+def _read(integers: NDArray[Any], notes: tuple[NDArray[Any], ...], sizes: Sizes, watch: int) -> Noted:
+    """The notes as what they say of [B, M, N]."""
     if watch == fixed_gemm.NOTHING:
         return Noted(integers)
     if watch == fixed_gemm.FIRST:
-        firsts = np.where(np.isinf(notes), -1, notes).astype(np.int64)
+        firsts = np.where(np.isinf(notes[0]), -1, notes[0]).astype(np.int64)
         return Noted(integers, firsts=firsts.reshape(integers.shape))
-    counted = {name: notes[:, slot].astype(np.int64).reshape(integers.shape) for name, slot in EVENTS.items()}
-    return Noted(integers, with_underflows(counted, integers.shape))
+    slots = EVENTS | ({"inexact": fixed_gemm.OVERFLOW} if sizes.on_grid else {})
+    rows = len(notes[fixed_gemm.OVERFLOW])
+    written = {name: notes[slot] for name, slot in slots.items() if len(notes[slot]) == rows}
+    counted = {name: line.astype(np.int64).reshape(integers.shape) for name, line in written.items()}
+    return Noted(integers, completed(counted, integers.shape))
 
 
-def with_underflows(counts: dict[str, NDArray[np.int64]], shape: tuple[int, ...]) -> dict[str, NDArray[np.int64]]:
-    """The counts in the order of `Events`, with those of what never happens in fixed point."""
-    return {field.name: counts.get(field.name, np.zeros(shape, np.int64)) for field in fields(Events)}
+def completed(counts: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """The counts in the order of `Events`, with zeros for what cannot happen."""
+    names = [field.name for field in fields(Events)]
+    return {name: counts[name] if name in counts else np.zeros(shape, np.int32) for name in names}
 
 
 def turned(problem: Problem) -> Problem:
@@ -298,4 +330,4 @@ def exact_product(problem: Problem, accumulator: Accumulator) -> Noted:
     threads.run(part, outputs, _EXACT_COST * problem.depth)
     firsts[firsts == np.iinfo(np.int64).max] = -1
     named = {name: counts[:, slot].reshape(problem.shape) for name, slot in EVENTS.items()}
-    return Noted(total.reshape(problem.shape), with_underflows(named, problem.shape), firsts.reshape(problem.shape))
+    return Noted(total.reshape(problem.shape), completed(named, problem.shape), firsts.reshape(problem.shape))

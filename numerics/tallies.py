@@ -93,13 +93,12 @@ def _counting(problem: Problem, plan: Plan, known: int) -> Plan | None:
         return None
     if a.highest + b.highest + 2 > plan.carrier.emax:
         return None
-    at_once = plan.mode == finite_tallies.AT_ONCE and plan.carrier is FLOAT32 and known >= finite_tallies.TAME
+    tells = plan.carrier is FLOAT32 and known >= finite_tallies.TAME
     return plan._replace(
-        mode=plan.mode if at_once else _counted(plan.mode, plan.exact),
-        outer_mode=_counted(plan.outer_mode, plan.exact),
+        mode=_counted(plan.mode, plan.exact, tells), outer_mode=_counted(plan.outer_mode, plan.exact, tells)
     )
 
 
-def _counted(mode: int, exact: bool) -> int:
-    """The mode for counting: to odd where the carrier's own sum is only harmless."""
-    return mode if mode < 0 or exact else mode & ~modes.ONCE
+def _counted(mode: int, exact: bool, tells: bool) -> int:
+    """The mode for counting: to odd where the carrier's own sum is only harmless, unless it tells all the same."""
+    return mode if mode < 0 or exact or (tells and mode in finite_tallies.AT_ONCE) else mode & ~modes.ONCE

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from numerics.kernels import mask_tallies
-from numerics.kernels.mask_tallies import CHANGED, EVENTS, GRADUAL, LANES, OVER, SLOT, SLOTS, SWAMPED, UNDER, WORDS
+from numerics.kernels.mask_tallies import CHANGED, EVENTS, LANES, MASKS, OVER, SLOT, SLOTS, SWAMPED, UNDER, WORDS
 from numerics.kernels.scratch import TILE
 
 ROWS = {OVER: 3, UNDER: 4, CHANGED: 5, SWAMPED: 6, mask_tallies.ABSORBED: 7}
@@ -20,10 +20,8 @@ def counter(fitting):
     @numba.njit
     def run(masks, gradual, counts):
         for step in range(masks.shape[0]):
-            at, left = next_step(counts), SLOT if gradual[step] else UNDER * WORDS
-            counts[10][at : at + left] = masks[step, :left]
-            if gradual[step]:
-                counts[12][GRADUAL] = np.uint32(1)
+            at, left = next_step(counts, gradual[step]), SLOT if gradual[step] else UNDER * WORDS
+            counts[MASKS][at : at + left] = masks[step, :left]
         spread(counts)
 
     return run

@@ -78,7 +78,7 @@ def test_counts_are_the_oracles(name):
     problem = as_problem(a, b)
     assert _known(problem, acc) == known
     counting = _counting(problem, plan(a, b, acc), known)
-    assert (counting.mode == finite_tallies.AT_ONCE) == at_once
+    assert (counting.mode in finite_tallies.AT_ONCE) == at_once
     events = check(acc, a, b)
     assert events.inexact.any() and events.swamped.any() and events.absorbed.any()
     assert events.overflow.any() == (known != FITTING)

@@ -304,6 +304,23 @@ def test_more_columns_and_steps_than_a_tile():
     assert all((found == results[0]).all() for found in results) and len(results) > 2
 
 
+@pytest.mark.parametrize("rule", BIG, ids=lambda rule: rule.name)
+def test_events_of_whole_numbers_in_lanes(rule):
+    rng, swamped = rng_of(15), False
+    for rows, k, columns in ((6, 131, 1030), (2, 40, 64), (40, 7, 19), (3, 1, 35)):
+        a, b, c = whole(rng, (rows, k), 4), whole(rng, (k, columns), 6), whole(rng, (rows, columns), 8)
+        a[0], b[:, ::3] = 0, rng.integers(-1, 2, b[:, ::3].shape)  # few overflow, others in each step
+        given = problem(a, b, c)
+        found, counts = fixed_product(given, fixed(9, overflow=rule), events=True, route="float32 steps")
+        wanted, exact = fixed_product(given, fixed(9, overflow=rule), events=True, route="exact")
+        assert (found == wanted).all()
+        for name in exact:
+            assert (counts[name] == exact[name]).all(), name
+        assert counts["overflow"].any()
+        swamped |= bool(counts["swamped"].any())
+    assert swamped == (rule is Rule.SATURATE)
+
+
 def test_any_number_of_threads_gives_the_same_bits(on_threads):
     rng = rng_of(13)
     a, b = whole(rng, (67, 70), 7, 3), whole(rng, (70, 65), 7, 3)
