@@ -3,6 +3,7 @@
 Every form gives the bits of the scalar loops, which take what no form proves. `Form.reason` says a form's condition.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -37,6 +38,8 @@ class Fast:
     lowest: int  # below every exponent that a block's terms can have, or the unit's own floor
     bounded: bool  # no sum can pass the largest value
     products: Products
+    counts: bool  # whether it can also count events: no product vanishes where a block's terms are in units
+    gradual: bool  # whether a sum can be below the smallest normal number, and not zero
 
     kernel: ClassVar[str] = "aligned vectors"
 
@@ -202,8 +205,11 @@ def plan_vectors(
     # At most 2 * depth / length roundings, each of up to 2**-precision: together less than a factor of 2.
     depth = a.values.shape[-1]
     bounded = depth <= length << (unit.output.precision - 2)
-    bounded = bounded and largest + depth * 2.0 ** (high + products.room) < unit.output.max / 2
-    return Fast(unroll, length // unroll, floor, bounded, products)
+    reach = largest + depth * 2.0 ** (high + products.room)
+    bounded = bounded and reach < unit.output.max / 2
+    counts = bounded and not apart and low + bits - math.frexp(2 * reach)[1] >= -100
+    last = min(low - products.digits, low - bits, low if c_low is None else c_low - unit.addend.mantissa_bits)
+    return Fast(unroll, length // unroll, floor, bounded, products, counts, last < unit.output.emin)
 
 
 def _aligned(unit: MatrixUnit, length: int, unroll: int, ranges: tuple[tuple[int, int], ...]) -> bool:

@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from .aligned import aligned_array, contiguous
 from .catalog import BINARY32
 from .kernels import matrix_unit as general
-from .kernels import threads, unit_decode, unit_fast, unit_groups, unit_lanes, unit_late, unit_steps, unit_windows
+from .kernels import (
+    threads,
+    unit_counted,
+    unit_decode,
+    unit_fast,
+    unit_groups,
+    unit_lanes,
+    unit_late,
+    unit_steps,
+    unit_windows,
+)
 from .matrix_unit import MatrixUnit
 from .rounding import Rounding
 from .unit_events import no_counts
@@ -40,11 +50,16 @@ def _over_ranges(kernel: Any, given: tuple[Any, ...], facts: tuple[Any, ...], dt
     return run
 
 
-def by_form(unit: MatrixUnit, form: Form, a: Operand, b: Operand) -> Run:
-    """A fused unit by one of its vector forms; a, b as that was planned for."""
+def by_form(unit: MatrixUnit, form: Form, a: Operand, b: Operand, counts: Counts = None) -> Run:
+    """A fused unit by one of its vector forms; a, b as that was planned for. counts: where the form can (`counts_in`)."""
     if isinstance(form, Groups):
         return _groups(unit, form, a, b)
     kernel, facts, unroll = form_loop(unit, form)
+    if counts is not None:
+        assert isinstance(form, Fast)
+        choices = int(unit.rounding is Rounding.RNE), int(form.gradual)
+        kernel = unit_counted.make_counted(form.unroll, form.groups, *choices)
+        facts = *facts, counts
     missing = -a.values.shape[2] % unroll
     if isinstance(form, Windows):
         sides: tuple[NDArray[Any], ...] = longer(a.values, 2, missing), longer(b.values, 1, missing)

@@ -21,7 +21,7 @@ from .problem import Caller
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .unit_events import count_empty, count_sums, flushing, no_counts
-from .unit_forms import Form, Lanes, plan_fast, plan_lanes
+from .unit_forms import Fast, Form, Lanes, plan_fast, plan_lanes
 from .unit_kernels import Counts, Run, by_expansions, by_form, by_integers, by_lanes, by_steps
 from .unit_operands import (
     check_members,
@@ -52,8 +52,8 @@ def unit_matmul(
     a [..., M, K], b [..., K, N], c broadcast to [..., M, N]; float32 or float64, members of the unit's formats. Batch
     dimensions broadcast. scale_a [..., M, K/block], scale_b [..., K/block, N]: the values of the scales of a unit that
     has them. Returns [..., M, N] of result_type(a, b). K = 0 gives c (or +0) rounded once to the output. Infinities and
-    NaN are answered: inf * 0 and inf - inf are NaN, an infinity stays. events=True: (result, Events), the same result
-    by kernels that count and have no vector form. explain=True: the Plan at the end.
+    NaN are answered: inf * 0 and inf - inf are NaN, an infinity stays. events=True: (result, Events), the same result,
+    in vectors where these can count. explain=True: the Plan at the end.
     Errors: TypeError for other dtypes; ValueError for shapes that do not match, values that the unit's formats lack,
     infinite or NaN results of an output format without such a value, scales missing or uncalled for, a result dtype
     that lacks members of the output format; what `outer` raises; with
@@ -122,7 +122,7 @@ def prepare(a: Any, b: Any, unit: MatrixUnit, c: Any = None, scale_a: Any = None
 
 
 def ways(call: Call, *, events: bool = False) -> list[Way]:
-    """The loops that give this call's bits, the fastest first, the scalar one last; with events that one alone."""
+    """The loops that give this call's bits, the fastest first, the scalar one last; with events those that count."""
     unit = call.unit
     found = _fused(call, events) if unit.tree == "fused" else _steps(call, events)
     return list(found)
@@ -266,12 +266,13 @@ def _fused(call: Call, events: bool) -> Iterator[Way]:
         ordered(take_apart(x, unit, side, batch, call.scales[side]), side, order)
         for side, x in enumerate((call.a, call.b))
     )
-    if not events:  # vectors do not see what they cut
-        grouped = unit.exact_group > 1
-        left, right = (a, b) if grouped else (weighted(a, unit, 0), weighted(b, unit, 1))
-        form = plan_fast(unit, left, right, call.distinct, ranges)
-        if form is not None:
-            yield Way(form, lambda _: by_form(unit, form, left, right))
+    grouped = unit.exact_group > 1
+    left, right = (a, b) if grouped else (weighted(a, unit, 0), weighted(b, unit, 1))
+    form = plan_fast(unit, left, right, call.distinct, ranges)
+    if form is not None and (
+        not events or (isinstance(form, Fast) and form.counts)
+    ):  # other vectors do not see what they cut
+        yield Way(form, lambda counts: by_form(unit, form, left, right, counts))
     yield Way(None, lambda counts: (by_expansions if unit.ar == "exact" else by_integers)(unit, a, b, counts))
 
 

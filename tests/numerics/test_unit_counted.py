@@ -1,0 +1,145 @@
+"""Events of matrix units counted in vectors: those of the scalar loop, and of the oracle, for every call that has both."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from numerics import Events, MatrixUnit, Rounding, catalog
+from numerics.unit_forms import Fast
+from numerics.unit_products import compute, prepare, ways
+from tests.numerics import units
+
+UNITS = catalog.MATRIX_UNITS
+F16, F32 = catalog.BINARY16, catalog.BINARY32
+CASES = {
+    "h100.f16.f32": UNITS["h100.f16.f32"],
+    "a100.f16.f32": UNITS["a100.f16.f32"],
+    "a100.bf16.f32": UNITS["a100.bf16.f32"],
+    "b200.tcgen05.mxf8_e4m3.f32": UNITS["b200.tcgen05.mxf8_e4m3.f32"],
+    "to nearest": replace(UNITS["a100.f16.f32"], rounding=Rounding.RNE, F=20),
+    "few bits": MatrixUnit(catalog.E5M2, F32, 8, 5),
+    "blocks of four": MatrixUnit(F16, F32, 4, 24),
+    "into binary16": MatrixUnit(F16, F16, 8, 22, rounding=Rounding.RNE, c_format=F16),
+}
+
+
+def both(a, b, unit, options):
+    """(result, Events) by each loop that counts; each call is prepared anew: it uses up its c."""
+    forms = [way.form for way in ways(prepare(a, b, unit, **options), events=True)]
+    found = []
+    for place in range(len(forms)):
+        call = prepare(a, b, unit, **options)
+        found.append(compute(call, ways(call, events=True)[place], events=True))
+    return forms, found
+
+
+def assert_equal(found, wanted):
+    units.assert_same(found[0], wanted[0])
+    for field in fields(Events):
+        ours, theirs = getattr(found[1], field.name), getattr(wanted[1], field.name)
+        assert np.array_equal(ours, theirs), (field.name, np.argwhere(ours != theirs)[:5].tolist())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_vectors_count_what_the_scalar_loop_counts(name):
+    unit, rng, counted = CASES[name], np.random.default_rng(7), 0
+    happened = dict.fromkeys((field.name for field in fields(Events)), 0)
+    for kind in ("near", "wide", "low", "codes") * 3:
+        for m, k, n in ((3, 3 * unit.L + 1, 37), (18, unit.L, 5), (1, 270 * unit.L, 17)):
+            a, b, options = units.problem(rng, unit, kind, m=m, n=n, depth=k)
+            a[:, ::5], b[:, 0] = -0.0, 0.0
+            forms, found = both(a, b, unit, options)
+            if len(found) == 1:
+                continue
+            assert isinstance(forms[0], Fast)
+            assert_equal(*found)
+            counted += 1
+            for event in happened:
+                happened[event] += int(getattr(found[0][1], event).sum())
+    assert counted >= 3
+    assert all(happened[event] > 0 for event in ("inexact", "swamped", "absorbed"))
+
+
+def test_the_oracle_counts_the_same():
+    unit, rng = UNITS["a100.f16.f32"], np.random.default_rng(8)
+    for kind in ("near", "wide", "codes"):
+        a, b, options = units.problem(rng, unit, kind, m=2, n=20, depth=20)
+        forms, found = both(a, b, unit, options)
+        if len(forms) == 2:
+            wanted, counts = units.oracle(a, b, unit, events=True, **options)
+            assert_equal(found[0], (wanted, Events(**counts)))
+
+
+def test_sums_below_the_smallest_normal():
+    rng, unit = np.random.default_rng(9), CASES["into binary16"]
+    for scale in (2.0**-8, 2.0**-10, 2.0**-12):  # units of a block above and below the smallest normal
+        a = units.members(rng, unit.inputs[0], (4, 40), "near") * scale
+        b = units.members(rng, unit.inputs[1], (40, 33), "near") * scale
+        a, b = (x.astype(np.float16).astype(np.float32) for x in (a, b))
+        b[1::2, ::3] = -b[::2, ::3]
+        forms, (found, wanted) = both(a, b, unit, {})
+        assert forms[0].gradual
+        assert_equal(found, wanted)
+        assert found[1].underflow.any()
+
+
+def test_terms_too_small_for_a_fraction_are_looked_at_alone():
+    # 2**-60 beside 1: far below any fraction, yet it keeps the sum from being exact, and is absorbed.
+    unit = replace(UNITS["a100.bf16.f32"], L=8)
+    a = np.zeros((1, 16))
+    b = np.zeros((16, 20))
+    a[0, :3], b[:3] = 1.0, 0.0
+    b[0], b[1, ::2], b[2, ::4] = 1.0, 2.0**-60, -(2.0**-60)
+    forms, (found, wanted) = both(a, b, unit, {})
+    assert len(forms) == 2
+    assert_equal(found, wanted)
+    assert found[1].inexact[0].tolist() == [0 if j % 4 == 0 or j % 2 else 1 for j in range(20)]
+    assert found[1].absorbed[0].tolist() == [1 - j % 2 for j in range(20)]
+
+
+def test_a_small_addend_beside_large_products_and_the_other_way_round():
+    unit, rng = UNITS["h100.f16.f32"], np.random.default_rng(10)
+    a, b, _ = units.problem(rng, unit, "near", m=3, n=40, depth=33)
+    for scale in (2.0**-140, 2.0**-30, 2.0**40, 2.0**100):
+        c = units.members(rng, F32, (3, 40), "near") * scale
+        c = c.astype(np.float32).astype(np.float64)
+        _, found = both(a, b, unit, {"c": c})
+        assert_equal(found[0], found[-1])
+
+
+def test_an_addend_that_vanishes_in_units():
+    unit = UNITS["a100.bf16.f32"]
+    a, b, c = np.full((1, 8), 2.0**50), np.full((8, 17), 2.0**50), np.full((1, 17), 2.0**-100)
+    _, (found, wanted) = both(a, b, unit, {"c": c})
+    assert_equal(found, wanted)
+    assert found[1].absorbed.all() and found[1].inexact.all() and found[1].swamped.all()
+
+
+# Of a block in units of 2**(M - 22): M = 1, so that 2**-14 is 128 of them, and M = 9, so that it is half of one.
+@pytest.mark.parametrize("large", [1.0, 16.0])
+def test_what_is_left_of_a_cancellation_beside_the_smallest_normal(large):
+    unit = CASES["into binary16"]
+    parts = [[2.0**-14, -(2.0**-24)], [2.0**-14], [2.0**-14, 2.0**-24], [2.0**-16], [2.0**-13], [2.0**-15, 2.0**-22]]
+    a, b = np.zeros((2, 8)), np.zeros((8, 18))
+    a[0, :2], b[0], b[1] = large, 2 * large, -2 * large
+    a[0, 2:4] = 2.0**-9
+    a[1] = -a[0]
+    for j in range(18):
+        for n, part in enumerate(parts[j % 6]):
+            b[2 + n, j] = part * 2.0**9
+    forms, (found, wanted) = both(a, b, unit, {})
+    assert forms[0].gradual
+    assert_equal(found, wanted)
+    assert found[1].underflow.any() and not found[1].underflow.all()
+
+
+def test_products_that_cancel_are_no_number_that_c_is_swamped_by():
+    unit = UNITS["a100.f16.f32"]
+    a, b = np.zeros((1, 8)), np.ones((8, 17))
+    a[0, :2] = 1.0, -1.0
+    c = np.where(np.arange(17) % 2, 2.0**-40, 0.0)[None]
+    _, (found, wanted) = both(a, b, unit, {"c": c})
+    assert_equal(found, wanted)
+    assert not found[1].swamped.any()
+    assert found[1].absorbed[0].tolist() == found[1].inexact[0].tolist() == (c[0] != 0).tolist()
