@@ -14,7 +14,7 @@ from .formats import FixedFormat
 from .infinite_sums import in_turn, takes_infinities
 from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, Words, facts
-from .results import check_result
+from .results import check_result, overflowed
 from .rounding import Overflow
 from .stepping import step
 from .steps import random_bits_of
@@ -175,8 +175,8 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         where = problem.names.output((batch * sums.shape[1] + row) * sums.shape[3] + column)
         if strict:
             raise OverflowError(
-                f"the sum of chunk {number} of {where} overflows {inner.format}; scale the operands or choose another"
-                " Overflow rule"
+                f"the sum of chunk {number} of {where} overflows {overflowed(inner)}; scale the operands or choose"
+                " another Overflow rule"
             )
         raise ValueError(
             f"the sum of chunk {number} of {where} overflowed {inner.format} to an infinity or NaN, which"

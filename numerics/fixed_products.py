@@ -237,7 +237,7 @@ def _first_overflow(problem: Problem, accumulator: Accumulator, sizes: Sizes, fi
         )
     elif pairwise:
         fmt = grid_format(accumulator.format)
-        what = f"rounding {step} of {accumulator.roundings(depth)} of {where}, a sum of the pairwise tree"
+        what = f"rounding s = {step} of S = {accumulator.roundings(depth)} of {where}, a sum of the pairwise tree"
         what += " of chunks," if names.combines else ","
     else:
         k, fmt = step // stride, grid_format(accumulator.format)

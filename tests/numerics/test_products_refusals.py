@@ -281,3 +281,30 @@ def test_the_first_stochastic_overflow_without_products_is_that_of_its_own_word(
     words = np.array([[0, 0, 1], [1, 1, 1]])[..., None]  # half a step above the largest goes up for a word of one
     with pytest.raises(OverflowError, match=re.escape("c[2] is 127.5, beyond 127.0")):
         matmul(np.zeros((2, 0)), np.zeros((0, 3)), acc, c=np.full(3, 127.5), words=words)
+
+
+@pytest.mark.parametrize(
+    ("acc", "sentence"),
+    [
+        (
+            Accumulator(catalog.BINARY32, product=Quantizer(catalog.E4M3, overflow=Overflow.ERROR), order="exact"),
+            "the accumulation of the output overflows e4m3fn (largest 448.0) in its products; scale",
+        ),
+        (
+            Accumulator(
+                FixedFormat(20, 2), product=Quantizer(catalog.INT8, overflow=Overflow.ERROR), order="exact", chunk=2
+            ),
+            "the accumulation of the output overflows int8 (-128.0 to 127.0) in its products; scale",
+        ),
+        (
+            Accumulator(
+                catalog.BINARY32, order="exact", chunk=1, outer=Accumulator(catalog.E4M3, overflow=Overflow.ERROR)
+            ),
+            "the accumulation of the output overflows e4m3fn (largest 448.0) in the sum of chunks; scale",
+        ),
+    ],
+)
+def test_an_overflow_names_a_format_whose_overflow_is_an_error(acc, sentence):
+    # Once it was that of the sums, with a largest value that nothing came near.
+    with pytest.raises(OverflowError, match=re.escape(sentence)):
+        dot(np.array([30.0, 30.0]), np.array([30.0, 30.0]), acc)
