@@ -52,7 +52,9 @@ class MatrixUnit:
     tf32_trunc: operands may be any binary32 values, whose low bits the unit drops (toward zero) to those of `input`;
     otherwise operands must be members of `input` (b: of input_b, where that differs).
     scale: the format of the scales of blocks of scale_block operands, multiplied into the products. exact_group: as
-    many products are summed exactly before their sum is a term; its exponent is then that of the scales alone.
+    many products are summed exactly before their sum is a term; its exponent is then that of the scales alone, also
+    where the products cancel; only a group of zeros is dropped (MMA-Sim c785138 aligns by its scales too, later versions
+    by those of neither).
     c_format: the format of c, where it is not the output's.
 
     chunk=n: k is cut into pieces of n, each evaluated from c = 0; the partial sums are added to c from left to right by
