@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .exact_products import exact_codes, exact_product, exact_route, exact_routes
-from .fixed_chunks import add_integers, check_integers, needs_integers
-from .fixed_products import fixed_product, fixed_route, fixed_routes
+from .fixed_chunks import add_integers, check_integers, needs_integers, start_of
+from .fixed_products import check_start, fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
 from .infinite_sums import in_turn, takes_infinities
 from .planning import Plan, first_plan, plans
@@ -58,6 +58,9 @@ def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     if _in_pieces(accumulator):
         if needs_integers(accumulator):
             check_integers(accumulator)
+            assert isinstance(accumulator.combining.format, FixedFormat)
+            start_of(problem, accumulator.combining.format)
+        check_start(problem, accumulator.combining)
         first = next(_chunks(problem, accumulator))
         plan = all_plans(first, accumulator.inner)[0]
         return [Plan(f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; {_their_sums(problem, accumulator)}")]
