@@ -19,6 +19,12 @@ CHOICES = {
     "ftz_in": ("keep", "signed", "positive"),
 }
 _PLAIN = (Subnormals.GRADUAL, Subnormals.FLUSH)
+_MOST = {
+    "L": 1 << 24,
+    "exact_group": 1 << 24,
+    "scale_block": 1 << 31,
+}  # what loops count in their integers; of the others:
+_MOST_EXPONENT = 1000  # powers of two that kernels make are normal numbers of float64
 _WORD = 62  # bits of the integer that holds a block's sum, without its sign
 
 
@@ -123,6 +129,9 @@ class MatrixUnit:
                 raise TypeError(f"{label} = {value!r}: give an integer")
             if number < lowest.get(label, number):
                 raise ValueError(f"{label} = {number}: give at least {lowest[label]}")
+            if label != "chunk" and abs(number) > _MOST.get(label, _MOST_EXPONENT):
+                shown, most = str(number)[:40], _MOST.get(label, _MOST_EXPONENT)
+                raise ValueError(f"{label} = {shown}: give at most {most} in magnitude")
         multiple = {"one": 1, "even_odd": 2, "bit1": 4}[self.groups]
         if self.L % multiple:
             raise ValueError(f"L = {self.L}: with groups = {self.groups!r}, give a multiple of {multiple}")
