@@ -17,6 +17,7 @@ from .formats import FixedFormat
 from .kernels import digits, threads
 from .parameters import FLOAT64
 from .problem import Problem
+from .results import overflowed
 from .rounding import Overflow
 
 __all__ = ["exact_codes", "exact_product", "exact_route", "exact_routes"]
@@ -119,6 +120,6 @@ def _refuse_negative(problem: Problem, accumulator: Accumulator, output: int) ->
 
 def _refuse_overflow(problem: Problem, accumulator: Accumulator, output: int) -> NoReturn:
     raise OverflowError(
-        f"the accumulation of {problem.names.output(output)} overflows {accumulator.format}"
-        f" (largest {accumulator.format.max}); scale the operands or choose another Overflow rule"
+        f"the accumulation of {problem.names.output(output)} overflows {overflowed(accumulator)};"
+        " scale the operands or choose another Overflow rule"
     )

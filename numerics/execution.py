@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from .accumulator import Accumulator
 from .exact_products import exact_codes, exact_product, exact_route, exact_routes
-from .fixed_chunks import add_integers, check_integers, needs_integers
-from .fixed_products import fixed_product, fixed_route, fixed_routes
+from .fixed_chunks import add_integers, check_integers, needs_integers, start_of
+from .fixed_products import check_start, fixed_product, fixed_route, fixed_routes
 from .formats import FixedFormat
 from .infinite_sums import in_turn, takes_infinities
 from .planning import Plan, first_plan, plans
 from .problem import Facts, Problem, Words, facts
-from .results import check_result
+from .results import check_result, overflowed
 from .rounding import Overflow
 from .stepping import step
 from .steps import random_bits_of
@@ -58,6 +58,9 @@ def all_plans(problem: Problem, accumulator: Accumulator) -> list[Plan]:
     if _in_pieces(accumulator):
         if needs_integers(accumulator):
             check_integers(accumulator)
+            assert isinstance(accumulator.combining.format, FixedFormat)
+            start_of(problem, accumulator.combining.format)
+        check_start(problem, accumulator.combining)
         first = next(_chunks(problem, accumulator))
         plan = all_plans(first, accumulator.inner)[0]
         return [Plan(f"chunks, {plan.kernel}", f"chunk by chunk: {plan.reason}; {_their_sums(problem, accumulator)}")]
@@ -175,8 +178,8 @@ def _combine(problem: Problem, accumulator: Accumulator, events: bool) -> Outcom
         where = problem.names.output((batch * sums.shape[1] + row) * sums.shape[3] + column)
         if strict:
             raise OverflowError(
-                f"the sum of chunk {number} of {where} overflows {inner.format}; scale the operands or choose another"
-                " Overflow rule"
+                f"the sum of chunk {number} of {where} overflows {overflowed(inner)}; scale the operands or choose"
+                " another Overflow rule"
             )
         raise ValueError(
             f"the sum of chunk {number} of {where} overflowed {inner.format} to an infinity or NaN, which"

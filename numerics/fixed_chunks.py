@@ -43,7 +43,7 @@ def add_integers(parts: list[NDArray[Any]], problem: Problem, accumulator: Accum
     inner_format, fmt = accumulator.format, outer.format
     assert isinstance(inner_format, FixedFormat) and isinstance(fmt, FixedFormat)
     low, high = fmt.lowest_integer, fmt.largest_code
-    total = _start(problem, fmt)
+    total = start_of(problem, fmt)
     _check_signs(total, parts, problem, accumulator)
     counts = {name: np.zeros(problem.shape, np.int64) for name in ("overflow", "inexact", "swamped")}
     first_over = np.full(problem.shape, len(parts))
@@ -87,8 +87,8 @@ def _check_signs(start: NDArray[Any], parts: list[NDArray[Any]], problem: Proble
     raise ValueError(f"{found}: {fmt} is unsigned and takes nonnegative operands only; use a signed format")
 
 
-def _start(problem: Problem, fmt: FixedFormat) -> NDArray[Any]:
-    """c in grid steps, or zeros, as integers of Python."""
+def start_of(problem: Problem, fmt: FixedFormat) -> NDArray[Any]:
+    """c in grid steps, or zeros, as integers of Python. Errors: ValueError for a c off the grid."""
     if problem.c is None:
         return np.zeros(problem.shape, object)
     step = Fraction(2) ** -fmt.fraction_bits

@@ -97,15 +97,26 @@ def _check(problem: Problem, accumulator: Accumulator) -> None:
                 found = f"the sum of chunk {i} of {problem.names.output(batch * x.shape[2] + j)}"
             else:
                 found = problem.names.operand(label, (batch, i, j))
-            raise ValueError(
-                f"{found} is {x[batch, i, j]}: {unsigned[0]} is unsigned and takes nonnegative operands only; use a signed"
-                " format"
-            )
+            raise ValueError(_negative(found, x[batch, i, j], unsigned[0]))
     if product is not None and not fmt.signed and formats[1].signed and product.overflow is Overflow.WRAP:
         raise ValueError(
             f"products wrap to {formats[1]}, which has negative values, and {fmt} is unsigned; give products an unsigned"
             " format"
         )
+
+
+def check_start(problem: Problem, accumulator: Accumulator) -> None:
+    """Refuse a negative c of an unsigned format, as the sum of it does. Errors: ValueError."""
+    fmt = accumulator.format
+    if problem.c is None or not isinstance(fmt, FixedFormat) or fmt.signed or accumulator.order == "exact":
+        return
+    if (problem.c < 0).any():
+        number = int(np.argmax(problem.c < 0))
+        raise ValueError(_negative(problem.names.addend(number), problem.c.reshape(-1)[number], fmt))
+
+
+def _negative(what: str, value: float, fmt: FixedFormat) -> str:
+    return f"{what} is {value}: {fmt} is unsigned and takes nonnegative operands only; use a signed format"
 
 
 def fixed_by(problem: Problem, accumulator: Accumulator, sizes: Sizes, route: str) -> NDArray[Any]:
@@ -240,7 +251,7 @@ def _first_overflow(problem: Problem, accumulator: Accumulator, sizes: Sizes, fi
         )
     elif pairwise:
         fmt = grid_format(accumulator.format)
-        what = f"rounding {step} of {accumulator.roundings(depth)} of {where}, a sum of the pairwise tree"
+        what = f"rounding s = {step} of S = {accumulator.roundings(depth)} of {where}, a sum of the pairwise tree"
         what += " of chunks," if names.combines else ","
     else:
         k, fmt = step // stride, grid_format(accumulator.format)

@@ -131,9 +131,8 @@ def _limiting(known: _Known, accumulator: Accumulator, sizes: Sizes) -> Iterator
         narrow = max(operands, product, start) < 1 << (bits - 1) and (fmt.signed or fmt.bits < bits)
         top = max(Fraction(limit), start + 1) + product
         if narrow and (bits == 64 or top <= 1 << 31):
-            bound = (
-                f"limit + max|a|*max|b| = {_text(top)} <= 2**31" if bits == 32 else f"products {_text(product)} < 2**63"
-            )
+            bound = f"products below 2**{int(product).bit_length()} <= 2**63"
+            bound = f"limit + max|a|*max|b| = {_text(top)} <= 2**31" if bits == 32 else bound
             yield Route(f"int{bits}", f"{bound} grid steps")
 
 

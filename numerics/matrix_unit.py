@@ -19,6 +19,12 @@ CHOICES = {
     "ftz_in": ("keep", "signed", "positive"),
 }
 _PLAIN = (Subnormals.GRADUAL, Subnormals.FLUSH)
+_MOST = {
+    "L": 1 << 24,
+    "exact_group": 1 << 24,
+    "scale_block": 1 << 31,
+}  # what loops count in their integers; of the others:
+_MOST_EXPONENT = 1000  # powers of two that kernels make are normal numbers of float64
 _WORD = 62  # bits of the integer that holds a block's sum, without its sign
 
 
@@ -52,7 +58,9 @@ class MatrixUnit:
     tf32_trunc: operands may be any binary32 values, whose low bits the unit drops (toward zero) to those of `input`;
     otherwise operands must be members of `input` (b: of input_b, where that differs).
     scale: the format of the scales of blocks of scale_block operands, multiplied into the products. exact_group: as
-    many products are summed exactly before their sum is a term; its exponent is then that of the scales alone.
+    many products are summed exactly before their sum is a term; its exponent is then that of the scales alone, also
+    where the products cancel; only a group of zeros is dropped (MMA-Sim c785138 aligns by its scales too, later versions
+    by those of neither).
     c_format: the format of c, where it is not the output's.
 
     chunk=n: k is cut into pieces of n, each evaluated from c = 0; the partial sums are added to c from left to right by
@@ -121,6 +129,9 @@ class MatrixUnit:
                 raise TypeError(f"{label} = {value!r}: give an integer")
             if number < lowest.get(label, number):
                 raise ValueError(f"{label} = {number}: give at least {lowest[label]}")
+            if label != "chunk" and abs(number) > _MOST.get(label, _MOST_EXPONENT):
+                shown, most = str(number)[:40], _MOST.get(label, _MOST_EXPONENT)
+                raise ValueError(f"{label} = {shown}: give at most {most} in magnitude")
         multiple = {"one": 1, "even_odd": 2, "bit1": 4}[self.groups]
         if self.L % multiple:
             raise ValueError(f"L = {self.L}: with groups = {self.groups!r}, give a multiple of {multiple}")

@@ -106,11 +106,11 @@ def _blas(problem: Problem, accumulator: Accumulator) -> Iterator[Plan]:
     for carrier, name in ((FLOAT32, "sgemm"), (FLOAT64, "dgemm")):
         inside = min(lowest, a.lowest, b.lowest) >= carrier.emin and max(a.highest, b.highest) <= carrier.emax
         if inside and total <= Fraction(2) ** min(lowest + carrier.precision, carrier.emax):
-            units = math.ceil(total / Fraction(2) ** lowest)
+            units = max(math.ceil(total / Fraction(2) ** lowest), 1)
             yield Plan(
                 name,
                 f"BLAS ({name}): every term and every partial sum is a multiple of 2**{lowest}, K max|a| max|b| + max|c|"
-                f" is below 2**{units.bit_length()} <= 2**{carrier.precision} of them, and all are members of"
+                f" is at most 2**{(units - 1).bit_length()} <= 2**{carrier.precision} of them, and all are members of"
                 f" {accumulator.format}: nothing is rounded, in any order",
                 carrier,
             )

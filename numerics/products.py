@@ -12,14 +12,14 @@ from .brief_products import product
 from .brief_units import unit_product
 from .events import Events
 from .execution import Outcome, all_plans, run
-from .formats import FixedFormat, code_dtype
+from .formats import FixedFormat, FloatFormat, code_dtype
 from .formats.naming import made_from, named
 from .kernels import threads
 from .matrix_unit import MatrixUnit
 from .operands import Operands, floats, matrices, stack, vectors
 from .planning import Plan
 from .problem import Caller, Problem, Words, facts
-from .quantizer import Quantizer
+from .quantizer import Quantizer, limit_of
 from .results import check_output, check_result
 from .rounding import Overflow
 from .steps import checked_words
@@ -114,7 +114,7 @@ def _product(
     elif given.depth == 0:
         if addend is not None:
             facts(addend, "c")  # refuses what is not finite
-        values = _rounded_addend(addend, shape, accumulator, source)
+        values = _rounded_addend(given, accumulator, source)
         counts = _counts_of_addend(addend, shape, accumulator, source) if events else None
         outcome = Outcome(values, Plan("nothing", "K = 0: c, or +0, is rounded once"), counts)
     else:
@@ -250,22 +250,56 @@ def source_of_words(
     return Words(key, number, span)
 
 
-def _rounded_addend(
-    c: NDArray[Any] | None, shape: tuple[int, ...], accumulator: Accumulator, words: Words | None
-) -> NDArray[Any]:
+def _rounded_addend(given: Operands, accumulator: Accumulator, words: Words | None) -> NDArray[Any]:
     """K = 0: c or +0, rounded once; integers of a FixedFormat."""
-    last = accumulator.combining
-    quantizer = Quantizer(last.format, last.rounding, last.overflow, last.random_bits)
-    values = np.zeros(shape) if c is None else np.broadcast_to(c, shape).astype(np.float64)
-    given = None
+    last, shape = accumulator.combining, given.shape
+    fmt = last.format
+    quantizer = Quantizer(fmt, last.rounding, last.overflow, last.random_bits)
+    values = np.zeros(shape) if given.c is None else np.broadcast_to(given.c, shape).astype(np.float64)
+    drawn = None
     if quantizer.stochastic and words is not None and last.random_bits is not None:
-        given = words.of(slice(0, values.size), slice(0, 1), last.random_bits).reshape(shape)
-    if not isinstance(last.format, FixedFormat):
-        found: NDArray[Any] = quantizer.quantize(values, words=given)
+        drawn = words.of(slice(0, values.size), slice(0, 1), last.random_bits).reshape(-1)
+    if given.c is not None:
+        _check_addend(values.reshape(-1), drawn, given, quantizer)
+    drawn = None if drawn is None else drawn.reshape(shape)
+    if not isinstance(fmt, FixedFormat):
+        found: NDArray[Any] = quantizer.quantize(values, words=drawn)
         return found
-    codes = np.asarray(quantizer.encode(values, words=given)).astype(np.uint64)
-    unused = np.uint64(64 - last.format.bits)
-    return (codes << unused).view(np.int64) >> np.int64(unused) if last.format.signed else codes
+    codes = np.asarray(quantizer.encode(values, words=drawn)).astype(np.uint64)
+    unused = np.uint64(64 - fmt.bits)
+    return (codes << unused).view(np.int64) >> np.int64(unused) if fmt.signed else codes
+
+
+def _check_addend(
+    values: NDArray[np.float64], words: NDArray[np.uint32] | None, given: Operands, quantizer: Quantizer
+) -> None:
+    """Refuse the c of the first output, where it is refused: the quantizer would name its element of what c became."""
+    fmt = quantizer.fmt
+    assert isinstance(fmt, FloatFormat | FixedFormat)
+    names = Caller(given.a.shape, given.b.shape, None if given.c is None else given.c.shape, given.shape)
+    if not fmt.signed and (values < 0).any():
+        number = int(np.argmax(values < 0))
+        raise ValueError(
+            f"{names.addend(number)} is {values[number]}: {fmt} is unsigned and takes nonnegative operands only; use a"
+            " signed format"
+        )
+    if quantizer.overflow is not Overflow.ERROR:
+        return
+    call = quantizer.encode if isinstance(fmt, FixedFormat) else quantizer.quantize
+
+    def overflows(start: int, stop: int) -> int:
+        try:
+            call(values[start:stop], words=None if words is None else words[start:stop])
+        except OverflowError:
+            return 1
+        return 0
+
+    if overflows(0, values.size):
+        number = threads.first_with(overflows, values.size, 1)
+        raise OverflowError(
+            f"{names.addend(number)} is {values[number]}, beyond {limit_of(fmt, values[number])};"
+            " scale c or choose another Overflow rule"
+        )
 
 
 def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any], encode: bool) -> NDArray[Any]:

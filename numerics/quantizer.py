@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import blocks, brief_blocks
 from .brief import decoded, rounded
 from .decoding import decode_into
-from .formats import BlockCodes, BlockFormat, ElementFormat, FloatFormat, Format, code_dtype
+from .formats import BlockCodes, BlockFormat, ElementFormat, FixedFormat, FloatFormat, Format, code_dtype
 from .formats.naming import format_in, named
 from .formats.spelling import spelled
 from .kernels import elementwise, modes, threads
@@ -255,9 +255,16 @@ class Quantizer:
             first = int(np.argmax(np.isinf(x)))
             raise OverflowError(f"{x[first]} at element {first} cannot wrap: clip the input first")
         raise OverflowError(
-            f"{x[first]} at element {first} is beyond {self.fmt.max}, the largest value of {self.fmt};"
+            f"{x[first]} at element {first} is beyond {limit_of(self.fmt, x[first])};"
             " scale the input or choose another Overflow rule"
         )
+
+
+def limit_of(fmt: ElementFormat, x: float) -> str:
+    """The end of a format's range that a number passed, in words; two's complement has different ones."""
+    if isinstance(fmt, FixedFormat) and x < 0:
+        return f"{fmt.min}, the lowest value of {fmt}"
+    return f"{fmt.max}, the largest value of {fmt}"
 
 
 def array_out(out: NDArray[Any] | None, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accumulator import Accumulator
-from .formats import FixedFormat
+from .formats import FixedFormat, FloatFormat
 from .parameters import carrier_of
 from .problem import Caller
+from .quantizer import Quantizer
 from .rounding import Overflow
 
 
@@ -34,8 +35,8 @@ def check_result(result: NDArray[Any], accumulator: Accumulator, names: Caller |
     if strict and not (finite := np.isfinite(result)).all():
         where = names.output(int(np.argmin(finite)))
         raise OverflowError(
-            f"the accumulation of {where} overflows {accumulator.format} (largest {accumulator.format.max})"
-            f"{_other_formats(accumulator)}; scale the operands or choose another Overflow rule"
+            f"the accumulation of {where} overflows {overflowed(accumulator)};"
+            " scale the operands or choose another Overflow rule"
         )
     if not fmt.has_nan and (bad := np.isnan(result)).any():
         where = names.output(int(np.argmax(bad)))
@@ -45,8 +46,15 @@ def check_result(result: NDArray[Any], accumulator: Accumulator, names: Caller |
         )
 
 
-def _other_formats(accumulator: Accumulator) -> str:
-    """What else may have overflowed, where products or sums of chunks have formats of their own."""
-    others = [] if accumulator.product is None else [f"its products {accumulator.product.fmt}"]
-    others += [] if accumulator.outer is None else [f"the sum of chunks {accumulator.outer.format}"]
-    return "".join(f", or {other}" for other in others)
+def overflowed(accumulator: Accumulator) -> str:
+    """The formats whose overflow is an error, with their ends: which one it was, a mark of an overflow does not tell."""
+    parts: list[tuple[str, Accumulator | Quantizer | None]] = [("", accumulator)]
+    parts += [(" in its products", accumulator.product), (" in the sum of chunks", accumulator.outer)]
+    found = []
+    for where, part in parts:
+        if part is not None and part.overflow is Overflow.ERROR:
+            fmt = part.fmt if isinstance(part, Quantizer) else part.format
+            assert isinstance(fmt, FloatFormat | FixedFormat)
+            ends = f"{fmt.min} to {fmt.max}" if isinstance(fmt, FixedFormat) else f"largest {fmt.max}"
+            found.append(f"{fmt} ({ends}){where}")
+    return ", or ".join(found)

@@ -11,10 +11,11 @@ from .formats.integers import whole
 from .rounding import Rounding
 from .theory.overflow import Span, exact_precision, fixed_bits, never_overflows, span_of
 from .theory.probabilistic import probabilistic_error_bound
-from .theory.roundoff import exactly, power_of_two
+from .theory.roundoff import exactly, power_of_two, real
 from .theory.worst_case import ErrorBound, error_bound
 
 _MOST_PRECISION = 53
+_BEYOND_FLOAT64, _LEAST_EXPONENT = 2**1023, -1074
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class AccumulatorSize:
     product, total: the span of one product, and of every running sum. exact_bits, fraction_bits: the fixed-point width
     that neither overflows nor rounds, whatever the operands and the order. exact_precision: significant bits of a float
     for the same. float_format: the narrowest float that never overflows or underflows and keeps `relative_error`, or
-    with none asked for is exact; None where it would need more than 53 bits of precision. bound: its error.
+    with none asked for is exact; None where it would need more than 53 bits of precision or exponents that float64
+    lacks. bound: its error.
     fits: whether `target` never overflows, None without one; target_bound: its error, where it is an Accumulator.
     """
 
@@ -60,15 +62,15 @@ class AccumulatorSize:
         """A table for readers."""
         rows = [
             ("sum", f"{self.k} products of {self.format_a} and {self.format_b}"),
-            ("running sums", f"{float(self.total.lowest):g} to {float(self.total.highest):g}"),
+            ("running sums", f"{_shown(self.total.lowest)} to {_shown(self.total.highest)}"),
             ("in steps of", f"2**{-self.fraction_bits}"),
             ("exact, fixed point", f"{self.exact_bits} bits, {self.fraction_bits} of them fraction"),
             ("of these", f"{self.product_bits} for a product, {self.growth_bits} for growth"),
             ("exact, floating point", f"{self.exact_precision} bits of precision"),
         ]
-        wanted = "exact float" if self.relative_error is None else f"float within {self.relative_error:g}"
+        wanted = "exact float" if self.relative_error is None else f"float within {float(self.relative_error):g}"
         fmt = self.float_format
-        shown = f"more than {_MOST_PRECISION} bits of precision"
+        shown = f"more than {_MOST_PRECISION} bits of precision, or more than float64's range"
         if fmt is not None:
             shown = f"e{fmt.exponent_bits}m{fmt.mantissa_bits}, bias {fmt.bias} ({fmt.bits} bits)"
         rows.append((wanted, shown))
@@ -84,6 +86,13 @@ class AccumulatorSize:
 
     def __str__(self) -> str:
         return self.summary()
+
+
+def _shown(x: Fraction) -> str:
+    """The end of a span to be read; beyond float64 the power of two that it is below in magnitude."""
+    if abs(x) < _BEYOND_FLOAT64:
+        return f"{float(x):g}"
+    return f"{'-' * (x < 0)}2**{math.ceil(abs(x)).bit_length()}"
 
 
 class _Sum(NamedTuple):
@@ -168,7 +177,8 @@ def size_accumulator(
     start = None if c_format is None else span_of(c_format, amax_c)
     demand = _Sum(k, product, sums, start, sums if start is None else sums.plus(start.repeated(1)))
     total = demand.total
-    precision, bound = _precision(demand, design, relative_error, failure_probability)
+    allowed = None if relative_error is None else exactly("relative_error", relative_error)
+    precision, bound = _precision(demand, design, allowed, failure_probability)
     judged = target if isinstance(target, Accumulator) or target is None else Accumulator(target, **design)
     is_exact = None if judged is None else _is_exact(judged, total)
     return AccumulatorSize(
@@ -192,9 +202,9 @@ def size_accumulator(
 
 
 def _check_asked(rounding: Rounding, relative_error: float | None, failure_probability: float | None) -> None:
-    if relative_error is not None and not 0 < relative_error < math.inf:
+    if relative_error is not None and not 0 < real("relative_error", relative_error) < math.inf:
         raise ValueError(f"relative_error = {relative_error!r}: give a positive number, or None for sums without error")
-    if failure_probability is not None and not 0 < failure_probability < 1:
+    if failure_probability is not None and not 0 < real("failure_probability", failure_probability) < 1:
         raise ValueError(f"failure_probability = {failure_probability!r}: give a number between 0 and 1, or None")
     if failure_probability is not None and not rounding.stochastic:
         raise ValueError(
@@ -216,7 +226,7 @@ def _within_l1(a: Span, b: Span, total: Span, l1: float) -> Span:
 
 
 def _precision(
-    demand: _Sum, design: dict[str, Any], relative_error: float | None, failure_probability: float | None
+    demand: _Sum, design: dict[str, Any], relative_error: Fraction | None, failure_probability: float | None
 ) -> tuple[int | None, ErrorBound | None]:
     """The least precision, and its bound; exact sums where no error is allowed, or where they come first."""
     exact = exact_precision(demand.total)
@@ -236,18 +246,21 @@ def _whole(total: Span) -> Span:
     return Span(total.lowest, total.highest, Fraction(1))
 
 
-def _safe(precision: int, demand: _Sum, design: dict[str, Any], exact: bool) -> FloatFormat:
-    """The narrowest float of this precision that never overflows, whatever the random words."""
+def _safe(precision: int, demand: _Sum, design: dict[str, Any], exact: bool) -> FloatFormat | None:
+    """The narrowest float of this precision that never overflows, whatever the random words; None beyond float64."""
     largest = demand.total.largest
     while True:
         fmt = _narrowest(precision, largest, demand.total.step)
-        if exact or demand.held_by(Accumulator(fmt, **design)):
+        if fmt is None or exact or demand.held_by(Accumulator(fmt, **design)):
             return fmt
         largest *= 2
 
 
-def _narrowest(precision: int, largest: Fraction, step: Fraction) -> FloatFormat:
-    """The float of this precision, with infinities, that holds `step` and whose largest value is at least `largest`."""
+def _narrowest(precision: int, largest: Fraction, step: Fraction) -> FloatFormat | None:
+    """The float of this precision, with infinities, that holds `step` and whose largest value is at least `largest`.
+
+    None where float64 does not hold all its values.
+    """
     mantissa_bits = precision - 1
     top = 0
     while (2 - power_of_two(-mantissa_bits)) * power_of_two(top) < largest:
@@ -258,9 +271,15 @@ def _narrowest(precision: int, largest: Fraction, step: Fraction) -> FloatFormat
     exponent_bits = 2
     while (1 << exponent_bits) - 2 < top - bottom + 1:
         exponent_bits += 1
+    exponents = (1 << exponent_bits) - 2
+    top = max(
+        top, _LEAST_EXPONENT + mantissa_bits + exponents - 1
+    )  # spare exponents are above, where float64 ends below
+    if top > 1023 or bottom - mantissa_bits < _LEAST_EXPONENT:
+        return None
     if mantissa_bits == 0:
-        return FloatFormat(exponent_bits, 0, (1 << exponent_bits) - 2 - top, infinities=False)
-    return FloatFormat(exponent_bits, mantissa_bits, (1 << exponent_bits) - 2 - top)
+        return FloatFormat(exponent_bits, 0, exponents - top, infinities=False)
+    return FloatFormat(exponent_bits, mantissa_bits, exponents - top)
 
 
 def _is_exact(accumulator: Accumulator, total: Span) -> bool:

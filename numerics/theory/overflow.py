@@ -148,10 +148,11 @@ def never_overflows(
     Sufficient in every order and mode: every rounded partial sum is at most (1 + F)(sum of magnitudes) + underflow,
     with the F of `error_bound`, stage by stage; where no sum is rounded, and toward zero, the sum of magnitudes itself
     is enough, and then it is necessary too, for operands of any sign.
-    Errors: TypeError for what is no Accumulator; ValueError for a k or magnitudes that are negative or no numbers.
+    Errors: TypeError for what is no Accumulator; ValueError for a k or magnitudes that are negative or no numbers, and
+    for a Kahan chain too long for its bound.
     Tests: test_sizing.py.
     """
-    check_sum(accumulator, k)
+    k = check_sum(accumulator, k)
     if not all(math.isfinite(x) for x in (product, c, total) if isinstance(x, float)):
         raise ValueError(f"product = {product!r}, c = {c!r}, total = {total!r}: give magnitudes, finite numbers")
     quantum = check_quantum(quantum)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from ..accumulator import Accumulator
 from .roundoff import count_of, real
 from .stages import Stage, stages
-from .worst_case import ErrorBound, error_bound, worst_of
+from .worst_case import ErrorBound, error_bound, float_up, worst_of
 
 _MARGIN = 1 + 1e-12  # the few float64 operations here err by less
 SOURCE = (
@@ -26,11 +26,15 @@ def gamma_tilde(n: int, u: float | Fraction, deviations: float) -> float:
     [0, 1), and for n or deviations below 0.
     """
     n = count_of("n", n)
-    if not 0 <= real("deviations", deviations) < math.inf:
+    lam, unit = real("deviations", deviations), real("u", u)
+    if not 0 <= lam < math.inf:
         raise ValueError(f"deviations = {deviations!r}: give a finite number of at least 0")
-    if not 0 <= real("u", u) < 1:
-        raise ValueError(f"gamma_tilde with u = {float(u):g}: give u from 0 to below 1")
-    return math.expm1(deviations * math.sqrt(n) * float(u) + n * float(u) ** 2 / (1 - float(u))) * _MARGIN
+    if not 0 <= unit < 1:
+        raise ValueError(f"gamma_tilde with u = {unit:g}: give u from 0 to below 1")
+    try:
+        return math.expm1(lam * math.sqrt(n) * unit + n * unit**2 / (1 - unit)) * _MARGIN
+    except OverflowError:
+        return math.inf
 
 
 def deviations_for(failure_probability: float, outputs: int = 1) -> float:
@@ -38,9 +42,13 @@ def deviations_for(failure_probability: float, outputs: int = 1) -> float:
 
     Errors: TypeError for no numbers; ValueError for a probability that is not between 0 and 1 and for outputs < 1.
     """
-    if not 0 < real("failure_probability", failure_probability) < 1:
+    probability, count = real("failure_probability", failure_probability), count_of("outputs", outputs, 1)
+    if not 0 < probability < 1:
         raise ValueError(f"failure_probability = {failure_probability!r}: give a number between 0 and 1")
-    return math.sqrt(2 * math.log(2 * count_of("outputs", outputs, 1) / failure_probability))
+    try:
+        return math.sqrt(2 * math.log(2 * count / probability))
+    except OverflowError:  # of the quotient, not of its logarithm
+        return math.sqrt(2 * (math.log(2 * count) - math.log(probability)))
 
 
 def random_bits_rule(k: int) -> int:
@@ -99,7 +107,7 @@ def probabilistic_error_bound(
     if (worst.products, worst.underflow) <= (products, underflow):
         return worst
     addend = products if c else Fraction(0)
-    return ErrorBound(products, addend, underflow, formula, SOURCE, failure_probability=failure_probability)
+    return ErrorBound(products, addend, underflow, formula, SOURCE, failure_probability=float(failure_probability))
 
 
 def _small(stage: Stage, lam: float) -> tuple[float, float]:
@@ -107,7 +115,7 @@ def _small(stage: Stage, lam: float) -> tuple[float, float]:
     step = stage.step
     if not stage.underflows:
         return 0.0, 0.0
-    each, n = float(step.absolute), stage.roundings
+    each, n = float_up(step.absolute), stage.roundings
     if step.bias is None or not step.smooth:
         return n * each, n * each
     return n * each, min(n, lam / 2 * math.sqrt(n) + n * float(step.bias)) * each
@@ -121,10 +129,10 @@ def _by_levels(found: tuple[Stage, ...], lam: float) -> tuple[float, float, str]
         step, u = stage.step, float(stage.step.relative)
         if step.bias is None or stage.kind == "kahan":
             worst, absolute, *_ = worst_of(stage)
-            drift += grown * float(worst)
-            grown *= 1 + float(worst)
-            injected += float(absolute)
-            contributed += float(absolute)
+            drift += grown * float_up(worst)
+            grown *= 1 + float_up(worst)
+            injected += float_up(absolute)
+            contributed += float_up(absolute)
             continue
         for _ in range(min(stage.depth, 1 << 20)):
             variance += (grown * u) ** 2
@@ -157,7 +165,7 @@ def _stopped_chain(found: tuple[Stage, ...], lam: float) -> tuple[float, float, 
             return None
         if stage.step.bias is None:
             worst, absolute, *_ = worst_of(stage)
-            extra, small = extra + float(worst), small + float(absolute)
+            extra, small = extra + float_up(worst), small + float_up(absolute)
         else:
             extra += float(stage.step.relative) * (lam / 2 + float(stage.step.bias))
             small += _small(stage, lam)[1]

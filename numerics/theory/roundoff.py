@@ -11,6 +11,7 @@ from ..formats.naming import named
 from ..rounding import Overflow, Rounding, check_members
 
 _KEPT_BITS = 128  # significant bits of powers, which are rounded up at every multiplication
+_MOST_DIGITS = 28  # of the number of digits of a power, as an exponent of two
 NEAREST = (Rounding.RNE, Rounding.RNA)
 
 
@@ -147,26 +148,42 @@ def gamma(n: int, u: Fraction) -> Fraction:
         raise ValueError(f"gamma({n}, {u}): give n and u of at least 0")
     if n * u >= 1:
         raise ValueError(
-            f"gamma({n}, {float(u):g}): n u = {float(n * u):g} is not below 1; growth(n, u) - 1 always holds"
+            f"gamma({n}, {real('u', u):g}): n u = {real('n u', n * u):g} is not below 1; growth(n, u) - 1 always holds"
         )
     return n * u / (1 - n * u)
 
 
 def growth(n: int, u: Fraction) -> Fraction:
-    """(1 + u)**n from above, too large by less than a part in 2**100. Errors: ValueError for n or u below 0."""
+    """(1 + u)**n from above, too large by less than a part in 2**100.
+
+    Errors: TypeError for what is no number; ValueError for n or u below 0, and for a result of more than 2**28 digits.
+    """
     n, u = count_of("n", n), exactly("u", u)
     if u < 0:
         raise ValueError(f"growth({n}, {u}): give u of at least 0")
-    result, factor = Fraction(1), 1 + u
-    while n:
-        if n & 1:
-            result = _up(result * factor)
-        factor, n = _up(factor * factor), n >> 1
-    return result
+    # Significands and exponents apart: as fractions, powers of coarse roundings are mostly digits that are zero.
+    result, factor, left = (1, 0), _up(1 + u), n
+    while left:
+        if left & 1:
+            result = _product(result, factor)
+        factor, left = _product(factor, factor), left >> 1
+        if max(result[1], factor[1] if left else 0) >> _MOST_DIGITS > 0:
+            raise ValueError(
+                f"growth({str(n)[:40]}, {real('u', u):g}): more than 2**{_MOST_DIGITS} binary digits, and bounds that say"
+                " nothing; take fewer roundings, chunk=, or a wider format"
+            )
+    return result[0] * power_of_two(result[1])
 
 
-def _up(x: Fraction) -> Fraction:
-    """The positive x rounded up to _KEPT_BITS significant bits."""
+def _up(x: Fraction) -> tuple[int, int]:
+    """The positive x rounded up to _KEPT_BITS significant bits: (significand, exponent)."""
     shift = _KEPT_BITS - x.numerator.bit_length() + x.denominator.bit_length()
     scaled = x * power_of_two(shift)
-    return -(-scaled.numerator // scaled.denominator) * power_of_two(-shift)
+    return -(-scaled.numerator // scaled.denominator), -shift
+
+
+def _product(x: tuple[int, int], y: tuple[int, int]) -> tuple[int, int]:
+    """x y rounded up like `_up`."""
+    significand, exponent = x[0] * y[0], x[1] + y[1]
+    more = max(0, significand.bit_length() - _KEPT_BITS)
+    return -(-significand >> more), exponent + more

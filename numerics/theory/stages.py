@@ -30,8 +30,8 @@ class Stage:
     start: bool = False
 
 
-def check_sum(accumulator: Any, k: Any) -> None:
-    """Refuse what is no accumulator or no number of products. Errors: TypeError, ValueError."""
+def check_sum(accumulator: Any, k: Any) -> int:
+    """The number of products, of what is an accumulator. Errors: TypeError, ValueError."""
     if not isinstance(accumulator, Accumulator):
         raise TypeError(
             f"accumulator {named(accumulator)}: errors are bounded of {made_from(accumulator, 'Accumulator')}"
@@ -41,6 +41,7 @@ def check_sum(accumulator: Any, k: Any) -> None:
         raise ValueError(f"k = {k!r}: give the number of products, an integer of at least 0")
     if number >> 36:
         raise ValueError(f"k = {str(number)[:40]}: give a number of products below 2**36; longer bounds say nothing")
+    return number
 
 
 def check_quantum(quantum: Any) -> Fraction | None:
@@ -56,7 +57,7 @@ def stages(accumulator: Accumulator, k: int, *, c: bool = False, quantum: Fracti
 
     Errors: as `check_sum` and `check_quantum`, and TypeError for a c that is neither True nor False.
     """
-    check_sum(accumulator, k)
+    k = check_sum(accumulator, k)
     quantum = check_quantum(quantum)
     if not isinstance(c, bool | np.bool):
         raise TypeError(f"c = {named(c)}: say whether there is an addend, True or False")

@@ -150,18 +150,24 @@ def evaluate(bound: ErrorBound, a: Any, b: Any, c: Any = None) -> NDArray[np.flo
     if not isinstance(bound, ErrorBound):
         raise TypeError(f"bound {named(bound)}: give an ErrorBound, as error_bound(accumulator, k) is")
     left, right = _magnitudes(a, "a"), _magnitudes(b, "b")
-    try:
-        products = np.asarray(left @ right)
-    except ValueError:
-        told = f"a of shape {left.shape} and b of shape {right.shape}"
-        raise ValueError(f"{told} have no product: give [..., M, K] and [..., K, N], or twice [K]") from None
-    depth = left.shape[-1]
-    # float64's own sum may be too small by gamma_K, and by what underflowed.
-    products = products * (1 + (2 * depth + 8) * 2.0**-53) + depth * 2.0**-1073
-    total = products * _float_up(bound.products) + _float_up(bound.underflow)
-    if c is not None:
-        total = total + _magnitudes(c, "c") * _float_up(bound.addend)
-    result: NDArray[np.float64] = total * (1 + 2.0**-50)
+    start = None if c is None else _magnitudes(c, "c")
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            products = np.asarray(left @ right)
+        except ValueError:
+            told = f"a of shape {left.shape} and b of shape {right.shape}"
+            raise ValueError(f"{told} have no product: give [..., M, K] and [..., K, N], or twice [K]") from None
+        depth = left.shape[-1]
+        # float64's own sum may be too small by gamma_K, and by what underflowed.
+        products = products * (1 + (2 * depth + 8) * 2.0**-53) + depth * 2.0**-1073
+        total = products * float_up(bound.products) + float_up(bound.underflow)
+        if start is not None:
+            try:
+                start = np.broadcast_to(start, products.shape)
+            except ValueError:
+                raise ValueError(f"c of shape {start.shape}: give one that broadcasts to {products.shape}") from None
+            total = total + start * float_up(bound.addend)
+        result: NDArray[np.float64] = total * (1 + 2.0**-50)
     return result
 
 
@@ -173,7 +179,8 @@ def _magnitudes(x: Any, label: str) -> NDArray[np.float64]:
     return np.abs(array.astype(np.float64))
 
 
-def _float_up(x: Fraction) -> float:
+def float_up(x: Fraction) -> float:
+    """The float64 at or above x, infinity beyond the largest."""
     try:
         value = float(x)
     except OverflowError:

@@ -278,7 +278,8 @@ def test_an_error_names_its_element(name):
     below = [fmt.min - step, fmt.min - 0.501 * step, -np.inf] if fmt.signed else []
     # half a step above the top goes to the even neighbour, which is beyond: the largest integer is odd
     for beyond in (fmt.max + 0.5 * step, fmt.max + step, 1e300, np.inf, *below):
-        sentence = re.escape(f"{beyond!r} at element 2 is beyond {fmt.max!r}, the largest value of {fmt}")
+        limit = f"{fmt.max!r}, the largest" if beyond > 0 else f"{fmt.min!r}, the lowest"
+        sentence = re.escape(f"{beyond!r} at element 2 is beyond {limit} value of {fmt}")
         with pytest.raises(OverflowError, match=sentence):
             quantizer.quantize(np.array([0, fmt.max, beyond, beyond]))
         with pytest.raises(OverflowError):
@@ -297,7 +298,7 @@ def test_an_error_is_the_first_of_a_long_array_and_leaves_the_callers_as_it_was(
     x[1, 77_777:] = -129
     x[2, 5] = 1e300
     out = np.full(x.shape, 3.0)
-    with pytest.raises(OverflowError, match=r"-129\.0 at element 177777 is beyond 127\.0, the largest value of int8"):
+    with pytest.raises(OverflowError, match=r"-129\.0 at element 177777 is beyond -128\.0, the lowest value of int8"):
         Quantizer(catalog.INT8, overflow=Overflow.ERROR).quantize(x, out=out)
     assert (out == 3).all()
 

@@ -34,6 +34,11 @@ A, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
         ({"L": True}, TypeError, "L = True"),
         ({"L": 6, "groups": "bit1"}, ValueError, "L = 6: with groups = 'bit1', give a multiple of 4"),
         ({"F": -1}, ValueError, "F = -1: give at least 0"),
+        # Once wrong bits: no exponent of a kernel reaches so far. What is longer was an error of Python's or of the memory.
+        ({"Emin_floor": 4096}, ValueError, "Emin_floor = 4096: give at most 1000 in magnitude"),
+        ({"product_limit": -(10**30)}, ValueError, f"product_limit = {-(10**30)}: give at most 1000 in magnitude"),
+        ({"L": 1 << 31, "groups": "bit1"}, ValueError, "L = 2147483648: give at most 16777216 in magnitude"),
+        ({"scale": catalog.E8M0, "scale_block": 10**30}, ValueError, f"scale_block = {10**30}: give at most"),
         ({"F": None}, ValueError, "F = None: a fused unit cuts its terms to F bits"),
         ({"F": 58}, ValueError, "L = 8, F = 58: sums of up to 64 bits; blocks are summed in 62"),
         ({"ar": "up"}, ValueError, "ar = 'up': give one of rz, floor, exact"),

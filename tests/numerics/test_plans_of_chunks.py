@@ -1,9 +1,12 @@
 """Plans of chunks that are computed one by one: why their sums are combined exactly is told before they are known."""
 
+import re
+
 import numpy as np
 import pytest
 
 from numerics import Accumulator, FixedFormat, FloatFormat, Overflow, Rounding, catalog, matmul, plan
+from numerics.products import plans
 
 HALF = catalog.BINARY16
 PARTS = {
@@ -59,3 +62,32 @@ def test_integers_that_float64_does_not_hold():
     wide = Accumulator(FixedFormat(60, 2), chunk=4, overflow=Overflow.WRAP)
     a, b = np.ones((2, 8)), np.ones((8, 3))
     assert plan(a, b, wide) == matmul(a, b, wide, explain=True, encode=True)[1]
+
+
+@pytest.mark.parametrize(
+    ("accumulator", "c", "sentence"),
+    [
+        (
+            Accumulator(FixedFormat(16), chunk=2, outer=Accumulator(FixedFormat(8, signed=False))),
+            -1.0,
+            "c[0, 1] is -1.0: u8",
+        ),
+        (Accumulator(FixedFormat(60), chunk=2), 0.5, "c[0, 1] is 0.5, no multiple of 2**0"),
+    ],
+    ids=["negative", "off the grid"],
+)
+def test_a_plan_is_refused_for_any_element_of_c_that_the_product_refuses(accumulator, c, sentence):
+    # Once plans looked at the first element alone, or at none.
+    a, b, start = np.ones((1, 4)), np.ones((4, 2)), np.array([[1.0, c]])
+    for call in (plan, lambda *given, c: matmul(*given, c=c, encode=True)):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            call(a, b, accumulator, c=start)
+
+
+def test_inequalities_of_sums_at_their_very_bound_are_true():
+    # Exactly 2**24 units were "below 2**25 <= 2**24", and 2**63 - 2**10 grid steps "2**63 < 2**63".
+    a, b = np.array([[2.0**12, 1]]), np.array([[2.0**11], [1]])
+    assert "is at most 2**24 <= 2**24 of them" in plan(a, b, Accumulator(FloatFormat(8, 30))).reason
+    a, b = np.array([[2.0**53 - 1]]), np.array([[2.0**10]])
+    reasons = {way.kernel: way.reason for way in plans(a, b, Accumulator(FixedFormat(11)))}
+    assert reasons["int64"] == "products below 2**63 <= 2**63 grid steps"

@@ -45,7 +45,7 @@ VECTORS = [
     (
         "fixed tree",
         lambda: dot(HUGE, X, Accumulator(INT8, overflow=STRICT, order="pairwise")),
-        "rounding 0 of 3 of the output, a sum of the pairwise tree, is outside",
+        "rounding s = 0 of S = 3 of the output, a sum of the pairwise tree, is outside",
     ),
     (
         "chunk of fixed",
@@ -62,7 +62,7 @@ VECTORS = [
         lambda: dot(
             HUGE, X[[0, 0, 0]], Accumulator(INT8, chunk=1, outer=Accumulator(INT8, overflow=STRICT, order="pairwise"))
         ),
-        "rounding 0 of 3 of the output, a sum of the pairwise tree of chunks, is outside",
+        "rounding s = 0 of S = 3 of the output, a sum of the pairwise tree of chunks, is outside",
     ),
     (
         "chunk",
@@ -187,7 +187,7 @@ def test_a_negative_sum_of_a_chunk_is_named():
     ("options", "sentence"),
     [
         ({}, r"1 \+ 1.0 \* 999.0, the sum at step k = 1 of output \(1, 2, 0, 1\), is"),
-        ({"order": "pairwise"}, r"rounding 0 of 3 of output \(1, 2, 0, 1\), a sum"),
+        ({"order": "pairwise"}, r"rounding s = 0 of S = 3 of output \(1, 2, 0, 1\), a sum"),
         ({"order": "exact"}, r"the accumulation of output \(1, 2, 0, 1\) overflows"),
         ({"chunk": 1}, r"0 \+ 1.0 \* 999.0, the sum at step k = 1 of output \(1, 2, 0, 1\), is"),
         (

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FloatFormat, Overflow, Quantizer, Rounding, catalog, dot, matmul
+from numerics import Accumulator, FixedFormat, FloatFormat, Overflow, Quantizer, Rounding, catalog, dot, matmul
 from tests.numerics import grids
 
 ACC = Accumulator(catalog.E4M3)
@@ -251,3 +251,60 @@ def test_a_seed_is_not_used_beside_words_and_has_to_be_one():
     for seed in (0.0, False, "", []):  # what Python takes for nothing is no 0
         with pytest.raises(TypeError, match=r"^seed = "):
             matmul(A, B, stochastic, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "c", "sentence"),
+    [
+        (catalog.INT8, [[1.0], [-129.0]], "c[1, 0] is -129.0, beyond -128.0, the lowest value of int8; scale c"),
+        (catalog.INT8, [1.0, 128.0, -300.0], "c[1] is 128.0, beyond 127.0, the largest value of int8; scale c"),
+        (catalog.E4M3, -500.0, "c is -500.0, beyond 448.0, the largest value of e4m3fn; scale c"),
+        (
+            FixedFormat(8, signed=False),
+            [1.0, 2.0, -1.0],
+            "c[2] is -1.0: u8.0 is unsigned and takes nonnegative operands only",
+        ),
+    ],
+)
+def test_a_c_that_overflows_without_products_is_named_as_it_was_given(fmt, c, sentence):
+    # Once the element was that of what c was broadcast to, and the largest value was passed by what is below the lowest.
+    acc = Accumulator(fmt, overflow=Overflow.ERROR)
+    with pytest.raises((OverflowError, ValueError), match=re.escape(sentence)):
+        matmul(np.zeros((2, 0)), np.zeros((0, 3)), acc, c=np.array(c))
+    if np.ndim(c) == 0:
+        with pytest.raises(OverflowError, match=re.escape(sentence)):
+            dot(np.zeros(0), np.zeros(0), acc, c=np.array(c))
+
+
+def test_the_first_stochastic_overflow_without_products_is_that_of_its_own_word():
+    acc = Accumulator(catalog.INT8, Rounding.SR, Overflow.ERROR, random_bits=1)
+    words = np.array([[0, 0, 1], [1, 1, 1]])[..., None]  # half a step above the largest goes up for a word of one
+    with pytest.raises(OverflowError, match=re.escape("c[2] is 127.5, beyond 127.0")):
+        matmul(np.zeros((2, 0)), np.zeros((0, 3)), acc, c=np.full(3, 127.5), words=words)
+
+
+@pytest.mark.parametrize(
+    ("acc", "sentence"),
+    [
+        (
+            Accumulator(catalog.BINARY32, product=Quantizer(catalog.E4M3, overflow=Overflow.ERROR), order="exact"),
+            "the accumulation of the output overflows e4m3fn (largest 448.0) in its products; scale",
+        ),
+        (
+            Accumulator(
+                FixedFormat(20, 2), product=Quantizer(catalog.INT8, overflow=Overflow.ERROR), order="exact", chunk=2
+            ),
+            "the accumulation of the output overflows int8 (-128.0 to 127.0) in its products; scale",
+        ),
+        (
+            Accumulator(
+                catalog.BINARY32, order="exact", chunk=1, outer=Accumulator(catalog.E4M3, overflow=Overflow.ERROR)
+            ),
+            "the accumulation of the output overflows e4m3fn (largest 448.0) in the sum of chunks; scale",
+        ),
+    ],
+)
+def test_an_overflow_names_a_format_whose_overflow_is_an_error(acc, sentence):
+    # Once it was that of the sums, with a largest value that nothing came near.
+    with pytest.raises(OverflowError, match=re.escape(sentence)):
+        dot(np.array([30.0, 30.0]), np.array([30.0, 30.0]), acc)

@@ -8,11 +8,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FixedFormat, PositFormat, Rounding, catalog, size_accumulator, theory
+from numerics import (
+    Accumulator,
+    FixedFormat,
+    FloatFormat,
+    PositFormat,
+    Quantizer,
+    Rounding,
+    catalog,
+    size_accumulator,
+    theory,
+)
 
 ACC, E4M3 = Accumulator(catalog.BINARY16), catalog.E4M3
 BOUND, POSIT = theory.error_bound(ACC, 3), PositFormat(8)
 STOCHASTIC = Accumulator(catalog.BINARY16, Rounding.SR)
+COARSE = Accumulator(catalog.E2M1, Rounding.SR)
 SPARE = {"failure_probability": 0.1}
 
 
@@ -71,6 +82,30 @@ SPARE = {"failure_probability": 0.1}
             "l1_b = 0: give the largest sum of |b|, or None;",
         ),
         (lambda: size_accumulator(E4M3, E4M3, 4, l1_b=2.0**-10), ValueError, "l1_b = 0.0009765625: give the largest"),
+        # What was a bare error of Python's, or the end of the machine's memory.
+        (lambda: theory.gamma(2, 10**400), ValueError, "gamma(2, inf): n u = inf is not below 1"),
+        (lambda: theory.gamma_tilde(1, 10**400, 2), ValueError, "gamma_tilde with u = inf: give u from 0 to below 1"),
+        (
+            lambda: theory.error_bound(COARSE, 2**36 - 1),
+            ValueError,
+            "more than 2**28 binary digits, and bounds that say",
+        ),
+        (
+            lambda: theory.evaluate(BOUND, [1.0], [1.0], [1.0, 2.0]),
+            ValueError,
+            "c of shape (2,): give one that broadcasts",
+        ),
+        (lambda: size_accumulator(E4M3, E4M3, 4, relative_error=[1]), TypeError, "relative_error = [1]: give a finite"),
+        (
+            lambda: size_accumulator(E4M3, E4M3, 4, failure_probability="x"),
+            TypeError,
+            "failure_probability = 'x': give a",
+        ),
+        (
+            lambda: size_accumulator(E4M3, E4M3, 4, relative_error=Decimal("NaN")),
+            ValueError,
+            "relative_error = Decimal('NaN'): give a positive number",
+        ),
     ],
 )
 def test_what_no_bound_is_asked_with(call, error, sentence):
@@ -103,3 +138,25 @@ def test_bounds_beyond_float64_have_a_text_and_are_infinite():
     bound = theory.probabilistic_error_bound(STOCHASTIC, 1 << 22, **SPARE)
     assert str(bound).startswith("2**59") and bound.products < Fraction(2) ** int(str(bound)[3:].split()[0])
     assert theory.evaluate(bound, np.ones(1), np.ones(1)) == np.inf
+
+
+@pytest.mark.parametrize("wide", [FixedFormat(64, -900), FloatFormat(10, 1)], ids=str)
+def test_sums_that_no_float64_format_holds_have_a_table(wide):
+    # Once a sentence about a format that nobody had given, or no text for ends beyond float64.
+    size = size_accumulator(wide, wide, 4, relative_error=Fraction(1, 2))
+    assert size.float_format is None and "or more than float64's range" in str(size)
+
+
+def test_numbers_of_products_of_numpy_go_with_any_chunk():
+    long = Accumulator(catalog.BINARY16, chunk=10**30)
+    assert theory.error_bound(long, np.int64(7)) == theory.error_bound(long, 7)
+    assert theory.never_overflows(long, np.int64(7), 1)
+
+
+def test_what_is_beyond_float64_is_infinite_without_a_warning():
+    assert theory.gamma_tilde(10**6, 0.5, 3) == theory.gamma_tilde(10**400, 0.1, Decimal(1)) == math.inf
+    assert theory.deviations_for(0.5, 10**400) == pytest.approx(math.sqrt(2 * math.log(4) + 800 * math.log(10)))
+    assert theory.evaluate(BOUND, np.full(2, 1e300), np.full(2, 1e300), 1.0) == math.inf
+    rounded = Accumulator(catalog.BINARY32, Rounding.RTP, product=Quantizer(catalog.E2M1, Rounding.SR))
+    bound = theory.probabilistic_error_bound(rounded, 2**34, **SPARE)
+    assert bound == theory.error_bound(rounded, 2**34)
