@@ -1,8 +1,8 @@
 """LUQ as a ratio to a compiled copy loop over the same float32 bytes, in one run: one thread, 2**24 elements.
 
 Each case first proves its bits on a probe against the oracle. A good part of the time goes into the random words: 32 bits
-an element, the default, take four times the Philox blocks of 8. Found on an AMD EPYC with AVX-512, alpha given and from x:
-1.2 and 1.8 copies with 8 bits, 1.4 and 1.9 with 16, 1.8 and 2.3 with 32.
+an element, the default, take four times the Philox blocks of 8. Found on an Intel Xeon with AVX-512, alpha given and from x:
+1.3 and 1.6 copies with 8 bits, 1.5 and 1.7 with 16, 1.8 and 2.1 with 32.
 """
 
 import numpy as np
