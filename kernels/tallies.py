@@ -12,8 +12,8 @@ from numba import types
 from ._jit import by_literals, core
 from .counted import binade, one_if, product_events, round_counted, steps_of, sum_events
 from .finite_tallies import FITTING, lane_numbers, make_add_finite, spread
-from .mask_tallies import PRODUCT_MASKS, next_product, spread_fitting, spread_products, spread_tame
-from .modes import NO_ROUNDING, RNE
+from .mask_tallies import MASKS, PRODUCT_MASKS, next_fitting, next_product, spread_fitting, spread_products, spread_tame
+from .modes import NATIVE, NATIVE_IEEE, NO_ROUNDING, RNE
 from .primitives import to_bits
 from .sums import (
     FINITE,
@@ -25,7 +25,7 @@ from .sums import (
     subtract_row,
     to_odd,
 )
-from .tally_lanes import in_lanes, make_product_lanes, make_row
+from .tally_lanes import in_lanes, make_count_lanes, make_product_lanes, make_row
 
 U32, U64 = np.uint32, np.uint64
 
@@ -80,15 +80,42 @@ def _finite(mode, total, counting, fused):
     return core(make_add_finite(mode, width, counting.literal_value, fused, round_counted, word_of, binade))
 
 
+def _native(mode, fused):
+    """`sum_counted` in place, of sums that float32 itself commits and that fit; fused: y[j] = factor * panel[j] before."""
+    count_row = make_row(make_count_lanes(mode, True, True, fused))
+
+    def add_native(total, y, factor, panel, scratch, draw, mode, how, counts):
+        at, numbers = next_fitting(counts, False), lane_numbers(how[1], how[2])
+        begin = count_row(total, factor, panel, counts[MASKS], at, numbers)
+        if begin == total.size:
+            return
+        if fused:
+            for j in range(begin, y.size):
+                y[j] = factor * panel[j]
+        rest, rows = total[begin:], (counts[3][begin:], counts[4][begin:], counts[5][begin:], counts[6][begin:])
+        own = counts[0], counts[1], counts[2], rows[0], rows[1], rows[2], rows[3], counts[7][begin:]
+        sum_counted(rest, rest, y[begin:], scratch, draw, mode, how, own)
+
+    return core(add_native)
+
+
+def _in_place(mode, total, counting, fused):
+    """The counting sum in place of a mode whose sums are finite, or None: it depends on what is known of them."""
+    if mode >= 0 and mode & FINITE:
+        return _finite(mode, total, counting, fused)
+    native = mode in (NATIVE, NATIVE_IEEE) and total.dtype == types.float32 and counting.literal_value == FITTING
+    return _native(mode, fused) if native else None
+
+
 @by_literals
 def add_row_counted(counting, total, y, scratch, draw, mode, how, counts):
     """`sums.add_row`, counting."""
     m = mode.literal_value
     if m == NO_ROUNDING:
         return lambda counting, total, y, scratch, draw, mode, how, counts: None
-    if m >= 0 and m & FINITE:
-        finite = _finite(m, total, counting, False)
-        return lambda counting, total, y, scratch, draw, mode, how, counts: finite(
+    in_place = _in_place(m, total, counting, False)
+    if in_place is not None:
+        return lambda counting, total, y, scratch, draw, mode, how, counts: in_place(
             total, y, total.dtype.type(1), y, scratch, draw, mode, how, counts
         )
 
@@ -213,9 +240,9 @@ def multiply_add(counting, total, product, factor, panel, scratch, draw, mode, h
         )
 
     m = mode.literal_value
-    if m >= 0 and m & FINITE:
-        finite = _finite(m, total, counting, True)
-        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: finite(
+    in_place = _in_place(m, total, counting, True)
+    if in_place is not None:
+        return lambda counting, total, product, factor, panel, scratch, draw, mode, how, counts: in_place(
             total, product, factor, panel, scratch, draw, mode, how, counts
         )
 

@@ -58,15 +58,15 @@ def smaller_and_larger(context: Any, builder: Any, x: Any, y: Any) -> tuple[Any,
     return builder.select(less, p, q), builder.select(less, y, x)
 
 
-def _odd(builder: Any, x: Any, y: Any, s: Any) -> Any:
-    """x + y rounded to odd, s being the nearest float: `sums.sum_bits`."""
+def _odd(builder: Any, x: Any, y: Any, s: Any) -> tuple[Any, Any]:
+    """(x + y rounded to odd, whether s, the nearest float, is not x + y): `sums.sum_bits`."""
     t = builder.fsub(s, x)
     error = builder.fadd(builder.fsub(x, builder.fsub(s, t)), builder.fsub(y, t))
     bits = builder.bitcast(s, _WORDS)
     away = builder.ashr(builder.xor(bits, builder.bitcast(error, _WORDS)), _all(31))  # -1 or 0
     inexact = builder.fcmp_unordered("!=", error, ir.Constant(FLOATS, [0.0] * LANES))
     odd = builder.or_(builder.add(bits, away), _all(1))
-    return builder.bitcast(builder.select(inexact, odd, bits), FLOATS)
+    return builder.bitcast(builder.select(inexact, odd, bits), FLOATS), inexact
 
 
 def in_lanes(mode: int) -> bool:
@@ -79,7 +79,7 @@ def in_lanes(mode: int) -> bool:
 
 def of_multiples(mode: int) -> bool:
     """Whether the mode tells that numbers are multiples of the quantum: none underflows."""
-    return mode & MODE_MASK == RNE and mode & (SIGNED | UNIFORM) == SIGNED | UNIFORM
+    return mode >= 0 and mode & MODE_MASK == RNE and mode & (SIGNED | UNIFORM) == SIGNED | UNIFORM
 
 
 def _rounded(builder: Any, mode: int, exact: Any, exponent: Any, numbers: list[Any]) -> Any:
@@ -121,7 +121,7 @@ def _limited(builder: Any, near: Any, numbers: list[Any]) -> Any:
 def _absorbs(builder: Any, mode: int, exact: Any, exponent: Any, small: Any, numbers: list[Any]) -> Any:
     """Whether the magnitude of bits `small` is not zero, but below one ulp at the sum, which is not: `finite_tallies`."""
     zero = ir.Constant(FLOATS, [0.0] * LANES)
-    if mode & UNIFORM and not of_multiples(mode):  # the ulp may be below the carrier's numbers
+    if mode < 0 or (mode & UNIFORM and not of_multiples(mode)):  # the ulp may be below the carrier's numbers
         size = builder.bitcast(small, FLOATS)
         many = builder.fmul(size, builder.bitcast(numbers[STEPS], FLOATS))
         below = builder.fcmp_ordered("<", many, builder.bitcast(exponent, FLOATS))  # at zero nothing is
@@ -166,7 +166,10 @@ def _fits(numbers: Any, masks: Any, *rows: Any) -> bool:
 
 
 def make_count_lanes(mode: int, fitting: bool, odd: bool, fused: bool) -> Any:
-    """The intrinsic. fitting: no sum overflows; odd: sums are rounded to odd first; fused: addends are products."""
+    """The intrinsic. fitting: no sum overflows; odd: sums are rounded to odd first; fused: addends are products.
+
+    A mode below 0 is float32's own sum, which fits; it is rounded to odd all the same, to tell what happened in it.
+    """
 
     @intrinsic
     def count_lanes(
@@ -195,10 +198,10 @@ def make_count_lanes(mode: int, fitting: bool, odd: bool, fused: bool) -> Any:
             if fused:
                 y = builder.fmul(spread_out(builder, factor), y)
             s = builder.fadd(x, y)
-            exact = _odd(builder, x, y, s) if odd else s
+            exact, is_inexact = _odd(builder, x, y, s) if odd else (s, None)
             field = builder.and_(builder.bitcast(exact, _WORDS), _all(_FIELD))
             exponent = _exponent(builder, mode, field, numbers)
-            value = near = _rounded(builder, mode, exact, exponent, numbers)
+            value = near = _rounded(builder, mode, exact, exponent, numbers) if mode >= 0 else s
             small, large = smaller_and_larger(context, builder, x, y)
             is_absorbed = is_lost = _absorbs(builder, mode, exact, exponent, small, numbers)
             if not fitting:
@@ -206,11 +209,11 @@ def make_count_lanes(mode: int, fitting: bool, odd: bool, fused: bool) -> Any:
                 is_over = builder.fcmp_ordered("!=", value, near)
                 is_lost = builder.or_(is_absorbed, is_over)
                 leave(OVER, is_over)
-            is_changed = builder.fcmp_ordered("!=", value, exact)
+            is_changed = builder.fcmp_ordered("!=", value, exact) if mode >= 0 else is_inexact
             leave(ABSORBED, is_absorbed)
             leave(SWAMPED, builder.and_(is_lost, builder.fcmp_ordered("==", value, large)))
             leave(CHANGED, is_changed)
-            if not of_multiples(mode):
+            if not of_multiples(mode) and mode >= 0:
                 leave(UNDER, builder.and_(is_changed, builder.icmp_unsigned("<", field, numbers[TINY])))
             builder.store(value, sums, align=4)
             return context.get_dummy_value()

@@ -84,6 +84,21 @@ def test_counts_are_the_oracles(name):
     assert events.overflow.any() == (known != FITTING)
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0**-60, 2.0**-66])  # beside 2**-126 the carrier is float64
+def test_sums_of_float32_itself(scale):
+    rng, native = np.random.default_rng(6), Accumulator(catalog.BINARY32, R.RNE, Overflow.IEEE)
+    chunks = Accumulator(catalog.BFLOAT16, chunk=8, outer=native)
+    for columns in (5, 35, 64):
+        sizes = scale * np.exp2(rng.integers(-20, 7, (40, columns)))
+        a = Quantizer(catalog.BFLOAT16).quantize((scale * rng.standard_normal((2, 40))).astype(np.float32))
+        b = Quantizer(catalog.BFLOAT16).quantize((sizes * rng.standard_normal((40, columns))).astype(np.float32))
+        a[0, ::2], b[::2, ::3] = -a[0, 1::2], b[1::2, ::3]
+        for acc in (native, chunks):
+            events = check(acc, a, b)
+            assert events.inexact.any()
+            assert columns == 5 or (events.swamped.any() and events.absorbed.any())
+
+
 def test_an_addend_beyond_the_largest_value_is_known():
     x, far = np.full((1, 4), 8.0), np.full((1, 1), 2.0**17)
     small, wide = Accumulator(catalog.E4M3), Accumulator(HALF)
