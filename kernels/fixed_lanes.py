@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from ._jit import loop
 from .fixed_gemm import HIGHEST, LOWEST, PER_SPAN, SPAN, WRAPS, limited, unpack_grid
 from .mask_tallies import LANES, OVER, SWAMPED, make_tally, mask_tally
-from .primitives import keep, uncounted, widest_vectors
+from .primitives import fma, keep, uncounted, widest_vectors
 from .scratch import TILE, lined_row
 from .sums import copy_row
 from .tally_lanes import FLOATS, lanes_at, leaves, make_row, smaller_and_larger, spread_out
@@ -25,6 +25,12 @@ U32 = np.uint32
 NUMBERS = 9  # those of a row of `fixed_gemm`
 MASKS = 2  # after the two rows of counts
 next_step, spread_masks = make_tally(MASKS, (-1, 1, -1, 0, -1))  # of SWAMPED, of OVER
+
+
+def _call(builder: Any, name: str, *arguments: Any) -> Any:
+    """LLVM's function of that name of vectors."""
+    kind = ir.FunctionType(FLOATS, (FLOATS,) * len(arguments))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), arguments)
 
 
 def _make_lanes(wraps: bool) -> Any:
@@ -41,12 +47,11 @@ def _make_lanes(wraps: bool) -> Any:
             sums = lanes_at(context, builder, (signature.args[0], total), j)
             x = builder.load(sums, align=4)
             right = builder.load(lanes_at(context, builder, (signature.args[2], panel), j), align=4)
-            y = builder.fmul(spread_out(builder, factor), right)
-            exact = builder.fadd(x, y)
+            factors = spread_out(builder, factor)
+            y = builder.fmul(factors, right)  # not always exact: the sum of it and c may be within the limits
+            exact = _call(builder, "fma", factors, right, x)
             if wraps:
-                kind = ir.FunctionType(FLOATS, (FLOATS,))
-                floor = cgutils.get_or_insert_function(builder.module, kind, f"llvm.floor.v{LANES}f32")
-                spans = builder.call(floor, [builder.fmul(builder.fsub(exact, grid[LOWEST]), grid[PER_SPAN])])
+                spans = _call(builder, "floor", builder.fmul(builder.fsub(exact, grid[LOWEST]), grid[PER_SPAN]))
                 kept = builder.fsub(exact, builder.fmul(grid[SPAN], spans))
             else:
                 kept = builder.select(builder.fcmp_ordered(">", exact, grid[LOWEST]), exact, grid[LOWEST])
@@ -91,9 +96,10 @@ def make_counted_chain(rule: int):
                     whole = limit_row(sums, factor, panel, masks, at, grid)
                     for j in range(whole, sums.size):
                         x, y = sums[j], factor * panel[j]
-                        kept = limited(x + y, rule, grid)
+                        exact = fma(factor, panel[j], x)
+                        kept = limited(exact, rule, grid)
                         large = y if abs(x) <= abs(y) else x
-                        happened = kept != x + y
+                        happened = kept != exact
                         counts[0][j] += U32(1) if happened else U32(0)
                         counts[1][j] += U32(1) if happened & (kept == large) else U32(0)
                         sums[j] = kept

@@ -45,7 +45,9 @@ def sums_of(accumulator: Accumulator, problem: Problem) -> tuple[Sums, Sums | No
     bits = product_bits(a, b)
     if accumulator.product is not None:
         fmt = float_format(accumulator.product)
-        lowest, bits = _grid_bottom(fmt, lowest), min(bits, fmt.precision)
+        keeps_bits = added < fmt.emax and fmt.subnormals in (Subnormals.GRADUAL, Subnormals.FLUSH)
+        # What becomes the largest value, or the smallest, has its bits.
+        lowest, bits = _grid_bottom(fmt, lowest), min(bits, fmt.precision) if keeps_bits else fmt.precision
         added = min(added, fmt.emax) if accumulator.product.overflow is not Overflow.IEEE else added
     fmt = float_format(accumulator)
     chunked = accumulator.chunk is not None

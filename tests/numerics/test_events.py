@@ -169,3 +169,15 @@ def test_more_sums_and_steps_than_are_counted_at_once():
     for name in Events.__dataclass_fields__:
         assert (getattr(found, name)[:1, columns] == wanted[name]).all(), name
     assert (found.inexact > 255).any() and found.swamped.any() and found.absorbed.any()
+
+
+def test_products_leave_masks_and_what_fills_none_is_counted_too():
+    """Products that overflow, that underflow and that fit, in numbers of their own; more steps than are added up at once."""
+    rng = np.random.default_rng(12)
+    acc = Accumulator(HALF, product=Quantizer(catalog.E5M2, R.RTZ))  # steps in lanes know this mode in every form
+    a = np.exp2(rng.integers(-12, 10, (2, 12))).astype(np.float32)
+    b = (1.75 * np.exp2(rng.integers(-12, 10, (12, 35)))).astype(np.float32)
+    a[0, ::2], b[:, 3] = 1.5, 1.75 * 2.0**-15
+    events = check(acc, a, b)
+    met = events.product_overflow, events.product_underflow, events.product_inexact
+    assert all(count.any() and (count != other).any() for count in met for other in met if other is not count)

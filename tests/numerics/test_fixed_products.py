@@ -321,6 +321,26 @@ def test_events_of_whole_numbers_in_lanes(rule):
     assert swamped == (rule is Rule.SATURATE)
 
 
+def test_events_of_products_that_c_takes_back():
+    # 4097**2 has 25 bits: only its sum with c is a float32, and lies within the limits.
+    for columns in (16, 3):
+        given = problem(np.full((1, 1), 4097.0), np.full((1, columns), 4097.0), np.full((1, columns), 1.0 - 4097**2))
+        found, counts = fixed_product(given, fixed(16), events=True, route="float32 steps")
+        assert (found == 1).all() and not any(count.any() for count in counts.values())
+
+
+def test_events_of_rounded_products_where_no_overflow_was_reported():
+    # Sums of rounded products lie on the grid, and what was looked at for errors is counted all the same.
+    rng = rng_of(16)
+    given = problem(whole(rng, (2, 9), 4, 2), whole(rng, (9, 18), 4, 2))
+    acc = fixed(16, 2, overflow=Rule.ERROR, product=Quantizer(FixedFormat(12, 2), R.RTZ, Rule.ERROR))
+    found, counts = fixed_product(given, acc, events=True, route="float32 steps")
+    wanted, exact = fixed_product(given, acc, events=True, route="exact")
+    assert (found == wanted).all()
+    assert all((counts[name] == exact[name]).all() for name in exact)
+    assert counts["product_inexact"].any() and not counts["overflow"].any()
+
+
 def test_any_number_of_threads_gives_the_same_bits(on_threads):
     rng = rng_of(13)
     a, b = whole(rng, (67, 70), 7, 3), whole(rng, (70, 65), 7, 3)

@@ -44,6 +44,13 @@ CASES = {
         [2.0**5],
         2.0**30,
     ),
+    # It has more bits, too: half an ulp of the sum's format, and something tiny.
+    "saturated product of powers of two": (
+        Accumulator(FloatFormat(7, 9), product=Quantizer(FloatFormat(3, 10))),
+        [2.0**15],
+        [2.0**14],
+        -(2.0**-63),
+    ),
     "saturated chunk": (
         Accumulator(BINARY16, chunk=1, outer=Accumulator(BINARY32, R.RTZ)),
         [2.0**10],

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from numerics import Accumulator, FloatFormat, Overflow, Plan, Quantizer, Rounding, catalog, parse_format, planning
+from numerics import (
+    Accumulator,
+    FloatFormat,
+    Overflow,
+    Plan,
+    Quantizer,
+    Rounding,
+    Subnormals,
+    catalog,
+    parse_format,
+    planning,
+)
 from numerics.kernels import modes
 from numerics.parameters import FLOAT32, FLOAT64
 from numerics.problem import Facts, Problem, facts
@@ -219,6 +230,13 @@ def test_one_rounding_in_the_carrier_is_harmless_at_its_edges():
     assert once(Accumulator(eleven), far, bounds(3, -20, 10), bounds(11, -60, 20))
     assert not once(Accumulator(eleven), far, bounds(3, -20, 10), bounds(12, -60, 20))
     assert not once(Accumulator(eleven, order="kahan"), far, bounds(3, -20, 10))
+    for product, kept in (
+        (FloatFormat(8, 11), True),
+        (FloatFormat(5, 11), False),  # the largest value has 12 bits
+        (FloatFormat(5, 10), True),
+        (FloatFormat(8, 11, subnormals=Subnormals.NORMAL_BINADE), False),  # the smallest has
+    ):
+        assert once(Accumulator(eleven, product=Quantizer(product)), far, bounds(3, -20, 10)) == kept
 
 
 def test_sums_that_the_carrier_holds_are_rounded_once_in_every_mode():
