@@ -12,6 +12,7 @@ from .forms import dropped_sum32
 from .modes import BYTE_CODE, DIRECT_CODE, HASTY, LIFTED, RANDOM_MASK, RANDOM_SHIFT, SAW_NAN, SHIFTED, SHORT_CODE
 from .philox import fill_blocks
 from .primitives import keep, shift_left, to_bits, uncounted, widest_vectors
+from .scratch import lined_row
 from .streams import ask_ahead, strip_of
 
 TILE = 1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
@@ -116,7 +117,7 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
             units = 16 // unit_bytes
             tile = min(TILE, BLOCKS * units)
             mask, to_top = np.uint32(grid_of(facts)[RANDOM_MASK]), np.uint32(32 - 8 * unit_bytes)
-            held = np.empty(tile * unit_bytes // 4 + 8, np.uint32)
+            held = lined_row(tile * unit_bytes // 4 + 8, np.zeros(1, np.uint32))
             blocks = uncounted(held)
             drawn = uncounted(held if source == DRAWN_4 else held.view(np.uint16 if source == DRAWN_2 else np.uint8))
             apart = x.ctypes.data != out.ctypes.data

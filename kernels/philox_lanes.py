@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-LANES = 64  # blocks at once, in eight vectors of 512 bits
+LANES = 32  # blocks at once, in four vectors of 512 bits: with their constants they fit the registers
 _MULTIPLIER_0, _MULTIPLIER_1, _WEYL_0, _WEYL_1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 _WORD, _PLACE = ir.IntType(64), ir.IntType(32)
 _VECTOR, _HALVES = ir.VectorType(_WORD, LANES), ir.VectorType(_PLACE, 2 * LANES)
