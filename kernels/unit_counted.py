@@ -1,101 +1,66 @@
-"""The loop of kernels/unit_fast.py, which also counts events: what a cut takes off is summed beside what it leaves.
-
-A term in units of the block's last place is a float32, so what is behind its point is one too. As an integer of `places`
-bits below the point it is added to the others'; whole and fraction together are the block's exact sum, and beside the
-result they answer what numerics.Events asks. A lane with a term that has lower bits is looked at again, alone, by
-expansions: in few blocks of ordinary data. The caller has proved besides that no sum overflows.
-"""
+"""The loop of kernels/unit_fast.py, which also counts events, as kernels/unit_counts.py says."""
 
 from functools import cache
 
 import numpy as np
 
-from ._jit import core, loop
-from .expansions import grow, power_of_two
-from .primitives import shift_right, to_bits, widest_vectors
-from .unit_fast import F32, I32, PANEL, TILE, U32, U64, block_value, exponent_of, larger, power, scale_of
-from .unit_tallies import SUMS, expansion_flags
+from ._jit import loop
+from .expansions import power_of_two
+from .primitives import fma, to_bits, widest_vectors
+from .unit_counts import (
+    FULL,
+    GONE,
+    HIGHEST,
+    INEXACT,
+    LESS_THAN_ONE,
+    NOTHING,
+    SWAMPED,
+    UNDER,
+    by_expansion,
+    is_below,
+    judged,
+    less_one,
+    lowest_of,
+    packed_flags,
+    smaller,
+    spread,
+    too_far,
+)
+from .unit_fast import F32, I16, I32, PANEL, TILE, U32, U64, block_value, larger, nearest_sum, scale_of
+from .unit_tallies import sum_flags
 
-SIZE = U32(0x7FFFFFFF)  # a product that is -0 has a fraction that is
-NOTHING, SMALL_PART = U32(0xFFFFFFFF), U32(0x3F7FFFFF)  # the bits of zero and of 1.0, less one
-UNDER, INEXACT, SWAMPED, GONE = U32(1), U32(1 << 8), U32(1 << 16), U32(1 << 24)  # counts of a lane, in one number
-FULL = 255
-
-
-@core
-def divided_term(x, y, scale, fine):
-    """(whole, fraction, bits of its magnitude less one, bits that tell of what is below the fraction) of x*y in units.
-
-    fine: units of a fraction in one, 2.0**places as float32. The third is large for zero, else below SMALL_PART where
-    less than one is there.
-    """
-    number = F32(F32(x * y) * scale)
-    whole = I32(number)
-    rest = F32(F32(number - F32(whole)) * fine)
-    part = I32(rest)
-    size = U32(U32(to_bits(number) & SIZE) - U32(1))
-    return whole, part, size, U32(to_bits(rest) ^ to_bits(F32(part)))
-
-
-@core
-def split(fraction, places):
-    """(its whole part, rounded down, and the rest) of a fraction, of less than 2**30 units of 2**-places."""
-    whole = shift_right(U32(fraction + I32(1 << 30)), U32(places))
-    return I32(I32(whole) - I32(1 << (30 - places))), I32(fraction & I32((1 << places) - 1))
-
-
-@core
-def answers(result, same, some, products, fraction, c_whole, c_fraction, places, low):
-    """UNDER, INEXACT and SWAMPED, as far as they happened in a sum that was rounded to `result`.
-
-    float64 in units, fractions as integers.
-
-    same: whether the result is c, which is not zero where `some`. low: the smallest normal number, or 0 for none.
-    """
-    carry, rest = split(I32(fraction + c_fraction), places)
-    total = products + np.float64(I32(c_whole + carry))
-    lift, others = split(fraction, places)
-    alone = products + np.float64(lift)
-    inexact = (rest != I32(0)) | (result != total)
-    swamped = some & ((same & inexact) | ((others == I32(0)) & (result == alone) & (alone != 0.0)))
-    under = False
-    if low != 0.0:
-        one = np.float64(1 << places)
-        down = (total < 0.0) & (rest != I32(0))
-        size = abs(total) - (1.0 if down else 0.0)
-        behind = one - np.float64(rest) if down else np.float64(rest)
-        # Two whole numbers below 2**53, of which the first decides unless it is zero.
-        nothing = (size == 0.0) & (behind == 0.0)
-        under = inexact & (size < low) & ((low >= 1.0) | (behind < low * one)) & (not nothing)
-    both = U32((UNDER if under else U32(0)) | (INEXACT if inexact else U32(0)))
-    return U32(both | (SWAMPED if swamped else U32(0)))
+U16, F64 = np.uint16, np.float64
+ABOVE = 1 << 14  # instead of the exponent of a c that is zero
 
 
 @cache
-def make_counted(unroll: int, groups: int, nearest: int, gradual: int):
-    """`unit_fast.make_fast` for sums that c is part of and that cannot become infinite.
+def make_counted(unroll: int, groups: int, nearest: int, apart: int, eager: int, gradual: int):
+    """`unit_fast.make_fast` for sums that cannot become infinite.
 
-    gradual: whether a sum that is not zero can be below the smallest normal number.
+    eager: all terms are asked whether they vanish in units, else those of rows whose exponents allow it. gradual:
+    whether a sum that is not zero can be below the smallest normal number.
     """
-    places = 30 - (unroll * groups).bit_length()
-    fine = F32(1 << places)
 
-    def counted(
-        a, ea, b, eb, total, bits, lowest, c_emin, precision, emin, largest, whole, counts, k0, k1, start, stop
-    ):
-        """As there; counts uint32 [8, B, M, N], to which the events are added."""
+    def counted(a, ea, b, eb, total, bits, lowest, c_emin, precision, emin, largest, whole, more, k0, k1, start, stop):
+        """As there, and more: a's exponents as if all were normal, int16, and a in float64; the same of b; how far below
+        the largest exponent of a block that of its lowest product may be for an exact sum; log2 of how large c must be, in
+        units of the block's last place, not to be asked more about; counts uint32 [8, B, M, N], added to.
+        """
         widest_vectors()
+        na, da, nb, db, reach, small, counts = more
         rows, columns = total.shape[1], total.shape[2]
         block = unroll * groups
-        tops, sums, fractions = np.empty(TILE, np.int32), np.empty((groups, TILE), np.int32), np.empty(TILE, np.int32)
-        c_wholes, c_fractions = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
-        smallest, rough = np.empty(TILE, np.uint32), np.empty(TILE, np.uint32)
-        before, after = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+        tops, lows = np.empty(TILE, np.int16), np.empty(TILE, np.uint16)
+        sums, smallest = np.empty((groups, TILE), np.int32), np.empty(TILE, np.uint32)
+        own, exact, below = np.empty(TILE, np.int16), np.empty(TILE, np.float64), np.empty(TILE, np.uint32)
+        gap, after = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+        inner = np.empty((PANEL, TILE), np.float32)
         events, packed = np.empty(TILE, np.uint32), np.zeros((PANEL, TILE), np.uint32)
         parts = np.empty(2 * block + 16, np.float64)
-        floor, bias, low_c = I32(lowest), I32(bits + 127), I32(c_emin)
+        floor, low_c, bias = I32(lowest), I32(c_emin), I32(bits + 127)
+        c_span = I16(small - bits)
         mask = U64(U64(0xFFFFFFFFFFFFFFFF) << U64(53 - precision))
-        tiny = power_of_two(emin)
+        tiny, steps = power_of_two(emin), power_of_two(precision - 1)
         for first in range(start, stop, PANEL):
             past = min(first + PANEL, stop)
             for j0 in range(0, columns, TILE):
@@ -104,81 +69,120 @@ def make_counted(unroll: int, groups: int, nearest: int, gradual: int):
                 for k in range(k0, k1, block):
                     for index in range(first, past):
                         batch, i = index // rows, index % rows
-                        left, el = a[batch if a.shape[0] > 1 else 0, i], ea[batch if a.shape[0] > 1 else 0, i]
-                        nb = batch if b.shape[0] > 1 else 0
-                        right, er = b[nb], eb[nb]
-                        c = total[batch, i, j0:j1]
+                        m, n = batch if a.shape[0] > 1 else 0, batch if b.shape[0] > 1 else 0
+                        left, el, ul, wide = a[m, i], ea[m, i], na[m, i], da[m, i]
+                        right, er, ur, wider = b[n], eb[n], nb[n], db[n]
+                        given = total[batch, i, j0:j1]
+                        c = inner[index - first, :width] if apart else given
+                        if apart and (k - k0) % whole == 0:
+                            c[:] = F32(0.0)
+                        for j in range(width):
+                            exponent = I32(U32(to_bits(c[j]) >> U32(23)) & U32(0xFF)) - I32(127)
+                            some = c[j] != F32(0.0)
+                            tops[j] = I16(larger(larger(exponent, low_c) if some else floor, floor))
+                            own[j], lows[j] = I16(exponent if some else I32(ABOVE)), HIGHEST
                         for g in range(groups):
                             q = k + g * unroll
                             if q < k1:
                                 for j in range(width):
-                                    top = larger(exponent_of(c[j], low_c, floor), floor) if g == 0 else tops[j]
+                                    top, low = tops[j], lows[j]
                                     for u in range(unroll):
-                                        top = larger(top, I32(el[q + u] + er[q + u, U64(j0 + j)]))
-                                    tops[j] = top
+                                        top = larger(top, I16(el[q + u] + er[q + u, U64(j0 + j)]))
+                                        low = lowest_of(low, ul[q + u], ur[q + u, U64(j0 + j)])
+                                    tops[j], lows[j] = top, low
                         for j in range(width):
-                            w, f, small, rest = divided_term(c[j], F32(1.0), scale_of(tops[j], bias), fine)
-                            before[j], c_wholes[j], c_fractions[j], fractions[j] = c[j], w, f, I32(0)
-                            vanished = (small == NOTHING) & (c[j] != F32(0.0))
-                            smallest[j], rough[j] = (U32(0) if vanished else small), (U32(1) if vanished else rest)
+                            sums[0, j], exact[j] = I32(c[j] * scale_of(I32(tops[j]), bias)), 0.0
+                            if eager:
+                                smallest[j] = NOTHING
                         for g in range(groups):
                             q = k + g * unroll
                             s = sums[g]
+                            if g > 0:
+                                s[:] = I32(0)
                             if q < k1:
                                 for j in range(width):
-                                    scale = scale_of(tops[j], bias)
-                                    number, fraction, size, unsure = I32(0), fractions[j], smallest[j], rough[j]
+                                    scale, number = scale_of(I32(tops[j]), bias), s[j]
+                                    if eager:
+                                        least = smallest[j]
                                     for u in range(unroll):
-                                        x, y = left[q + u], right[q + u, U64(j0 + j)]
-                                        w, f, small, rest = divided_term(x, y, scale, fine)
-                                        number, fraction = I32(number + w), I32(fraction + f)
-                                        size, unsure = min(size, small), U32(unsure | rest)
-                                    s[j], fractions[j], smallest[j], rough[j] = number, fraction, size, unsure
-                            else:
-                                s[:] = I32(0)
-                        for j in range(width):
-                            products = np.float64(sums[0, j])
-                            for g in range(1, groups):
-                                products += np.float64(sums[g, j])
-                            exact = products + np.float64(c_wholes[j])
-                            value = F32(block_value(exact, tops[j], bits, precision, emin, largest, mask, nearest))
-                            result = np.float64(value) * power(I32(bits - tops[j]))
-                            low = power(I32(emin + bits - tops[j])) if gradual else 0.0
-                            same, some = value == before[j], before[j] != F32(0.0)
-                            after[j] = value
-                            found = answers(
-                                result, same, some, products, fractions[j], c_wholes[j], c_fractions[j], places, low
-                            )
-                            events[j] = U32(found | (GONE if smallest[j] < SMALL_PART else U32(0)))
-                        unsure = U32(0)
-                        for j in range(width):
-                            c[j] = after[j]
-                            unsure = U32(unsure | U32(rough[j] & SIZE))
-                        for j in range(width if unsure != U32(0) else 0):
-                            if U32(rough[j] & SIZE) == U32(0):
-                                continue
-                            held = grow(parts, 0, np.float64(before[j]))
-                            for q in range(k, min(k + block, k1)):
-                                held = grow(parts, held, np.float64(left[q]) * np.float64(right[q, U64(j0 + j)]))
-                            found = expansion_flags(
-                                parts, held, np.float64(before[j]), np.float64(after[j]), False, tiny, False
-                            )
-                            under = UNDER if found >> 1 & 1 else U32(0)
-                            inexact = INEXACT if found >> 2 & 1 else U32(0)
-                            swamped = SWAMPED if found >> 3 & 1 else U32(0)
-                            events[j] = U32(U32(events[j] & GONE) | U32(U32(under | inexact) | swamped))
-                        happened = packed[index - first]
-                        for j in range(width):
-                            happened[j] += events[j]
-                    blocks += 1
-                    if blocks == FULL or k + block >= k1:
-                        for index in range(first, past):
-                            happened = packed[index - first]
-                            for event in range(4):
-                                row = counts[SUMS + 1 + event, index // rows, index % rows, j0:j1]
+                                        term = F32(F32(left[q + u] * right[q + u, U64(j0 + j)]) * scale)
+                                        number = I32(number + I32(term))
+                                        if eager:
+                                            least = smaller(least, less_one(term))
+                                    s[j] = number
+                                    if eager:
+                                        smallest[j] = least
+                        for g in range(groups):
+                            q = k + g * unroll
+                            if q < k1:
                                 for j in range(width):
-                                    row[j] += U32(shift_right(happened[j], U32(8 * event)) & U32(FULL))
-                        packed[:] = U32(0)
+                                    number = exact[j]
+                                    for u in range(unroll):
+                                        number = fma(wide[q + u], wider[q + u, U64(j0 + j)], number)
+                                    exact[j] = number
+                        careful, vanishing = U16(0), U16(0)
+                        for j in range(width):
+                            vanishing = U16(vanishing | too_far(lows[j], tops[j], bits))
+                            lows[j] = too_far(lows[j], tops[j], reach)
+                            careful = U16(careful | U16(lows[j] | U16(1 if own[j] < I16(tops[j] + c_span) else 0)))
+                        for j in range(width):
+                            kept = F64(sums[0, j])
+                            for g in range(1, groups):
+                                kept += F64(sums[g, j])
+                            value = block_value(kept, I32(tops[j]), bits, precision, emin, largest, mask, nearest)
+                            # Between what the products add up to and what they would have to.
+                            gap[j], after[j] = F32(exact[j] - (value - F64(c[j]))), F32(value)
+                            if gradual:
+                                below[j] = UNDER if is_below(F64(c[j]), exact[j], tiny) else U32(0)
+                        happened = packed[index - first]
+                        if not eager and vanishing != U16(0):
+                            careful = U16(1)
+                            smallest[:] = NOTHING
+                            for q in range(k, min(k + block, k1)):
+                                for j in range(width):
+                                    scale = scale_of(I32(tops[j]), bias)
+                                    term = F32(F32(left[q] * right[q, U64(j0 + j)]) * scale)
+                                    smallest[j] = smaller(smallest[j], less_one(term))
+                        if careful == U16(0):
+                            for j in range(width):
+                                inexact = gap[j] != F32(0.0)
+                                swamped = inexact & (after[j] == c[j]) & (c[j] != F32(0.0))
+                                found = U32(U32(INEXACT if inexact else U32(0)) | U32(SWAMPED if swamped else U32(0)))
+                                if eager:
+                                    found = U32(found | U32(GONE if smallest[j] < LESS_THAN_ONE else U32(0)))
+                                if gradual:
+                                    found = U32(found | U32(below[j] if inexact else U32(0)))
+                                happened[j] += found
+                                c[j] = after[j]
+                        else:
+                            lost = LESS_THAN_ONE if eager or vanishing != U16(0) else U32(0)
+                            for j in range(width):
+                                found = judged(F64(after[j]), F64(c[j]), exact[j])
+                                number = F32(c[j] * scale_of(I32(tops[j]), bias))
+                                gone = (smallest[j] < lost) | ((c[j] != F32(0.0)) & (abs(number) < F32(1.0)))
+                                if gradual:
+                                    found = U32(found | U32(below[j] if U32(found & INEXACT) != U32(0) else U32(0)))
+                                events[j] = U32(found | U32(GONE if gone else U32(0)))
+                            for j in range(width):
+                                if lows[j] != U16(0):
+                                    last = min(k + block, k1)
+                                    found = by_expansion(parts, left, right, k, last, U64(j0 + j), c[j], after[j], tiny)
+                                    events[j] = U32(U32(events[j] & GONE) | found)
+                            for j in range(width):
+                                happened[j] += events[j]
+                                c[j] = after[j]
+                        if apart and ((k + block - k0) % whole == 0 or k + block >= k1):
+                            for j in range(width):
+                                before = given[j]
+                                if nearest:
+                                    given[j] = nearest_sum(before, c[j], precision, emin, largest)
+                                else:  # binary32, whose own addition this is
+                                    given[j] = F32(before + c[j])
+                                found = sum_flags(F64(before), F64(c[j]), F64(given[j]), False, tiny, steps, False)
+                                happened[j] += packed_flags(found)
+                    blocks += 2 if apart else 1
+                    if blocks >= FULL - 2 or k + block >= k1:
+                        spread(packed, counts, first, past, rows, j0, j1)
                         blocks = 0
 
     return loop(counted)

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import core, loop
-from .primitives import widest_vectors
+from .primitives import to_bits, widest_vectors
 
-U32, I32 = np.uint32, np.int32
-ABSENT = -(
-    1 << 20
-)  # exponent of what is no term: zero, infinity, NaN; so low that two of them stay far below any other
+U32, I32, I16, F32 = np.uint32, np.int32, np.int16, np.float32
+LEAST_NORMAL = F32(2.0**-126)
+TILE = 512
+# Exponent of what is no term: zero, infinity, NaN. It is far below any other, and the sum of two of them fits an int16.
+ABSENT = -(1 << 14)
 # What a pass met: a finite value that lies between those of the format, an infinity, a NaN, a value below the smallest
 # normal, a zero, a zero with a sign.
 STRANGE, INFINITE, NAN, SUBNORMAL, ZERO, NEGATIVE_ZERO = 1, 2, 4, 8, 16, 32
@@ -53,7 +54,7 @@ def truncated(bits, trailing, emin):
 
 @loop
 def decode(x: NDArray[Any], exponents: NDArray[Any], mantissa_bits: int, emin: int, largest: int) -> tuple[Any, ...]:
-    """Exponents of the elements of contiguous x [n], float32 bit patterns in uint32, into int32 [n].
+    """Exponents of the elements of contiguous x [n], float32 bit patterns in uint32, into int16 [n].
 
     emin: of the format, whose subnormals have that exponent. largest: bit pattern of its largest value. Returns (flags
     met, lowest exponent, highest exponent) of the terms; of none (-2 * ABSENT, ABSENT).
@@ -62,14 +63,35 @@ def decode(x: NDArray[Any], exponents: NDArray[Any], mantissa_bits: int, emin: i
     trailing, low_normal, top = I32(23 - mantissa_bits), I32(emin), U32(largest)
     flags = U32(0)
     lowest, highest = I32(-2 * ABSENT), I32(ABSENT)
-    for i in range(x.size):
-        exponent, met = apart(x[i], trailing, low_normal, top)
-        exponents[i] = exponent
-        flags = U32(flags | met)
-        low = exponent if exponent != I32(ABSENT) else I32(-2 * ABSENT)
-        lowest = low if low < lowest else lowest
-        highest = exponent if exponent > highest else highest
+    held = np.empty(TILE, np.int32)  # stored as they are found, narrow, ABSENT would become a branch
+    for begin in range(0, x.size, TILE):
+        some, found = x[begin : begin + TILE], exponents[begin : begin + TILE]
+        for i in range(some.size):
+            exponent, met = apart(some[i], trailing, low_normal, top)
+            held[i] = exponent
+            flags = U32(flags | met)
+            low = exponent if exponent != I32(ABSENT) else I32(-2 * ABSENT)
+            lowest = low if low < lowest else lowest
+            highest = exponent if exponent > highest else highest
+        for i in range(some.size):
+            found[i] = I16(held[i])
     return flags, lowest, highest
+
+
+@loop
+def widen(x: NDArray[np.float32], exponents: NDArray[np.int16], out: NDArray[np.float64]) -> None:
+    """out = x [n] in float64; exponents: those of x as if float32 had no subnormals, ABSENT of zero."""
+    widest_vectors()
+    held = np.empty(TILE, np.int32)
+    for begin in range(0, x.size, TILE):
+        some, found, wide = x[begin : begin + TILE], exponents[begin : begin + TILE], out[begin : begin + TILE]
+        for i in range(some.size):
+            tiny = abs(some[i]) < LEAST_NORMAL
+            bits = to_bits(F32(some[i] * F32(2.0**24))) if tiny else to_bits(some[i])
+            exponent = I32(I32(U32(bits >> U32(23)) & U32(0xFF)) - (I32(127 + 24) if tiny else I32(127)))
+            held[i] = exponent if some[i] != F32(0.0) else I32(ABSENT)
+        for i in range(some.size):
+            found[i], wide[i] = I16(held[i]), np.float64(some[i])
 
 
 @loop
@@ -94,6 +116,13 @@ def survey(x: NDArray[Any], mantissa_bits: int, emin: int, largest: int, smalles
     return flags, lowest, highest
 
 
+@core
+def placed(exponent, shift):
+    """An exponent moved by that of a scale, or ABSENT of what is no term."""
+    total = I32(I32(exponent) + shift)
+    return I16(total if total > I32(ABSENT) else I32(ABSENT))
+
+
 @loop
 def weigh(
     values: NDArray[Any],
@@ -109,7 +138,7 @@ def weigh(
 ) -> tuple[Any, ...]:
     """out = values times scales, sums = exponents plus the scales' exponents, of rows start <= n*M + i < stop.
 
-    values, out float32 and exponents, sums int32 [B, M, N]. scales float32, shifts int32: [B, M, N/block] if they are
+    values, out float32 and exponents, sums int16 [B, M, N]. scales float32, shifts int32: [B, M, N/block] if they are
     those of `along` the rows, else [B, M/block, N]. Returns the lowest and the highest sum as `decode`.
     """
     widest_vectors()
@@ -127,18 +156,19 @@ def weigh(
                     y[j] = x[j] * factor
                 e, s = exponents[batch, i, j0:j1], sums[batch, i, j0:j1]
                 for j in range(s.size):
-                    s[j] = I32(e[j] + place)
+                    s[j] = placed(e[j], place)
         else:
             x, y = values[batch, i], out[batch, i]
             for j in range(y.size):
                 y[j] = x[j] * factors[j]
             e, s = exponents[batch, i], sums[batch, i]
             for j in range(s.size):
-                s[j] = I32(e[j] + places[j])
+                s[j] = placed(e[j], places[j])
         s = sums[batch, i]
         for j in range(s.size):
-            low = s[j] if s[j] > least else I32(-2 * ABSENT)
-            high = s[j] if s[j] > least else I32(ABSENT)
+            exponent = I32(s[j])
+            low = exponent if exponent > least else I32(-2 * ABSENT)
+            high = exponent if exponent > least else I32(ABSENT)
             lowest = low if low < lowest else lowest
             highest = high if high > highest else highest
     return lowest, highest

@@ -17,7 +17,7 @@ import numpy as np
 from ._jit import core, loop
 from .primitives import from_bits, to_bits, widest_vectors
 
-U32, I32, F32, U64, I64 = np.uint32, np.int32, np.float32, np.uint64, np.int64
+U32, I32, I16, F32, U64, I64 = np.uint32, np.int32, np.int16, np.float32, np.uint64, np.int64
 TILE = 256  # columns whose block of b (values and exponents) stays in the L1 cache
 PANEL = 16  # rows that use such a block before the next is fetched
 
@@ -97,13 +97,13 @@ def make_fast(unroll: int, groups: int, nearest: int, apart: int, bounded: int):
     def fast(a, ea, b, eb, total, bits, lowest, c_emin, precision, emin, largest, whole, k0, k1, start, stop):
         """total[n, i, :] = chain of blocks of a[n, i, k0:k1] against b[n, k0:k1, :] from total's own values.
 
-        a float32, ea int32 [Ba, M, K]; b, eb [Bb, K, N]; total float32 [B, M, N]; Ba, Bb either B or 1. K is a multiple
+        a float32, ea int16 [Ba, M, K]; b, eb [Bb, K, N]; total float32 [B, M, N]; Ba, Bb either B or 1. K is a multiple
         of `unroll`, filled up with zeros. Rows start <= n*M + i < stop.
         """
         widest_vectors()
         rows, columns = total.shape[1], total.shape[2]
         block = unroll * groups
-        tops, sums = np.empty(TILE, np.int32), np.empty((groups, TILE), np.int32)
+        tops, sums = np.empty(TILE, np.int16), np.empty((groups, TILE), np.int32)
         fresh = np.empty(TILE, np.float32)
         inner = np.empty((PANEL, TILE), np.float32)  # sums that begin at zero, where c is added behind them
         floor, bias, low_c = I32(lowest), I32(bits + 127), I32(c_emin)
@@ -123,31 +123,36 @@ def make_fast(unroll: int, groups: int, nearest: int, apart: int, bounded: int):
                         c = inner[index - first, :width] if apart else given
                         if apart and (k - k0) % whole == 0:
                             c[:] = F32(0.0)
+                        for j in range(width):
+                            tops[j] = I16(larger(exponent_of(c[j], low_c, floor), floor))
                         for g in range(groups):
                             q = k + g * unroll
                             if q < k1:
                                 for j in range(width):
-                                    top = larger(exponent_of(c[j], low_c, floor), floor) if g == 0 else tops[j]
+                                    top = tops[j]
                                     for u in range(unroll):
-                                        top = larger(top, I32(el[q + u] + er[q + u, U64(j0 + j)]))
+                                        top = larger(top, I16(el[q + u] + er[q + u, U64(j0 + j)]))
                                     tops[j] = top
+                        if groups > 1:  # a choice for g = 0 in the loop could become a masked load
+                            for j in range(width):
+                                sums[0, j] = cut_term(c[j], F32(1.0), scale_of(I32(tops[j]), bias))
                         for g in range(groups):
                             q = k + g * unroll
                             s = sums[g]
+                            if g > 0:
+                                s[:] = I32(0)
                             if q < k1:
                                 for j in range(width):
-                                    scale = scale_of(tops[j], bias)
-                                    number = cut_term(c[j], F32(1.0), scale) if g == 0 else I32(0)
+                                    scale = scale_of(I32(tops[j]), bias)
+                                    number = s[j] if groups > 1 else cut_term(c[j], F32(1.0), scale)
                                     for u in range(unroll):
                                         number = I32(number + cut_term(left[q + u], right[q + u, U64(j0 + j)], scale))
                                     s[j] = number
-                            else:
-                                s[:] = I32(0)
                         for j in range(width):
                             exact = np.float64(sums[0, j])
                             for g in range(1, groups):
                                 exact += np.float64(sums[g, j])
-                            value = block_value(exact, tops[j], bits, precision, emin, largest, mask, nearest)
+                            value = block_value(exact, I32(tops[j]), bits, precision, emin, largest, mask, nearest)
                             if bounded:
                                 c[j] = F32(value)
                             else:

@@ -15,25 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import loop
-from .expansions import power_of_two
+from .expansions import grow, power_of_two
 from .primitives import fma, trunc, widest_vectors
+from .unit_counts import FULL, GONE, GRADUAL, INEXACT, UNDER, is_below, judged, packed_flags, smaller, spread
 from .unit_fast import PANEL, TILE, exponent_of, larger, to_nearest, toward_zero
-from .unit_late import NOTHING
+from .unit_late import NOTHING, vanishes
+from .unit_tallies import expansion_flags
 
 U32, I32, F32, U64, I64, F64 = np.uint32, np.int32, np.float32, np.uint64, np.int64, np.float64
 
 
 @cache
-def make_groups(group: int, count: int, nearest: int):
-    """The loop for blocks of `count` groups of `group` products; nearest: RNE, else RZ."""
+def make_groups(group: int, count: int, nearest: int, counting: int = 0):
+    """The loop for blocks of `count` groups of `group` products; nearest: RNE, else RZ.
 
-    def groups(a, ma, xa, wa, b, mb, xb, wb, total, facts, largest, k0, k1, start, stop):
+    counting: as in `unit_late.make_late`.
+    """
+
+    def groups(a, ma, xa, wa, b, mb, xb, wb, total, facts, largest, more, k0, k1, start, stop):
         """total[n, i, :] = chain of blocks of a[n, i, k0:k1] against b[n, k0:k1, :] from total's own values.
 
         a float32 [Ba, M, K], b [Bb, K, N]. Of each group, [Ba, M, G] and [Bb, G, N]: ma, mb uint32, the bits of products
         that may not be zero; xa, xb int32 and wa, wb float64, exponents and values of scales. total float32 [B, M, N];
         Ba, Bb either B or 1. k0 is a multiple of `group`, K too, and there are `count` - 1 more groups of zeros.
-        facts: (F, floor of the exponents, emin of c, precision and emin of the output). Rows start <= n*M + i < stop.
+        facts: (F, floor of the exponents, emin of c, precision and emin of the output). more: () or, for counting, how
+        far a group's scales may be below those of another for an exact sum, and counts uint32 [8, B, M, N], added to. Rows
+        start <= n*M + i < stop.
         """
         widest_vectors()
         bits, lowest, c_emin, precision, emin = facts
@@ -41,11 +48,16 @@ def make_groups(group: int, count: int, nearest: int):
         tops, sums = np.empty(TILE, np.int32), np.empty((count, TILE), np.float32)
         fresh = np.empty(TILE, np.float32)
         nothing, least, low_c = I32(NOTHING), I32(lowest), I32(c_emin)
+        if counting:
+            reach, counts = more
+            highs, lows = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
+            events, packed = np.empty(TILE, np.uint32), np.zeros((PANEL, TILE), np.uint32)
+            room, tiny = np.empty(2 * group * count + 16, np.float64), power_of_two(emin)
         for first in range(start, stop, PANEL):
             past = min(first + PANEL, stop)
             for j0 in range(0, columns, TILE):
                 j1 = min(j0 + TILE, columns)
-                width = j1 - j0
+                width, blocks = j1 - j0, 0
                 for k in range(k0, k1, group * count):
                     n = k // group
                     for index in range(first, past):
@@ -55,6 +67,8 @@ def make_groups(group: int, count: int, nearest: int):
                         c = total[batch, i, j0:j1]
                         for j in range(width):
                             tops[j] = larger(exponent_of(c[j], low_c, nothing), least)
+                            if counting:
+                                highs[j], lows[j] = nothing, I32(-nothing)
                         for g in range(count):
                             q, s = k + g * group, sums[g]
                             if q < k1:
@@ -68,23 +82,64 @@ def make_groups(group: int, count: int, nearest: int):
                                     exponent = I32(shift + shifts[n + g, U64(j0 + j)])
                                     some = U32(mask & masks[n + g, U64(j0 + j)]) != U32(0)
                                     tops[j] = larger(tops[j], exponent if some else nothing)
+                                    if counting:
+                                        highs[j] = larger(highs[j], exponent if some else nothing)
+                                        lows[j] = smaller(lows[j], exponent if some else I32(-nothing))
                             else:
                                 s[:] = F32(0.0)
                         factors, values = wa[na, i], wb[nb]
                         for j in range(width):
                             unit = power_of_two(bits - I64(tops[j]))
-                            exact = trunc(F64(c[j]) * unit)
+                            addend = F64(c[j]) * unit
+                            kept, whole, lost = trunc(addend), 0.0, vanishes(addend)
                             for g in range(count):
                                 factor = factors[n + g] * values[n + g, U64(j0 + j)]
-                                exact += trunc(F64(sums[g, j]) * factor * unit)
-                            value = exact * power_of_two(I64(tops[j]) - bits)
+                                term = F64(sums[g, j]) * factor
+                                kept += trunc(term * unit)
+                                if counting:
+                                    whole += term
+                                    lost = lost | vanishes(term * unit)
+                            value = kept * power_of_two(I64(tops[j]) - bits)
                             if nearest:
-                                fresh[j] = F32(to_nearest(value, precision, emin, largest))
+                                sum_ = F32(to_nearest(value, precision, emin, largest))
                             else:
-                                fresh[j] = F32(F32(toward_zero(value, precision)) + F32(0.0))
+                                sum_ = F32(F32(toward_zero(value, precision)) + F32(0.0))
+                            fresh[j] = sum_ if counting or abs(c[j]) < F32(np.inf) else c[j]
+                            if counting:
+                                found = judged(F64(sum_), F64(c[j]), whole)
+                                if counting == GRADUAL:
+                                    less = is_below(F64(c[j]), whole, tiny) & (U32(found & INEXACT) != U32(0))
+                                    found = U32(found | U32(UNDER if less else U32(0)))
+                                events[j] = U32(found | U32(GONE if lost else U32(0)))
+                        if counting:
+                            careful = U32(0)
+                            for j in range(width):
+                                far = I32(highs[j] - lows[j]) > I32(reach)
+                                careful = U32(careful | U32(1 if far else 0))
+                            if careful != U32(0):
+                                for j in range(width):
+                                    if I32(highs[j] - lows[j]) > I32(reach):
+                                        held = grow(room, 0, F64(c[j]))
+                                        for q in range(k, min(k + group * count, k1)):
+                                            at = q // group
+                                            factor = factors[at] * values[at, U64(j0 + j)]
+                                            product = F64(left[q]) * F64(right[q, U64(j0 + j)])
+                                            held = grow(room, held, product * factor)
+                                        ends = F64(c[j]), F64(fresh[j])
+                                        found = packed_flags(expansion_flags(room, held, *ends, False, tiny, False))
+                                        events[j] = U32(U32(events[j] & GONE) | found)
                         # Not at once: a choice between a place's old and new value would become a masked store.
                         for j in range(width):
-                            c[j] = c[j] if abs(c[j]) == F32(np.inf) else fresh[j]
+                            c[j] = fresh[j]
+                        if counting:
+                            happened = packed[index - first]
+                            for j in range(width):
+                                happened[j] += events[j]
+                    if counting:
+                        blocks += 1
+                        if blocks == FULL or k + group * count >= k1:
+                            spread(packed, counts, first, past, rows, j0, j1)
+                            blocks = 0
 
     return loop(groups)
 

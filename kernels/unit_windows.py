@@ -13,33 +13,50 @@ from functools import cache
 
 import numpy as np
 
-from ._jit import loop
-from .expansions import odd, two_sum
+from ._jit import core, loop
+from .expansions import odd, power_of_two, two_sum
 from .primitives import widest_vectors
+from .unit_counts import FULL, GRADUAL, INEXACT, SWAMPED, UNDER, below, spread
 from .unit_fast import PANEL, TILE, toward_zero
 from .unit_late import rounded
 
-F32, U64, F64 = np.float32, np.uint64, np.float64
+F32, U32, U64, F64 = np.float32, np.uint32, np.uint64, np.float64
+
+
+@core
+def pair_judged(result, c, high, low):
+    """INEXACT and SWAMPED of a sum high + low, to nearest and its error, that became `result`; c is one part of it."""
+    inexact = (result != high) | (low != 0.0)
+    rest, error = two_sum(high - result, low)  # the first difference is exact: result is that sum rounded
+    alone = (rest == c) & (error == 0.0) & (result != 0.0)  # the sum lacks c, so the rest of it is the result
+    swamped = (c != 0.0) & (((result == c) & inexact) | alone)
+    return U32(U32(INEXACT if inexact else U32(0)) | U32(SWAMPED if swamped else U32(0)))
 
 
 @cache
-def make_windows(depth: int, nearest: int, native: int):
-    """The loop for blocks of `depth` products; nearest: RNE, else RZ; native: the output is binary32."""
+def make_windows(depth: int, nearest: int, native: int, counting: int = 0):
+    """The loop for blocks of `depth` products; nearest: RNE, else RZ; native: the output is binary32.
 
-    def windows(a, b, total, base, precision, emin, largest, k0, k1, start, stop):
+    counting: as in `unit_late.make_late`.
+    """
+
+    def windows(a, b, total, base, precision, emin, largest, more, k0, k1, start, stop):
         """total[n, i, :] = chain of exact blocks of a[n, i, k0:k1] against b[n, k0:k1, :] from total's own values.
 
         a float32 [Ba, M, K]; b [Bb, K, N]; total float32 [B, M, N]; Ba, Bb either B or 1. K and k0 are multiples of
-        `depth`, filled up with zeros. base: 1.5 * 2**(52 + w). Rows start <= n*M + i < stop.
+        `depth`, filled up with zeros. base: 1.5 * 2**(52 + w). more: () or the counts, uint32 [8, B, M, N], that events
+        are added to. Rows start <= n*M + i < stop.
         """
         widest_vectors()
         rows, columns = total.shape[1], total.shape[2]
         fresh = np.empty(TILE, np.float32)
+        if counting:
+            events, packed, tiny = np.empty(TILE, np.uint32), np.zeros((PANEL, TILE), np.uint32), power_of_two(emin)
         for first in range(start, stop, PANEL):
             past = min(first + PANEL, stop)
             for j0 in range(0, columns, TILE):
                 j1 = min(j0 + TILE, columns)
-                width = j1 - j0
+                width, blocks = j1 - j0, 0
                 for k in range(k0, k1, depth):
                     for index in range(first, past):
                         batch, i = index // rows, index % rows
@@ -53,14 +70,30 @@ def make_windows(depth: int, nearest: int, native: int):
                                 total_high = high + product
                                 low += product - (total_high - high)
                                 high = total_high
-                            value, error = two_sum(high - base, low)
-                            value = odd(value, error)
+                            near, error = two_sum(high - base, low)
+                            value = odd(near, error)
                             if nearest:
-                                fresh[j] = rounded(value, native, precision, emin, largest)
+                                sum_ = rounded(value, native, precision, emin, largest)
                             else:
-                                fresh[j] = F32(toward_zero(value, precision))
+                                sum_ = F32(toward_zero(value, precision))
+                            fresh[j] = sum_ if counting or abs(c[j]) < F32(np.inf) else c[j]
+                            if counting:
+                                found = pair_judged(F64(sum_), F64(c[j]), near, error)
+                                if counting == GRADUAL:
+                                    less = below(near, error, tiny) & (U32(found & INEXACT) != U32(0))
+                                    found = U32(found | U32(UNDER if less else U32(0)))
+                                events[j] = found
                         # Not at once: a choice between a place's old and new value would become a masked store.
                         for j in range(width):
-                            c[j] = c[j] if abs(c[j]) == F32(np.inf) else fresh[j]
+                            c[j] = fresh[j]
+                        if counting:
+                            happened = packed[index - first]
+                            for j in range(width):
+                                happened[j] += events[j]
+                    if counting:
+                        blocks += 1
+                        if blocks == FULL or k + depth >= k1:
+                            spread(packed, more[0], first, past, rows, j0, j1)
+                            blocks = 0
 
     return loop(windows)

@@ -18,7 +18,7 @@ from .kernels import threads, unit_decode
 from .matrix_unit import MatrixUnit
 from .parameters import FLOAT32, FLOAT64, Carrier
 from .problem import Facts
-from .unit_forms import Groups, Windows, plan_fast, plan_lanes
+from .unit_forms import Groups, Steps, Windows, plan_fast, plan_lanes
 from .unit_kernels import Run, by_lanes, form_loop
 from .unit_operands import Operand
 from .unit_plan import arrangement
@@ -90,7 +90,7 @@ def _known(unit: MatrixUnit, depth: int, carrier: Carrier, facts: tuple[Facts, F
     members = _member(formats[0], unit, carrier), _member(formats[1], unit, carrier)
     if any(fact.significant_bits > fmt.precision for fact, fmt in zip(facts, formats, strict=True)):
         return None
-    product = _fused(unit, depth, *facts) if fused else _steps(unit, depth, dtype, facts[0].lowest + facts[1].lowest)
+    product = _fused(unit, depth, *facts) if fused else _steps(unit, depth, dtype, *facts)
     return None if product is None else _Unit(product, members)
 
 
@@ -103,7 +103,7 @@ def _fused(unit: MatrixUnit, depth: int, first: Facts, second: Facts) -> _Produc
         return None
     kernel, facts, unroll = form_loop(unit, form)
     width, exponents = count + -count % unroll, not isinstance(form, Windows)
-    room, count_room = np.empty((1, 1, 1), np.float32), np.empty((1, 1, 1), np.int32)
+    room, count_room = np.empty((1, 1, 1), np.float32), np.empty((1, 1, 1), np.int16)
     sides_of_kernel = (room, count_room, room, count_room) if exponents else (room, room)
     run = entered(kernel, *sides_of_kernel, room, *facts, *ranges[0], 0, 1)
     places: Any = slice(0, depth) if order is None else np.argsort(order, kind="stable")[:depth]
@@ -129,7 +129,7 @@ def _fused(unit: MatrixUnit, depth: int, first: Facts, second: Facts) -> _Produc
             x[0][:, places], y[0][places] = a, b
         given: tuple[NDArray[Any], ...] = (x, y)
         if exponents:
-            found = np.empty(values.size, np.int32)
+            found = np.empty(values.size, np.int16)
             seen = values.view(np.uint32)
             if left == right:
                 unit_decode.decode(seen, found, *left)
@@ -160,11 +160,13 @@ def _of_chunks(kernel: Any, given: tuple[NDArray[Any], ...], facts: tuple[Any, .
 def _stand_in(facts: Facts, shape: tuple[int, int, int]) -> Operand:
     """An operand of these facts, of which forms ask the length and the exponents alone."""
     values = np.zeros(shape, np.float32)
-    return Operand(values, values.astype(np.int32), True, facts.lowest, facts.highest, _NONE, _NONE)
+    return Operand(values, values.astype(np.int16), True, facts.lowest, facts.highest, _NONE, _NONE)
 
 
-def _steps(unit: MatrixUnit, depth: int, dtype: np.dtype[Any], last: int) -> _Product | None:
-    ranges, form = arrangement(depth, unit)[0], plan_lanes(unit, step_kind(unit), True, last, np.zeros((1, 1, 1)))
+def _steps(unit: MatrixUnit, depth: int, dtype: np.dtype[Any], *operands: Facts) -> _Product | None:
+    left, right = (Steps(True, fact.lowest, fact.highest) for fact in operands)
+    ranges, zero = arrangement(depth, unit)[0], np.zeros((1, 1, 1))
+    form = plan_lanes(unit, step_kind(unit), left, right, zero, depth)
     if form is None:
         return None
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Counts over the roundings of each output, integer arrays [..., M, N] of the shape of the product.
+    """Counts over the roundings of each output, int32 arrays [..., M, N] of the shape of the product.
 
     product_*: roundings of products by the accumulator's product quantizer, 0 where products are exact. The others:
     roundings of sums, those of the chunks and of their combination together.

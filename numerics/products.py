@@ -125,7 +125,11 @@ def _product(
     if not events and not explain:
         return result
     met = outcome.counts or _zeros(shape)
-    counted = (Events(**{name: count.reshape(shape) for name, count in met.items()}),) if events else ()
+    counted = (
+        (Events(**{name: count.reshape(shape).astype(np.int32, copy=False) for name, count in met.items()}),)
+        if events
+        else ()
+    )
     return (result, *counted, outcome.plan) if explain else (result, *counted)
 
 
@@ -325,7 +329,7 @@ def _result(values: NDArray[Any], accumulator: Accumulator, dtype: np.dtype[Any]
 
 
 def _zeros(shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
-    return {field.name: np.zeros(shape, np.int64) for field in fields(Events)}
+    return {field.name: np.zeros(shape, np.int32) for field in fields(Events)}
 
 
 def _counts_of_addend(

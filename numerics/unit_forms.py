@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .catalog import BINARY64
 from .kernels import unit_steps
 from .matrix_unit import MatrixUnit
 from .rounding import Rounding
@@ -28,6 +29,10 @@ class Products(NamedTuple):
     room: int  # bits of a product of significands above its exponent
     digits: int  # below it
 
+    def reach(self, count: int) -> int:
+        """How far the exponent of the lowest of `count` products may be below the highest for a sum exact in float64."""
+        return _DOUBLE - self.digits - self.room - (count - 1).bit_length()
+
 
 @dataclass(frozen=True)
 class Fast:
@@ -42,6 +47,17 @@ class Fast:
     gradual: bool  # whether a sum can be below the smallest normal number, and not zero
 
     kernel: ClassVar[str] = "aligned vectors"
+
+    def told(self, unit: MatrixUnit) -> tuple[int, ...]:
+        """What counting takes: the reach of an exact sum; log2 of a magnitude of c, in units of a block's last place.
+
+        A total that is what the products add up to lacks c; but the cuts take less than a unit of each term, and the
+        rounding less than one in the last place of the output, so c is less than both together. And of a c that is no
+        smaller, its difference to any total is exact in float64.
+        """
+        block, bits = self.unroll * self.groups, unit.F or 0
+        top = bits + self.products.room + block.bit_length()
+        return self.products.reach(block), max(block.bit_length(), top - unit.output.precision) + 2
 
     def reason(self, unit: MatrixUnit) -> str:
         """The condition, with its numbers."""
@@ -61,8 +77,14 @@ class Late:
     groups: int
     parts: int
     products: Products
+    counts: bool  # as of Fast
+    gradual: bool
 
     kernel: ClassVar[str] = "late vectors"
+
+    def told(self, unit: MatrixUnit) -> tuple[int, ...]:
+        """What counting takes: the reach of an exact sum."""
+        return (self.products.reach(unit.L),)
 
     def reason(self, unit: MatrixUnit) -> str:
         """The condition, with its numbers."""
@@ -82,8 +104,15 @@ class Groups:
     group: int
     count: int
     low: int  # the lowest exponent of a group's scales
+    counts: bool  # as of Fast
+    gradual: bool
 
     kernel: ClassVar[str] = "grouped vectors"
+
+    def told(self, unit: MatrixUnit) -> tuple[int, ...]:
+        """What counting takes: how far a group's scales may be below those of another for a sum exact in float64."""
+        assert unit.scale is not None
+        return (_DOUBLE - _group_bits(unit) - 2 * unit.scale.precision - self.count.bit_length(),)
 
     def reason(self, unit: MatrixUnit) -> str:
         """The condition, with its numbers."""
@@ -101,6 +130,8 @@ class Windows:
     last: int  # every term is a multiple of 2**last
     split: int  # w: the last place of the upper window
     products: Products
+    counts: bool  # as of Fast
+    gradual: bool
 
     kernel: ClassVar[str] = "exact vectors"
 
@@ -119,6 +150,8 @@ class Lanes:
 
     kind: int  # of kernels/unit_steps.py
     last: int  # every term is a multiple of 2**last
+    short: bool  # whether products are exact in the type of the steps
+    counts: bool  # whether it can also count events: no sum can pass the largest value
 
     kernel: ClassVar[str] = "lanes"
 
@@ -155,11 +188,11 @@ def plan_fast(
         return None
     lowest = int(np.frexp(magnitudes.min())[1]) - 1 if magnitudes.size else None
     if unit.exact_group > 1:
-        return plan_groups(unit, a, b)
+        return plan_groups(unit, a, b, largest, lowest)
     if unit.ar == "exact":
         return plan_windows(unit, a, b, largest, lowest, ranges)
     if unit.c_place == "late":
-        return plan_late(unit, a, b, ranges)
+        return plan_late(unit, a, b, largest, lowest, ranges)
     return plan_vectors(unit, a, b, largest, lowest, ranges)
 
 
@@ -202,12 +235,9 @@ def plan_vectors(
     if not min(low - bits, low if c_low is None else c_low) >= bits - 127:
         return None
     floor = bits - 127 if unit.Emin_floor is None else max(bits - 127, unit.Emin_floor)
-    # At most 2 * depth / length roundings, each of up to 2**-precision: together less than a factor of 2.
-    depth = a.values.shape[-1]
-    bounded = depth <= length << (unit.output.precision - 2)
-    reach = largest + depth * 2.0 ** (high + products.room)
-    bounded = bounded and reach < unit.output.max / 2
-    counts = bounded and not apart and low + bits - math.frexp(2 * reach)[1] >= -100
+    bounded = _bounded(unit, a, length, largest, high + products.room)
+    reach = largest + a.values.shape[-1] * 2.0 ** (high + products.room)
+    counts = bounded and low + bits - math.frexp(2 * reach)[1] >= -100
     last = min(low - products.digits, low - bits, low if c_low is None else c_low - unit.addend.mantissa_bits)
     return Fast(unroll, length // unroll, floor, bounded, products, counts, last < unit.output.emin)
 
@@ -218,8 +248,10 @@ def _aligned(unit: MatrixUnit, length: int, unroll: int, ranges: tuple[tuple[int
     return length in _LENGTHS and floor <= 127 and all(first % unroll == 0 for first, _ in ranges)
 
 
-def plan_late(unit: MatrixUnit, a: Operand, b: Operand, ranges: tuple[tuple[int, int], ...]) -> Late | None:
-    """`plan_fast` of a unit that adds c behind the products; c is any finite number."""
+def plan_late(
+    unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low: int | None, ranges: tuple[tuple[int, int], ...]
+) -> Late | None:
+    """`plan_fast` of a unit that adds c behind the products, with what counting asks of c, as in `plan_vectors`."""
     parts = 1 if unit.groups == "one" else 2
     bits, length = unit.F or 0, unit.L // parts
     unroll = 8 if length % 8 == 0 else 4
@@ -231,7 +263,14 @@ def plan_late(unit: MatrixUnit, a: Operand, b: Operand, ranges: tuple[tuple[int,
     products = _products(unit, a, b)
     if not (plain and ends and fits and _aligned(unit, length, unroll, ranges)) or products is None:
         return None
-    return Late(unroll, length // unroll, parts, products) if products.low >= bits - 127 else None
+    if products.low < bits - 127:
+        return None
+    bounded = _bounded(unit, a, unit.L, largest, products.high + products.room)
+    grid = max(unit.F2 or 0, unit.Fc or 0)
+    last = products.low - max(bits, grid, products.digits)
+    last = last if c_low is None else min(last, c_low - max(grid, unit.addend.mantissa_bits))
+    counts = bounded and products.low + bits - products.high >= -100
+    return Late(unroll, length // unroll, parts, products, counts, last < unit.output.emin)
 
 
 def _group_bits(unit: MatrixUnit) -> int:
@@ -245,8 +284,8 @@ def _block_bits(unit: MatrixUnit) -> int:
     return (unit.F or 0) + 2 + group + (unit.L // unit.exact_group).bit_length() + 1
 
 
-def plan_groups(unit: MatrixUnit, a: Operand, b: Operand) -> Groups | None:
-    """`plan_fast` of a unit with scaled groups of exact sums; c is any finite number."""
+def plan_groups(unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low: int | None) -> Groups | None:
+    """`plan_fast` of a unit with scaled groups of exact sums, with what counting asks of c, as in `plan_vectors`."""
     group, count = unit.exact_group, unit.L // unit.exact_group
     plain = unit.ar == "rz" and unit.c_place == "in_align" and not (unit.prodnorm or unit.ftz_out)
     if not (plain and group in (4, 8, 16) and count <= 8 and unit.scale is not None and unit.overflow_to_infinity):
@@ -257,7 +296,24 @@ def plan_groups(unit: MatrixUnit, a: Operand, b: Operand) -> Groups | None:
     present = [x.shifts[x.weights != 0] for x in (a, b)]
     low = sum(int(x.min()) if x.size else 0 for x in present)
     whole = unit.rounding is Rounding.RNE or (unit.output.emin == -126 and low - (unit.F or 0) >= -126)
-    return Groups(group, count, low) if whole and a.finite and b.finite else None
+    if not (whole and a.finite and b.finite):
+        return None
+    high = sum(int(x.max()) + 1 if x.size else 0 for x in present) + sum(fmt.emax + 1 for fmt in unit.inputs)
+    bounded = _bounded(unit, a, unit.L, largest, high)
+    places = sum(fmt.mantissa_bits - fmt.emin for fmt in unit.inputs) + 2 * unit.scale.mantissa_bits
+    last = low - max(places, unit.F or 0)
+    last = last if c_low is None else min(last, c_low - unit.addend.mantissa_bits)
+    return Groups(group, count, low, bounded, last < unit.output.emin)
+
+
+def _bounded(unit: MatrixUnit, a: Operand, length: int, largest: float, high: int) -> bool:
+    """Whether no sum of c, at most `largest`, and products below 2**high can pass the output's largest value.
+
+    At most 2 * depth / length roundings, each of up to 2**-precision: together less than a factor of 2.
+    """
+    depth = a.values.shape[-1]
+    reach = largest + depth * 2.0**high
+    return bool(depth <= length << (unit.output.precision - 2) and reach < unit.output.max / 2)
 
 
 def plan_windows(
@@ -278,18 +334,38 @@ def plan_windows(
     bounded = depth <= unit.L << (unit.output.precision - 2)
     bounded = bounded and largest + depth * 2.0 ** (products.high + products.room) < 2.0 ** (split + 49)
     whole = unit.rounding is Rounding.RNE or (unit.output.emin == -126 and last >= -126)
-    return Windows(last, split, products) if bounded and whole else None
+    counts = _bounded(unit, a, unit.L, largest, products.high + products.room)
+    return Windows(last, split, products, counts, last < unit.output.emin) if bounded and whole else None
 
 
-def plan_lanes(unit: MatrixUnit, kind: int, finite: bool, last: int | None, c: NDArray[np.float64]) -> Lanes | None:
-    """Whether the steps of a unit that rounds at each may be taken in vectors.
+class Steps(NamedTuple):
+    """What is known of an operand of a unit that rounds at every step."""
 
-    finite: whether all operands are. last: every product is a multiple of 2**last; None: not known. c: float64 [B, M, N].
+    finite: bool
+    last: int | None  # it is a multiple of 2**last; None: not known
+    highest: int  # no element is 2**(highest + 1) or more
+
+
+def plan_lanes(unit: MatrixUnit, kind: int, a: Steps, b: Steps, c: NDArray[np.float64], depth: int) -> Lanes | None:
+    """Whether the steps of a unit that rounds at each may be taken in vectors, and counted there.
+
+    c: float64 [B, M, N]. depth: K.
     """
-    if not finite or not np.isfinite(c).all() or (kind == unit_steps.PAIRWISE and unit.L > 8):
+    if not (a.finite and b.finite and np.isfinite(c).all()) or (kind == unit_steps.PAIRWISE and unit.L > 8):
         return None
-    low = 0 if last is None else last
+    known = a.last is not None and b.last is not None
+    last = low = a.last + b.last if a.last is not None and b.last is not None else 0
     magnitudes = np.abs(c[c != 0])
     if magnitudes.size:
         low = min(low, int(np.frexp(magnitudes.min())[1]) - 1 - unit.addend.mantissa_bits)
-    return Lanes(kind, low) if not unit.ftz_out or (last is not None and low >= unit.output.emin) else None
+    if unit.ftz_out and not (known and low >= unit.output.emin):
+        return None
+    output, largest = unit.output, float(magnitudes.max()) if magnitudes.size else 0.0
+    high = a.highest + b.highest + 2
+    # At most 2 * depth roundings, each of up to 2**-precision: together less than a factor of 8.
+    bounded = depth <= 1 << output.precision and largest + depth * 2.0 ** min(high, 1000) < output.max / 8
+    short = sum(fmt.precision for fmt in unit.inputs) <= output.precision and last >= output.emin - output.mantissa_bits
+    # Of long products what is rounded off must be in the range of float64 too.
+    chained = kind == unit_steps.SEQUENTIAL and last >= BINARY64.emin - BINARY64.mantissa_bits
+    counts = known and high < output.emax and bounded and (chained or (short and output.mantissa_bits == 23))
+    return Lanes(kind, low, short, counts)

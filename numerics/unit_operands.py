@@ -25,7 +25,7 @@ class Operand(NamedTuple):
     """An operand of a unit, [1 or B, M, K] or [1 or B, K, N]; its scales as [.., rows or columns, K/block]."""
 
     values: NDArray[np.float32]  # may be the caller's own
-    exponents: NDArray[np.int32]  # unit_decode.ABSENT where there is no term; of a unit that is not fused empty
+    exponents: NDArray[np.int16]  # unit_decode.ABSENT where there is no term; of a unit that is not fused empty
     finite: bool
     lowest: int  # exponents of the smallest and largest terms
     highest: int
@@ -126,7 +126,7 @@ def take_apart(
     if unit.tf32_trunc:
         unit_decode.truncate(values.reshape(-1).view(np.uint32), fmt.mantissa_bits, fmt.emin)
     seen, fused = values.reshape(-1).view(np.uint32), unit.tree == "fused"
-    exponents = np.empty(values.shape if fused else 0, np.int32)
+    exponents = np.empty(values.shape if fused else 0, np.int16)
     gradual = fmt.subnormals is Subnormals.GRADUAL
     met = _NOT_SEEN if fused and gradual and unit.ftz_in == "keep" else _survey(seen, fmt)
     if unit.ftz_in != "keep":
@@ -152,7 +152,7 @@ def take_apart(
     return Operand(values, exponents, finite, int(lowest), int(highest), weights, shifts)
 
 
-def _exponents(bits: NDArray[np.uint32], exponents: NDArray[np.int32], fmt: FloatFormat) -> tuple[int, int, int]:
+def _exponents(bits: NDArray[np.uint32], exponents: NDArray[np.int16], fmt: FloatFormat) -> tuple[int, int, int]:
     """`unit_decode.decode` of float32 bit patterns [n]: (flags, lowest, highest)."""
     ends = fmt.mantissa_bits, fmt.emin, int(np.float32(fmt.max).view(np.uint32))
     return _in_pieces(lambda i, j: unit_decode.decode(bits[i:j], exponents[i:j], *ends), bits.size)
@@ -241,5 +241,5 @@ def longer(x: NDArray[Any], axis: int, count: int, filler: int | None = None) ->
     """The array with `count` more places along the axis; filler None: values or exponents of what are no terms."""
     if count == 0:
         return x
-    filler = filler if filler is not None else unit_decode.ABSENT if x.dtype == np.int32 else 0
+    filler = filler if filler is not None else unit_decode.ABSENT if x.dtype == np.int16 else 0
     return np.concatenate([x, np.full_like(np.take(x, [0] * count, axis), filler)], axis)

@@ -21,7 +21,7 @@ from .problem import Caller
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
 from .unit_events import count_empty, count_sums, flushing, no_counts
-from .unit_forms import Fast, Form, Lanes, plan_fast, plan_lanes
+from .unit_forms import Form, Lanes, Steps, plan_fast, plan_lanes
 from .unit_kernels import Counts, Run, by_expansions, by_form, by_integers, by_lanes, by_steps
 from .unit_operands import (
     check_members,
@@ -173,7 +173,7 @@ def _answer(result: NDArray[Any], counts: NDArray[np.uint32] | None) -> Any:
     """The result, with its counts [8, ...] as Events if there are any."""
     if counts is None:
         return result
-    return result, Events(*(row.reshape(result.shape).astype(np.int64) for row in counts))
+    return result, Events(*(row.reshape(result.shape).view(np.int32) for row in counts))
 
 
 def _addend(c: Any, shape: tuple[int, ...], unit: MatrixUnit) -> NDArray[np.float64]:
@@ -269,9 +269,7 @@ def _fused(call: Call, events: bool) -> Iterator[Way]:
     grouped = unit.exact_group > 1
     left, right = (a, b) if grouped else (weighted(a, unit, 0), weighted(b, unit, 1))
     form = plan_fast(unit, left, right, call.distinct, ranges)
-    if form is not None and (
-        not events or (isinstance(form, Fast) and form.counts)
-    ):  # other vectors do not see what they cut
+    if form is not None and (not events or form.counts):
         yield Way(form, lambda counts: by_form(unit, form, left, right, counts))
     yield Way(None, lambda counts: (by_expansions if unit.ar == "exact" else by_integers)(unit, a, b, counts))
 
@@ -280,13 +278,11 @@ def _steps(call: Call, events: bool) -> Iterator[Way]:
     """Of a unit that rounds at every step."""
     unit = call.unit
     kind = step_kind(unit)
-    a, b = (_step_operand(call, side) for side in (0, 1))
-    if not events:
-        last = None if a.last is None or b.last is None else a.last + b.last
-        form = plan_lanes(unit, kind, a.finite and b.finite, last, call.distinct)
-        if form is not None:
-            yield Way(form, lambda _: by_lanes(unit, form, a.values, b.values))
-    yield Way(None, lambda counts: by_steps(unit, kind, a.values, b.values, counts))
+    (a, of_a), (b, of_b) = (_step_operand(call, side, events) for side in (0, 1))
+    form = plan_lanes(unit, kind, of_a, of_b, call.distinct, call.a.shape[-1])
+    if form is not None and (not events or form.counts):
+        yield Way(form, lambda counts: by_lanes(unit, form, a, b, counts))
+    yield Way(None, lambda counts: by_steps(unit, kind, a, b, counts))
 
 
 def step_kind(unit: MatrixUnit) -> int:
@@ -297,25 +293,28 @@ def step_kind(unit: MatrixUnit) -> int:
     return {"one": late, "even_odd": unit_steps.EVEN_ODD, "bit1": unit_steps.BIT1}[unit.groups]
 
 
-class StepOperand(NamedTuple):
-    """An operand of a unit that rounds at every step, [1 or B, M, K] or [1 or B, K, N] of the type of its steps."""
+def _step_operand(call: Call, side: int, events: bool) -> tuple[NDArray[Any], Steps]:
+    """An operand of a unit that rounds at every step, [1 or B, M, K] or [1 or B, K, N] of the type of its steps.
 
-    values: NDArray[Any]
-    finite: bool
-    last: int | None  # it is a multiple of 2**last; None: not known
-
-
-def _step_operand(call: Call, side: int) -> StepOperand:
+    Of float64 numbers only counting events asks how small and large they are.
+    """
     unit, x, batch = call.unit, (call.a, call.b)[side], call.addend.shape[:-2]
     dtype, fmt = np.dtype(np.float32 if unit.output.mantissa_bits == 23 else np.float64), unit.inputs[side]
     if FLOAT32.holds(fmt) and not (unit.tf32_trunc and x.dtype == np.float64):
         own = take_apart(x, unit, side, batch, None)
-        last = own.lowest - fmt.mantissa_bits if own.lowest <= own.highest else 0
-        return StepOperand(own.values.astype(dtype, copy=False), own.finite, last)
+        some = own.lowest <= own.highest
+        known = Steps(own.finite, own.lowest - fmt.mantissa_bits if some else 0, own.highest if some else 0)
+        return own.values.astype(dtype, copy=False), known
     wide: NDArray[Any] = x.astype(np.float64)
     if fmt != BINARY64:  # whose values all are
         check_members(x, fmt, "ab"[side], truncated=unit.tf32_trunc)
     if unit.tf32_trunc:
         wide = np.where(np.isfinite(wide), quantized(wide, fmt, Rounding.RTZ, Overflow.PROPAGATE), wide)
     flush(wide, unit, fmt)
-    return StepOperand(stack(wide.astype(dtype), batch), bool(np.isfinite(wide).all()), None)
+    values, finite = stack(wide.astype(dtype), batch), bool(np.isfinite(wide).all())
+    if not (events and finite):
+        return values, Steps(finite, None, 0)
+    magnitudes = np.abs(wide[wide != 0])
+    low, high = (magnitudes.min(), magnitudes.max()) if magnitudes.size else (1.0, 1.0)
+    last = max(int(np.frexp(low)[1]) - 1, fmt.emin) - fmt.mantissa_bits
+    return values, Steps(finite, last, int(np.frexp(high)[1]) - 1)

@@ -1,14 +1,14 @@
 """The vector forms of matrix units are compiled to vectors: no lane is done apart, no product contracted."""
 
 import pytest
-from numba import float32, float64, int32, int64, types, uint32
+from numba import float32, float64, int16, int32, int64, types, uint32
 
 from numerics.kernels import unit_decode, unit_fast, unit_groups, unit_lanes, unit_late, unit_steps, unit_windows
 from tests.kernels.test_codegen import LONG_LANES, WIDEST, instructions_of, pytestmark  # noqa: F401
 
 MATRIX, WORDS, MASKS, WIDE = float32[:, :, ::1], uint32[::1], uint32[:, :, ::1], float64[:, :, ::1]
-EXPONENTS = int32[:, :, ::1]
-SPAN = (int64,) * 4
+EXPONENTS, SHIFTS = int16[:, :, ::1], int32[:, :, ::1]
+SPAN, NO_COUNTS = (int64,) * 4, types.Tuple(())
 KERNEL = (MATRIX, EXPONENTS, MATRIX, EXPONENTS, MATRIX, *[int64] * 5, float64, *[int64] * 5)
 CASES = {"8 products": (8, 1, 0, 0, 1), "16 products, RNE, c last": (8, 2, 1, 1, 0), "4 products": (4, 1, 0, 0, 1)}
 
@@ -25,12 +25,11 @@ def nothing_apart(found, *also):
 
 @pytest.mark.parametrize("case", CASES)
 def test_products_take_four_instructions(case):
-    unroll, groups = CASES[case][:2]
+    unroll = CASES[case][0]
     found = instructions_of(unit_fast.make_fast(*CASES[case]), KERNEL)
-    products = unroll * groups
-    assert found["vcvttps2dq", WIDEST] >= products, found
-    assert found["vmulps", WIDEST] >= 2 * products
-    assert found["vpmaxsd", WIDEST] >= products
+    assert found["vcvttps2dq", WIDEST] >= unroll, found
+    assert found["vmulps", WIDEST] >= 2 * unroll
+    assert found["vpmaxsw", WIDEST] >= unroll
     nothing_apart(found, "vfm")
 
 
@@ -40,11 +39,11 @@ LATE = {"8 products": (8, 1, 1, 1, 1), "2 times 8, toward zero": (8, 1, 2, 0, 0)
 @pytest.mark.parametrize("case", LATE)
 def test_products_before_c_take_four_instructions(case):
     unroll, _, parts = LATE[case][:3]
-    kernel = (MATRIX, EXPONENTS, MATRIX, EXPONENTS, MATRIX, facts(8), float64, *SPAN)
+    kernel = (MATRIX, EXPONENTS, MATRIX, EXPONENTS, MATRIX, facts(8), float64, NO_COUNTS, *SPAN)
     found = instructions_of(unit_late.make_late(*LATE[case]), kernel)
     assert found["vcvttps2dq", WIDEST] >= unroll, found
     assert found["vmulps", WIDEST] >= 2 * unroll
-    assert found["vpmaxsd", WIDEST] >= unroll
+    assert found["vpmaxsw", WIDEST] >= unroll
     # What follows once a block is done in float64: the floors of the products' sum and of c.
     assert found["vrndscalepd", WIDEST] + found["vroundpd", WIDEST] >= 2 * parts
     nothing_apart(found, "vfm")
@@ -52,8 +51,10 @@ def test_products_before_c_take_four_instructions(case):
 
 @pytest.mark.parametrize("nearest", [0, 1])
 def test_exact_groups_take_one_instruction_a_product(nearest):
-    sides = (MATRIX, MASKS, EXPONENTS, WIDE) * 2
-    found = instructions_of(unit_groups.make_groups(16, 4, nearest), (*sides, MATRIX, facts(5), float64, *SPAN))
+    sides = (MATRIX, MASKS, SHIFTS, WIDE) * 2
+    found = instructions_of(
+        unit_groups.make_groups(16, 4, nearest), (*sides, MATRIX, facts(5), float64, NO_COUNTS, *SPAN)
+    )
     fused = sum(n for (name, width), n in found.items() if name.startswith("vfmadd") and width == WIDEST)
     assert fused >= 16, found
     assert found["vrndscalepd", WIDEST] + found["vroundpd", WIDEST] >= 5
@@ -62,7 +63,7 @@ def test_exact_groups_take_one_instruction_a_product(nearest):
 
 def test_two_windows_take_eight_instructions_a_product():
     found = instructions_of(
-        unit_windows.make_windows(4, 1, 1), (MATRIX, MATRIX, MATRIX, float64, int64, int64, float64, *SPAN)
+        unit_windows.make_windows(4, 1, 1), (MATRIX, MATRIX, MATRIX, float64, int64, int64, float64, NO_COUNTS, *SPAN)
     )
     assert found["vmulps", WIDEST] + found["vmulps", "ymm"] >= 4, found
     assert found["vaddpd", WIDEST] + found["vsubpd", WIDEST] >= 4 * 4
@@ -90,5 +91,5 @@ def test_trees_take_two_instructions_a_product(leaves):
 
 
 def test_operands_are_decoded_in_vectors():
-    found = instructions_of(unit_decode.decode, (WORDS, int32[::1], int64, int64, int64))
+    found = instructions_of(unit_decode.decode, (WORDS, int16[::1], int64, int64, int64))
     assert found["vpsllvd", WIDEST] + found["vpcmpgtd", WIDEST] + found["vpmaxsd", WIDEST] > 4, found

@@ -44,7 +44,7 @@ def assert_equals_the_oracle(a, b, unit, **options):
     units.assert_same(found, matmul(a, b, unit, **options))
     for name, count in counts.items():
         got = getattr(events, name)
-        assert got.dtype == np.int64 and np.array_equal(got, count), (name, got.tolist(), count.tolist())
+        assert got.dtype == np.int32 and np.array_equal(got, count), (name, got.tolist(), count.tolist())
     return counts
 
 
