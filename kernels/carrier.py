@@ -27,6 +27,7 @@ from .forms import (
 )
 from .magnitude import code32, code64, finish32, finish64, round_magnitude32, round_magnitude64
 from .modes import (
+    CLAMPED,
     LARGEST,
     LIFTED,
     MAGIC,
@@ -117,7 +118,7 @@ def _make_magnitude_bits(U, round_magnitude, uniform_magnitude, magic_magnitude,
         if mode & UNIFORM:
             return uniform_magnitude(a, negative, U(word), mode & MODE_MASK, facts)
         if mode & MAGIC:
-            return magic_magnitude(a, negative, mode & MODE_MASK, facts)
+            return magic_magnitude(a, negative, mode & (MODE_MASK | CLAMPED), facts)
         if mode & LIFTED:
             return lifted_magnitude(a, U(word), facts)
         if mode & SHIFTED:
@@ -153,7 +154,8 @@ def _make_quantize_bits(U, SIGN, magnitude_bits, finish, finish_plain):
         sign = U(bits & TOP)
         a = U(bits ^ sign)
         negative = ONE if sign != ZERO else ZERO
-        rounded = magnitude_bits(a, negative, word, mode, normalise, facts)
+        cut = min(a, facts[LARGEST]) if mode >= 0 and mode & CLAMPED else a  # a value of the format, which stays
+        rounded = magnitude_bits(cut, negative, word, mode, normalise, facts)
         if mode >= 0 and mode & PLAIN:
             return finish_plain(rounded, a, sign, mode, facts)
         return finish(rounded, a, sign, facts)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ._jit import core
 from .modes import (
+    CLAMPED,
     CODE_BASE,
     CODE_INFINITY,
     CODE_NAN,
@@ -18,6 +19,7 @@ from .modes import (
     LARGEST,
     LIFTED,
     MAGIC,
+    MODE_MASK,
     OFFSET,
     OVER_CODE,
     OVER_POSITIVE,
@@ -86,10 +88,13 @@ def _make_magic_magnitude(U, EXPONENT, TRAILING):
 
         Deterministic modes, gradual underflow with a quantum that is a normal of the carrier, mantissa bits >= 1, and
         a largest value whose exponent plus DROP stays in the carrier. The other modes correct the nearest neighbour,
-        or its number of grid steps, which are the low bits of the sum.
+        or its number of grid steps, which are the low bits of the sum. With CLAMPED nothing is beyond the largest value.
         """
         lowest = shift_left(U(facts[EMIN] - U(OFFSET)), T)
-        power = min(U(max(U(a & FIELD), lowest) + shift_left(facts[DROP], T)), HIGHEST)
+        power = U(max(U(a & FIELD), lowest) + shift_left(facts[DROP], T))
+        if not mode & CLAMPED:
+            power = min(power, HIGHEST)
+        mode = mode & MODE_MASK
         x, shifter = from_bits(a), from_bits(power)
         shifted = x + shifter
         near = shifted - shifter
@@ -251,7 +256,8 @@ def _make_finish_plain(U, EXPONENT, QUIET):
         The forms MAGIC, SHIFTED and LIFTED are for gradual underflow, where nothing that is rounded is too small.
         """
         r = rounded if mode & (MAGIC | SHIFTED | LIFTED) or rounded >= facts[SMALLEST] else ZERO
-        r = r if r <= facts[LARGEST] else facts[OVER_POSITIVE]
+        if not mode & CLAMPED:
+            r = r if r <= facts[LARGEST] else facts[OVER_POSITIVE]
         return U(r | sign) if a <= INF else NAN
 
     return finish_plain

@@ -10,6 +10,7 @@ TURNS = 10  # in place of a mode: what the mode says is in the row, as turning p
 # (numerics/planning.py, numerics/parameters.py).
 UNIFORM, MAGIC = 16, 32
 PLAIN = 64  # likewise: a format and rules that need only the short end of the rounding
+CLAMPED = 32768  # with PLAIN: overflow and infinities become the largest value, at which is cut before rounding
 MODE_MASK = 15
 SHORT_CODE = 128  # likewise: a format whose codes can be had by the short way
 SHIFTED = 512  # likewise, of stochastic rounding

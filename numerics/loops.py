@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 from .formats import ElementFormat, FloatFormat, LogFormat, Subnormals
 from .kernels import elementwise, modes
 from .log_rows import as_float
-from .parameters import Carrier, direct_code, fast_form, hasty_form, loop_row, plain_end, short_code, stochastic_form
+from .parameters import (
+    Carrier,
+    clamped_end,
+    direct_code,
+    fast_form,
+    hasty_form,
+    loop_row,
+    plain_end,
+    short_code,
+    stochastic_form,
+)
 from .rounding import Overflow, Rounding
 
 
@@ -61,10 +71,10 @@ def elementwise_choice(
     row, normalise = loop_row(fmt, rounding, overflow, random_bits, carrier)
     form = fast_form(fmt, rounding, carrier, overflow) or stochastic_form(fmt, rounding, carrier, random_bits)
     form += plain_end(fmt, row)
-    mode = int(rounding) + form
-    if encodes:
-        mode += direct_code(fmt, rounding, form, errors, carrier, row) or short_code(fmt, carrier)
-    return Choice(mode, int(normalise), row, errors)
+    coded = direct_code(fmt, rounding, form, errors, carrier, row) or short_code(fmt, carrier) if encodes else 0
+    if not coded & modes.DIRECT_CODE:
+        form += clamped_end(form, row)
+    return Choice(int(rounding) + form + coded, int(normalise), row, errors)
 
 
 def _errors(fmt: ElementFormat, overflow: Overflow, encodes: bool) -> int:

@@ -330,6 +330,11 @@ def plain_end(fmt: ElementFormat, row: Any) -> int:
     return modes.PLAIN if len(ends) == 1 and max(ends) <= infinity else 0
 
 
+def clamped_end(form: int, row: Any) -> int:
+    """kernels.modes.CLAMPED where it applies to this row and form, else 0."""
+    return modes.CLAMPED if form & modes.PLAIN and row[modes.OVER_POSITIVE] == row[modes.LARGEST] else 0
+
+
 def loop_row(
     fmt: ElementFormat, rounding: Rounding, overflow: Overflow, random_bits: int | None, carrier: Carrier
 ) -> tuple[Any, bool]:

@@ -16,6 +16,7 @@ from numerics.loops import elementwise_choice
 from numerics.parameters import (
     FLOAT32,
     FLOAT64,
+    clamped_end,
     direct_code,
     fast_form,
     hasty_form,
@@ -338,6 +339,42 @@ def test_what_no_faster_form_of_stochastic_rounding_is_exact_for():
     assert not stochastic_form(FloatFormat(3, 2, 94), Rounding.SR, FLOAT32, 22)  # float32's subnormals come too near
     assert not stochastic_form(catalog.E5M2, Rounding.SR_C, FLOAT32, 8)
     assert not stochastic_form(FloatFormat(8, 2), Rounding.SR, FLOAT32, 8)  # its subnormals are float32's own
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_cut_before_it_is_rounded_is_cut_after_it(carrier):
+    rng, tried = np.random.default_rng(12), 0
+    for name, fmt in FORMATS.items():
+        for rounding, bits in (*((mode, None) for mode in Rounding if mode in DETERMINISTIC), (Rounding.SR, 9)):
+            if not carrier.holds(fmt):
+                continue
+            row = parameter_row(fmt, rounding, Overflow.SATURATE, bits, carrier)
+            form = fast_form(fmt, rounding, carrier) or stochastic_form(fmt, rounding, carrier, bits)
+            form += plain_end(fmt, row)
+            if not clamped_end(form, row):
+                continue
+            with np.errstate(over="ignore"):
+                ends = np.array([np.inf, -np.inf, np.nan, -np.nan, fmt.max * 2, -fmt.max], carrier.dtype)
+            x = np.concatenate([inputs(fmt, carrier, carrier.emax - 1), ends]).view(carrier.unsigned)
+            words = rng.integers(0, 1 << 9, x.size).astype(np.uint32) << np.uint32(32 - 9)
+            wanted, found = (quantizing_loop(int(rounding) + f)(x, words, row) for f in (form, form + modes.CLAMPED))
+            assert (found == wanted).all(), (name, rounding, x.view(carrier.dtype)[found != wanted][:5])
+            tried += 1
+    assert tried > 20
+    row = parameter_row(catalog.E5M2, Rounding.RNE, Overflow.IEEE, None, FLOAT32)
+    assert not clamped_end(modes.PLAIN, row)
+
+
+@cache
+def quantizing_loop(mode):
+    @numba.njit(error_model="numpy")
+    def loop(x, words, row):
+        facts, out = unpack(row), np.empty_like(x)
+        for i in range(x.size):
+            out[i] = quantize_bits(x[i], words[i], mode, 1, facts)
+        return out
+
+    return loop
 
 
 @cache
