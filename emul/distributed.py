@@ -2,7 +2,8 @@
 
 Under torch's DistributedDataParallel all ranks hold the same weights and each has its own samples. So a weight draws the
 same random words on every rank, and activations, gradients and sums draw words of the rank: the noise of their mean
-over the ranks falls as it should, and replicas stay equal to the bit.
+over the ranks falls as it should, and replicas stay equal to the bit. What has the role of the weight in attention,
+in a matmul and its like is one where it is a parameter or a view of one: keys and values are activations.
 """
 
 from typing import TYPE_CHECKING, Any
