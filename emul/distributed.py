@@ -30,11 +30,15 @@ def synchronize_(model: torch.nn.Module, group: Any = None) -> torch.nn.Module:
     by the same numbers as its peers, and one rank's state_dict is that of all; not called, each rank scales by its own
     samples. group: a process group of torch's, None for the default one.
 
-    Errors: RuntimeError without a process group; ValueError, on all ranks and with the numbers as they were, where ranks
-    are at different steps or remember different numbers.
+    Errors: RuntimeError without a process group; ValueError on a rank that is not in the group, and, on all ranks and with
+    the numbers as they were, where ranks are at different steps or remember different numbers.
     """
     if not distributed.is_available() or not distributed.is_initialized():
         raise RuntimeError("there is no process group: call torch.distributed.init_process_group first")
+    if distributed.get_rank(group) < 0:
+        raise ValueError(
+            f"rank {distributed.get_rank()} is not in the group given: call it on the ranks of the group alone"
+        )
     states = states_of(model)
     own = [[(name, state.step, slot, len(state.kept[slot])) for slot in sorted(state.kept)] for name, state in states]
     outline = repr([(name, state.step) for name, state in states] + own)

@@ -121,6 +121,15 @@ def test_ranks_at_different_steps_are_refused_on_all(ranks):
         assert "are not at the same steps of the same layers: load one state_dict on all ranks" in rank["refused"]
 
 
+def test_optimizers_refuse_parts_of_parameters_and_a_group_is_for_its_ranks(ranks):
+    sentence = "a DTensor, of which each process may hold a part: give its .full_tensor(); layers take fully_shard"
+    for rank in ranks:
+        assert f"parameter 0: tensor is {sentence}" in rank["refused optimizer"]
+        assert f"parameter 0 is {sentence}" in rank["refused step"]
+    assert "refused group" not in ranks[0]
+    assert ranks[1]["refused group"].startswith("rank 1 is not in the group given: call it on the ranks of the group")
+
+
 @pytest.mark.parametrize(
     ("product", "differs"),
     [
