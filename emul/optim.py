@@ -386,8 +386,10 @@ class BoundedNorm(_Following):
     """Weights of a fixed norm: another optimizer's step, and `numerics.normalization.bounded_weight_norm` after it.
 
     Every channel along `axis` of every parameter with two dimensions or more gets the norm rho, which is that of
-    `initial_rho` by `rule` at the start, and at the start as well. The paper's w = rho v / ||v|| with v trained is this to
-    second order in the step, where the loss does not depend on the norm of w (a norm layer follows). Errors: as those.
+    `initial_rho` by `rule` at the start, and at the start as well. That is when this is made: make it after what gives the
+    model its weights, load_state_dict and DistributedDataParallel, or ranks keep the norms of their own. The paper's
+    w = rho v / ||v|| with v trained is this to second order in the step, where the loss does not depend on the norm of w (a
+    norm layer follows). Errors: as those.
     Source: Hoffer, Banner, Golan and Soudry, Norm matters, NeurIPS 2018, arXiv 1803.01814.
     """
 
