@@ -91,7 +91,8 @@ def compare(
     ] = False,
     device: Annotated[str, typer.Option(help="Where the nets are trained: cpu, cuda or cuda:N.")] = "cpu",
     name: Annotated[
-        str | None, typer.Option(help="Folder below --runs-dir. Default: the model and the time in UTC.")
+        str | None,
+        typer.Option(help="Folder below --runs-dir. Default: the model, the time in UTC, a number if need be."),
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where the folders of runs lie.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
@@ -109,7 +110,7 @@ def compare(
     _need("torch", "matplotlib", *(("sklearn",) if (data or usual_data(model)) == "digits" else ()), "scipy")
     from .paired import execute, prepare
     from .pipes import printed_aside
-    from .report import print_table, publication, refuse_existing, write
+    from .report import print_table, publication, refuse_existing, unused, write
     from .stopping import stoppable
     from .training import Settings, usual
 
@@ -121,7 +122,8 @@ def compare(
     try:
         with stoppable() as stop:
             try:
-                refuse_existing(folder)
+                if name is not None:
+                    refuse_existing(folder)
                 with printed_aside():  # a user's factory may say what it likes
                     plan = prepare(
                         model,
@@ -134,6 +136,8 @@ def compare(
                 _refuse(error)
 
             try:
+                if name is None:  # two that begin within a second, or at once
+                    folder = unused(folder)
                 with publication(folder) as partial, printed_aside():
                     with _progress(plan.steps()) as report:
 

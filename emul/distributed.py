@@ -2,7 +2,8 @@
 
 Under torch's DistributedDataParallel all ranks hold the same weights and each has its own samples. So a weight draws the
 same random words on every rank, and activations, gradients and sums draw words of the rank: the noise of their mean
-over the ranks falls as it should, and replicas stay equal to the bit.
+over the ranks falls as it should, and replicas stay equal to the bit. What has the role of the weight in attention,
+in a matmul and its like is one where it is a parameter or a view of one: keys and values are activations.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,15 @@ def synchronize_(model: torch.nn.Module, group: Any = None) -> torch.nn.Module:
     by the same numbers as its peers, and one rank's state_dict is that of all; not called, each rank scales by its own
     samples. group: a process group of torch's, None for the default one.
 
-    Errors: RuntimeError without a process group; ValueError, on all ranks and with the numbers as they were, where ranks
-    are at different steps or remember different numbers.
+    Errors: RuntimeError without a process group; ValueError on a rank that is not in the group, and, on all ranks and with
+    the numbers as they were, where ranks are at different steps or remember different numbers.
     """
     if not distributed.is_available() or not distributed.is_initialized():
         raise RuntimeError("there is no process group: call torch.distributed.init_process_group first")
+    if distributed.get_rank(group) < 0:
+        raise ValueError(
+            f"rank {distributed.get_rank()} is not in the group given: call it on the ranks of the group alone"
+        )
     states = states_of(model)
     own = [[(name, state.step, slot, len(state.kept[slot])) for slot in sorted(state.kept)] for name, state in states]
     outline = repr([(name, state.step) for name, state in states] + own)

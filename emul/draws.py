@@ -45,7 +45,8 @@ class Draw:
     The operand's own C-order index counts the elements, so a result depends neither on threads nor on how the products
     are cut into matrices; where a stage works on these matrices, their index does. replica: which of the processes that
     train one model this is: a weight, which all of them have, draws the same words in all; activations, gradients and
-    sums, of which each has its own, other words in each. call: what the layer keeps from step to step, without which a
+    sums, of which each has its own, other words in each. shared: whether what has the role of the weight is one, and no
+    activation like the keys of attention. call: what the layer keeps from step to step, without which a
     stage that remembers is refused. Errors: ValueError for a step of 2**24 or more, beyond
     which words would repeat.
     """
@@ -55,6 +56,7 @@ class Draw:
     step: int
     call: Call | None = field(default=None, compare=False, repr=False)
     replica: int = 0
+    shared: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.step < 1 << (64 - _ELEMENT_BITS):
@@ -128,7 +130,7 @@ class Draw:
         if not stage.stochastic:
             return {}
         name = f"{role} {place} {sample}" if place or sample else role
-        if role != "weight":
+        if role != "weight" or not self.shared:
             name += self._of_replica
         return {
             "seed": self.seed,

@@ -1,12 +1,15 @@
 """Optimizers whose state and weights are in low precision, over the pure steps of `numerics`.
 
 Parameters are float32 or float64. A step is that of numpy's function on each parameter in turn, CUDA tensors go to the
-host and back, so the bits are the same everywhere. Random words are keyed by (seed; "optimizer", index of the parameter
-over all groups, what is rounded; step), so that processes that hold the same weights draw the same. state_dict() has all
-that a run needs to go on with the same bits. `lr` and the other options are those of parameter groups, schedulers work.
+host and back, so the bits are the same everywhere. A step that is refused, for a gradient that is not finite say, moves no
+parameter and no state; one around another optimizer is refused after the other's own step. Random words are keyed by
+(seed; "optimizer", index of the parameter over all groups, what is rounded; step), so that processes that hold the same
+weights draw the same. state_dict() has all that a run needs to go on with the same bits. `lr` and the other options are
+those of parameter groups, schedulers work.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,29 +45,70 @@ class _Whole(torch.optim.Optimizer):
     _own: tuple[str, ...] = ()
 
 
+#: Options of torch's optimizers, in whose place there may be nothing, and what to do where there is.
+_TORCH_S = {
+    "maximize": "leave it out, and negate the loss",
+    **dict.fromkeys(
+        (
+            "amsgrad",
+            "momentum",
+            "dampening",
+            "nesterov",
+            "weight_decay",
+            "foreach",
+            "fused",
+            "capturable",
+            "differentiable",
+        ),
+        "leave it out",
+    ),
+}
+
+
 class _Stepping(_Whole):
     """What the optimizers with a step of their own have in common: closures, and one parameter after the other."""
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's. Errors: ValueError for an option of torch's optimizers that this one would not heed."""
+        super().add_param_group(param_group)
+        options, kind = self.param_groups[-1], type(self).__name__
+        try:
+            for name, remedy in _TORCH_S.items():
+                if name not in self.defaults and options.get(name):
+                    raise ValueError(f"{name} = {options[name]!r} of a parameter group: {kind} has none; {remedy}")
+            betas = options["betas"]
+            if not isinstance(betas, tuple | list) or len(betas) != 2:
+                raise ValueError(f"betas = {betas!r} of a parameter group: give {kind} two numbers")
+        except ValueError:
+            self.param_groups.pop()
+            raise
+
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
-        """One step of every parameter that has a gradient; closure: makes the loss and gradients anew, and gives it."""
+        """One step of every parameter that has a gradient, or of none where one is refused.
+
+        closure: makes the loss and gradients anew, and gives it.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        moved = []
         with torch.no_grad():
             for index, (parameter, group) in enumerate(_parameters(self)):
                 if parameter.grad is not None:
                     check_operand(parameter, f"parameter {index}")
                     check_operand(parameter.grad, f"the gradient of parameter {index}")
-                    try:
-                        self._move(index, parameter, parameter.grad, group)
-                    except ValueError as error:
-                        label = f"parameter {index}"
-                        said = str(error)
-                        raise ValueError(said if said.startswith(label) else f"{label}: {said}") from error
+                    with _naming(index):
+                        moved.append((parameter, *self._moved(index, parameter, parameter.grad, group)))
+            for parameter, values, kept in moved:
+                parameter.copy_(values)
+                self.state[parameter].update(kept)
         return loss
 
-    def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _moved(
+        self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """What the parameter and its state become; both are left as they are."""
         raise NotImplementedError
 
 
@@ -96,8 +140,10 @@ class FP8Adam(_Stepping):
         self.storage, self.seed = storage, counter("seed", seed)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        kept = self.state[parameter]
+    def _moved(
+        self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        kept = self.state.get(parameter)
         # fp8_adam takes this stream and the next two, for the moments and the weights.
         words = {"seed": self.seed, "stream": stream("optimizer", str(index), "fp8_adam")}
         if kept:
@@ -124,10 +170,10 @@ class FP8Adam(_Stepping):
             offset=_offset(state.steps + 1),
             **words,
         )
+        found: dict[str, Any] = {"steps": state.steps}
         for name, (values, scale) in zip(AdamState._fields[:3], state[:3], strict=True):
-            kept[name], kept[f"{name}_scale"] = values, scale
-        kept["steps"] = state.steps
-        parameter.copy_(scaling.unscale(state.master))
+            found[name], found[f"{name}_scale"] = values, scale
+        return scaling.unscale(state.master), found
 
 
 class ShiftAdaMax(_Stepping):
@@ -155,8 +201,10 @@ class ShiftAdaMax(_Stepping):
         self.store, self.clip = store, bool(clip)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
-    def _move(self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        kept: dict[str, Any] = self.state[parameter]
+    def _moved(
+        self, index: int, parameter: Tensor, gradient: Tensor, group: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        kept: dict[str, Any] = self.state.get(parameter, {})
         theta = parameter.detach()
         zero = torch.zeros_like(theta)
         state = AdaMaxState(kept.get("m", zero), kept.get("v", zero), kept.get("steps", 0))
@@ -170,8 +218,7 @@ class ShiftAdaMax(_Stepping):
             epsilon=group["eps"],
             store=self.store,
         )
-        kept.update(state._asdict())
-        parameter.copy_(binary.clip_weights(moved) if self.clip else moved)
+        return (binary.clip_weights(moved) if self.clip else moved), state._asdict()
 
 
 class _Following(_Whole):
@@ -182,24 +229,62 @@ class _Following(_Whole):
             raise TypeError(f"optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer, made already")
         self.optimizer = optimizer
         super().__init__(optimizer.param_groups, optimizer.defaults)  # in which schedules look for a momentum
-        self.state = optimizer.state
+        self._made = True
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of the other, also after it was loaded by itself."""
+        return self.optimizer.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        if self._made:  # and not torch's __init__, which begins with none
+            self.optimizer.param_groups = groups
+
+    @property
+    def state(self) -> Any:
+        """That of the other."""
+        return self.optimizer.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        if self._made:
+            self.optimizer.state = state
+
+    #: Whether torch's __init__ is over.
+    _made = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in super().__getstate__().items() if name not in ("state", "param_groups")}
+        return {**own, "_made": True}
 
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
-        """The other's step, and what follows it."""
+        """The other's step, and what follows it, done to all parameters or, where it is refused, to none."""
+        self._check()
         absent = {id(parameter) for parameter, _ in _parameters(self) if closure is None and parameter.grad is None}
         loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
         moved = [one for one, _ in _parameters(self) if one.grad is not None or id(one) not in absent]
-        with torch.no_grad():
-            self._follow(moved)
+        try:
+            with torch.no_grad():
+                self._follow(moved)
+        except (ValueError, OverflowError) as error:
+            inner = type(self.optimizer).__name__
+            raise type(error)(
+                f"{error}. The step of {inner} is done, what {type(self).__name__} does after it is not: skip a batch"
+                " before its step, or load model and optimizer as they were"
+            ) from error
         return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As the other's; what follows a step is done to its parameters too."""
         if not any(param_group is group for group in self.optimizer.param_groups):
             self.optimizer.add_param_group(param_group)
-            with torch.no_grad():
-                self._start(list(self.optimizer.param_groups[-1]["params"]))
-        self.param_groups = self.optimizer.param_groups
+            try:
+                with torch.no_grad():
+                    self._start(list(self.optimizer.param_groups[-1]["params"]))
+            except Exception:
+                self.optimizer.param_groups.pop()
+                raise
 
     def state_dict(self) -> dict[str, Any]:
         """The other's, and in it, as "emul", what this one keeps, and "inside" of that what one around another has."""
@@ -216,13 +301,29 @@ class _Following(_Whole):
                 " that of the optimizer inside into .optimizer"
             )
         inner = {name: value for name, value in state_dict.items() if name != "emul"}
-        self._keep(own)
         self.optimizer.load_state_dict({**inner, "emul": own["inside"]} if "inside" in own else inner)
-        self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
+        self._keep(own)
 
     def _title(self) -> str:
         inner = self.optimizer
         return type(self).__name__ + (f" around a {inner._title()}" if isinstance(inner, _Following) else "")
+
+    def _change(self, parameters: list[Tensor]) -> None:
+        """What `_changed` makes of these; of all or of none."""
+        wanted, made = set(map(id, parameters)), []
+        for index, (parameter, _) in enumerate(_parameters(self)):
+            if id(parameter) in wanted:
+                with _naming(index):
+                    made.append((parameter, self._changed(index, parameter.detach())))
+        for parameter, values in made:
+            parameter.copy_(values)
+
+    def _changed(self, index: int, values: Tensor) -> Tensor:
+        """A parameter's values after what follows a step."""
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        """Refuse a step before it is begun."""
 
     def _start(self, parameters: list[Tensor]) -> None:
         raise NotImplementedError
@@ -260,15 +361,19 @@ class RoundedWeights(_Following):
 
     def _follow(self, moved: list[Tensor]) -> None:
         self.steps += 1
-        self._start(moved)
+        try:
+            self._change(moved)
+        except Exception:
+            self.steps -= 1
+            raise
 
     def _start(self, parameters: list[Tensor]) -> None:
         """These alone: another tensor scale could move what is rounded already."""
-        wanted, offset = set(map(id, parameters)), _offset(self.steps)
-        for index, (parameter, _) in enumerate(_parameters(self)):
-            if id(parameter) in wanted:
-                key = stream("optimizer", str(index), "weights")
-                parameter.copy_(quantize(parameter.detach(), self.quantizer, seed=self.seed, stream=key, offset=offset))
+        self._change(parameters)
+
+    def _changed(self, index: int, values: Tensor) -> Tensor:
+        key = stream("optimizer", str(index), "weights")
+        return quantize(values, self.quantizer, seed=self.seed, stream=key, offset=_offset(self.steps))
 
     def _kept(self) -> dict[str, Any]:
         return {"steps": self.steps}
@@ -281,8 +386,10 @@ class BoundedNorm(_Following):
     """Weights of a fixed norm: another optimizer's step, and `numerics.normalization.bounded_weight_norm` after it.
 
     Every channel along `axis` of every parameter with two dimensions or more gets the norm rho, which is that of
-    `initial_rho` by `rule` at the start, and at the start as well. The paper's w = rho v / ||v|| with v trained is this to
-    second order in the step, where the loss does not depend on the norm of w (a norm layer follows). Errors: as those.
+    `initial_rho` by `rule` at the start, and at the start as well. That is when this is made: make it after what gives the
+    model its weights, load_state_dict and DistributedDataParallel, or ranks keep the norms of their own. The paper's
+    w = rho v / ||v|| with v trained is this to second order in the step, where the loss does not depend on the norm of w (a
+    norm layer follows). Errors: as those.
     Source: Hoffer, Banner, Golan and Soudry, Norm matters, NeurIPS 2018, arXiv 1803.01814.
     """
 
@@ -298,22 +405,37 @@ class BoundedNorm(_Following):
             self._start([parameter for parameter, _ in _parameters(self)])
 
     def _start(self, parameters: list[Tensor]) -> None:
-        for parameter in parameters:
-            if parameter.dim() > 1:
-                self.rho.append(normalization.initial_rho(parameter.detach(), axis=self.axis, rule=self.rule))
-            else:
-                self.rho.append(None)  # which may have no such axis
-            self._bound(parameter, self.rho[-1])
+        known = len(self.rho)
+        try:
+            for index, parameter in enumerate(parameters, known):
+                with _naming(index):
+                    # Of one dimension it may have no such axis.
+                    values = parameter.detach()
+                    own = (
+                        normalization.initial_rho(values, axis=self.axis, rule=self.rule) if values.dim() > 1 else None
+                    )
+                self.rho.append(own)
+            self._change(parameters)
+        except Exception:
+            del self.rho[known:]
+            raise
+
+    def _check(self) -> None:
+        if (count := sum(1 for _ in _parameters(self))) != len(self.rho):
+            raise ValueError(
+                f"{len(self.rho)} parameters have a norm to keep, and {type(self.optimizer).__name__} has {count}: call"
+                " add_param_group of BoundedNorm, not of the optimizer inside"
+            )
 
     def _follow(self, moved: list[Tensor]) -> None:
-        wanted = set(map(id, moved))
-        for (parameter, _), rho in zip(_parameters(self), self.rho, strict=True):
-            if id(parameter) in wanted:
-                self._bound(parameter, rho)
+        self._change(moved)
 
-    def _bound(self, parameter: Tensor, rho: float | None) -> None:
-        if rho is not None:
-            parameter.copy_(normalization.bounded_weight_norm(parameter.detach(), rho, axis=self.axis))
+    def _changed(self, index: int, values: Tensor) -> Tensor:
+        rho = self.rho[index]
+        if rho is None:
+            return values
+        bounded: Tensor = normalization.bounded_weight_norm(values, rho, axis=self.axis)
+        return bounded
 
     def _kept(self) -> dict[str, Any]:
         return {"rho": list(self.rho)}
@@ -330,6 +452,19 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, dict
     for group in groups:
         for parameter in group["params"]:
             yield parameter, group
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Errors about a parameter begin with which it is."""
+    label = f"parameter {index}"
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        said = str(error)
+        if said.startswith(label):
+            raise
+        raise type(error)(f"{label}: {said}") from error
 
 
 def _offset(step: int) -> int:

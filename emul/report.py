@@ -50,6 +50,13 @@ def refuse_existing(folder: Path) -> None:
         raise FileExistsError(f"{str(folder)!r} exists already; give another name or delete it")
 
 
+def unused(folder: Path) -> Path:
+    """`folder`, or it with -2, -3 and so on behind its name: the first that is neither there nor being written."""
+    written = {path.name.partition(PARTIAL)[0] for path in folder.parent.glob("*")}
+    names = (folder.name, *(f"{folder.name}-{number}" for number in range(2, len(written) + 3)))
+    return folder.with_name(next(name for name in names if name not in written))
+
+
 @contextmanager
 def publication(folder: Path) -> Iterator[Path]:
     """Gives a new folder beside `folder` to write into, and renames it to `folder` at the end.

@@ -199,7 +199,7 @@ def swap_(
         raise ValueError(
             f"no layer of {type(model).__name__} is emulated by {_title(recipe)}: emul.nn has"
             f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}; functions that its modules call"
-            " need a rule whose types name them, such as 'matmul'"
+            " need a rule whose types name them, such as 'matmul', and so do norms"
         )
     for layer in report.emulated:
         kind = NORMS.get(type(modules[layer.name]))

@@ -6,7 +6,7 @@ gradient sums over all leading dimensions of the activation. Other leading dimen
 repeated over it has torch's own sum of the gradients. What is beside the product (bias, beta, alpha) is torch's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, Protocol
 
@@ -200,6 +200,9 @@ def scaled_dot_product_attention(
     return attention(part, "of the call", query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
+#: Functions that call an operand their weight.
+_WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
+
 #: By the name that a rule's `types` has; each takes the product, then the arguments of torch's function.
 ADAPTERS: dict[str, Callable[..., Tensor]] = {
     "linear": linear,
@@ -252,6 +255,24 @@ def _by_weight(product: Multiplied, activation: Tensor, weight: Tensor) -> Tenso
 
 def _is_weight(tensor: Tensor) -> bool:
     return isinstance(tensor, Parameter)
+
+
+#: Names of what is added to a product, and no operand of it.
+_ADDED = ("input", "bias")
+
+
+def has_weight(function: str, tensors: Mapping[str, Any]) -> bool:
+    """Whether what has the role of the weight in a call is one: the function says so, or it is a parameter or its view.
+
+    Of other functions than `linear` and convolutions, what was computed from parameters is taken for an activation.
+    """
+    if function == "scaled_dot_product_attention":
+        return False
+    if function in _WEIGHTED:
+        return True
+    added = _ADDED if function in ("addmm", "addmv", "baddbmm") else ()
+    operands = [value for name, value in tensors.items() if isinstance(value, Tensor) and name not in added]
+    return any(_is_weight(one) or isinstance(one._base, Parameter) for one in operands)
 
 
 def _added(input: Tensor, output: Tensor, beta: float, alpha: float) -> Tensor:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from itertools import takewhile
@@ -32,7 +32,7 @@ from .later import LATER, resumed
 from .mode import Running, begun, enter, in_forward, leave, uncompiled
 from .names import NATIVE
 from .outside import Outside, called
-from .products import ADAPTERS
+from .products import ADAPTERS, has_weight
 from .saving import Load, Save, Sites, parts_of
 
 #: What becomes of the products of functions.
@@ -211,6 +211,7 @@ class Watch:
             _check(label, activation, weight)
 
             def compute(draw: Draw) -> Tensor:
+                draw = replace(draw, shared=shared)
                 return layer_product(activation, weight, geometry, state.rule, draw)
 
             return run(state, caller.module.training, compute, (activation, weight), part)
@@ -225,6 +226,7 @@ class Watch:
         tensors = {name: value for name, value in bound.arguments.items() if name != "product"}
         for at, value in enumerate(tensors.pop("operands", ())):
             tensors[f"operand {at}"] = value
+        shared = has_weight(function, tensors)
         for role, tensor in tensors.items():
             if isinstance(tensor, Tensor) and tensor.is_nested:  # which has no shape to look at
                 raise ValueError(f"the {role} of {known} in {_title(caller)} is a nested tensor: {PAD}")

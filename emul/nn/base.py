@@ -1,7 +1,7 @@
 """What the emulated layers have in common: the rule they follow, their name and steps, and the product."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +11,7 @@ from ..autograd import Draw, layer_product
 from ..checkpoints import numbers
 from ..distributed import replica_of
 from ..functional.mode import current, off
-from ..geometry import Geometry
+from ..geometry import BatchGeometry, Geometry
 from ..memory import Call, Done, Journal
 from ..operators.eager import EAGER, check_eager
 from ..ops import check_operand, check_together
@@ -112,8 +112,10 @@ class Emulated(torch.nn.Module):
 
         part: one of `parts`.
         """
+        shared = not isinstance(geometry, BatchGeometry)  # attention's keys and values are each rank's own
 
         def product(draw: Draw) -> Tensor:
+            draw = replace(draw, shared=shared)
             return layer_product(activation, weight, geometry, self.emulation.rule, draw)
 
         return self._call(product, (activation, weight), part)

@@ -9,6 +9,7 @@ from torch.nn.attention.bias import CausalBias, CausalVariant
 
 from ..autograd import Draw, layer_product
 from ..culprits import given
+from ..distributed import replica_of
 from ..functional.mode import off
 from ..geometry import BatchGeometry
 from ..operators.eager import check_eager
@@ -35,6 +36,7 @@ def scaled_dot_product_attention(
     seed: int = 0,
     name: str = "",
     step: int = 0,
+    replica: int | None = None,
 ) -> Tensor:
     """torch's namesake with both products emulated: softmax(scale (query @ key^T) + mask) @ value.
 
@@ -52,7 +54,8 @@ def scaled_dot_product_attention(
     run over (query head, position). dropout_p is torch.nn.Dropout's: it draws from torch's default generator, which a
     training run seeds and saves, as all dropout of a model does; name and seed have no part in it.
 
-    name, seed and step key the random words, as a layer's: give each call of a training step its own name.
+    name, seed and step key the random words, as a layer's: give each call of a training step its own name. replica: which
+    of several processes that train one model this is, each of which draws its own, as `emul.swap_` takes it.
     Errors: TypeError for dtypes that differ or are others; ValueError for shapes that do not match, a mask beside
     is_causal, a dropout_p outside [0, 1], a rule with keep=True.
     """
@@ -62,7 +65,7 @@ def scaled_dot_product_attention(
     check_eager(f"attention {name!r}", query, key, value)
 
     def product(part: str, activation: Tensor, weight: Tensor) -> Tensor:
-        draw = Draw(seed, f"{name}.{part}" if name else part, step)
+        draw = Draw(seed, f"{name}.{part}" if name else part, step, replica=replica_of(replica), shared=False)
         with off():
             return layer_product(activation, weight, BatchGeometry(), rule, draw)
 

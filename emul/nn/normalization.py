@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import Draw
-from ..culprits import given
+from ..culprits import given, told
 from ..norm import Norm
 from ..operators.checks import widened
 from ..operators.eager import EAGER
@@ -173,7 +173,10 @@ class _BatchNorm(EmulatedNorm):
             raise ValueError(f"{title}: give {self.num_features} channels, [N, {self.num_features}, ...]")
         rows = input.transpose(0, 1).reshape(self.num_features, -1)
         if self._of_the_batch and rows.shape[1] == 1:
-            raise ValueError(f"{title}: one element of a channel has no deviation; give more, or call eval()")
+            remedy = (
+                "call eval()" if self.training and self.track_running_stats else "track_running_stats=True and eval()"
+            )
+            raise ValueError(f"{title}: one element of a channel has no deviation; give more, or {remedy}")
         values: Tensor = self._apart(lambda draw: self._normalized(rows, weight, draw), input, other)
         if bias is not None:
             values = values + bias[:, None]
@@ -194,15 +197,30 @@ class _BatchNorm(EmulatedNorm):
             if self.training and self.track_running_stats and self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)
         elif self._of_the_batch:
+            self._check_form(rows, norm)
             values, mean, variance = normalized(rows, norm, self.eps, rule, draw)
             if self.training:
                 self._track(mean, variance, rows.shape[1], norm)
         else:
             assert self.running_mean is not None
             assert self.running_var is not None
-            factor = inverse_deviation(self.running_var, self.eps, norm)
+            with told(f"forward of layer {draw.layer!r}", {"running_var": self.running_var}, {}):
+                factor = inverse_deviation(self.running_var, self.eps, norm)
             values = (rows - self.running_mean[:, None]) * factor[:, None]
         return values if weight is None else scaled(values, weight, norm, rule, draw)
+
+    def _check_form(self, rows: Tensor, norm: Norm) -> None:
+        """Refuse a batch that the form has no statistic of; what the form itself would say names no layer."""
+        n = rows.shape[1]
+        title = f"a channel of the input of {type(self).__name__} {self.emulation.name!r} has {n} elements"
+        if norm.form == "topk" and n < norm.k:
+            raise ValueError(
+                f"{title}: {norm} wants {norm.k}; give a larger batch (drop_last of a DataLoader), or a lower k"
+            )
+        if norm.form == "range" and (n - 1) % -(-n // norm.chunks) == 0:
+            raise ValueError(
+                f"{title}, of which {norm} leaves a run of 1: give fewer chunks, or another batch (drop_last of a DataLoader)"
+            )
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n: int, norm: Norm) -> None:
@@ -214,7 +232,7 @@ class _BatchNorm(EmulatedNorm):
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if share is None else share
         share = 0.0 if share is None else share
-        if norm.form == "l2":  # the others estimate sigma itself, without bias where their constant is exact
+        if norm.form == "l2":  # the others are kept as they normalize the batch
             variance = variance * (n / (n - 1))
         self.running_mean.copy_((1 - share) * self.running_mean + share * mean)
         self.running_var.copy_((1 - share) * self.running_var + share * variance)
@@ -232,7 +250,8 @@ class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):  # type: ignore[misc]
     row, column) in C order. running_var has that variance, times n / (n - 1) in the form "l2", so that a native model's
     buffers go on here, and these there; in evaluation nothing is summed. name and seed, types: as for `Linear`.
     A batch of no elements is counted in num_batches_tracked and moves no statistic, as in torch.
-    Errors: ValueError for other shapes, and in training for a single element in each channel.
+    Errors: ValueError for other shapes, and in training for a single element in each channel, and for fewer than the
+    form takes: k, or two for each chunk.
     """
 
 

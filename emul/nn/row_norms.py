@@ -63,9 +63,13 @@ class _Normalized(torch.autograd.Function):
         mean = _over(_total(draw, rule, "forward", "mean", rows), n) if centred else rows.new_zeros(rows.shape[0])
         deviations = rows - mean[:, None] if centred else rows
         variance, slopes = _spread(deviations, norm, rule, draw)
-        factor = inverse_deviation(variance, epsilon, norm)
+        with told(f"forward of layer {draw.layer!r}", {"input": rows}, {}):
+            factor = inverse_deviation(variance, epsilon, norm)
         values = deviations * factor[:, None]
         exact = factor if norm.form != "shift" else inverse_deviation(variance, epsilon, L2)
+        slopes = slopes.masked_fill(
+            exact[:, None] == 0, 0
+        )  # of an infinite sum they are infinite, and the values zeros
         ctx.save_for_backward(values, factor, exact, slopes)
         ctx.rule, ctx.draw, ctx.centred = rule, draw, centred
         ctx.mark_non_differentiable(mean, variance)
@@ -155,8 +159,6 @@ def _spread(d: Tensor, norm: Norm, rule: Rule, draw: Draw) -> tuple[Tensor, Tens
 def _range(d: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     """The mean over runs of the row of (max - min) times the constant of the run's length, and its derivative."""
     runs = torch.split(d, -(-d.shape[1] // norm.chunks), 1)
-    if runs[-1].shape[1] < 2:
-        raise ValueError(f"chunks = {norm.chunks} of {d.shape[1]} elements leave a run of 1: give fewer chunks")
     estimates, slopes = [], []
     for run in runs:
         constant = range_constant(run.shape[1], norm.kind)

@@ -10,6 +10,10 @@ from numerics.parameters import Carrier
 
 #: What to do with a nested tensor.
 PAD = "pad it with torch.nested.to_padded_tensor(x, 0), and mask what it pads"
+#: What to do with a tensor of several processes.
+_SHARDED = (
+    "give its .full_tensor(); layers take fully_shard, and optimizers of emul the parameters of DistributedDataParallel"
+)
 WIDE = (torch.float32, torch.float64)
 #: Words, codes and masks.
 WHOLE = (
@@ -81,6 +85,8 @@ def check_place(tensor: Tensor, label: str) -> None:
         raise TypeError(f"{label} is a {type(tensor).__name__}: give a torch.Tensor")
     if tensor.is_nested:
         raise ValueError(f"{label} is a nested tensor: {PAD}")
+    if hasattr(tensor, "full_tensor"):  # by which torch.distributed's are known without an import of a second
+        raise TypeError(f"{label} is a {type(tensor).__name__}, of which each process may hold a part: {_SHARDED}")
     device = tensor.device.type
     if device == "meta":
         raise ValueError(f"{label} is a meta tensor, which has no values: materialise it on the CPU, with to_empty()")

@@ -88,8 +88,9 @@ def range_batch_norm(
     chunks: the n elements are taken as so many runs of ceil(n / chunks), the last may be short, and the estimates of
     sigma from each, with the constant of its length, are averaged; 16 in the authors' code, of equal runs, for which
     this is the average of maxima less that of minima. Nothing is summed but those averages, exactly: of `sums` only
-    `deviations` matters, and the rest is refused. ValueError also for a run of a single element. Source: Banner,
-    Hubara, Hoffer and Soudry, Scalable methods for 8-bit training of neural networks, NeurIPS 2018, arXiv 1805.11046.
+    `deviations` matters, and the rest is refused. ValueError also for a run of a single element, and a range beyond
+    float64. Source: Banner, Hubara, Hoffer and Soudry, Scalable methods for 8-bit training of neural networks, NeurIPS
+    2018, arXiv 1805.11046.
     """
     _check_unsummed(sums)
     count = whole(chunks)
@@ -104,7 +105,11 @@ def range_batch_norm(
             run = rows[:, start : start + length]
             if run.shape[1] < 2:
                 raise ValueError(f"chunks = {chunks} of {n} elements leave a run of 1: give fewer chunks")
-            estimates.append(range_constant(run.shape[1], kind) * (run.max(axis=1) - run.min(axis=1)))
+            with np.errstate(over="ignore"):
+                width = run.max(axis=1) - run.min(axis=1)
+            if not np.isfinite(width).all():
+                raise ValueError("numbers whose range is beyond float64: multiply them by 2**-1 first")
+            estimates.append(range_constant(run.shape[1], kind) * width)
         return means(np.stack(estimates, axis=1))
 
     return _normalized(x, axis, spread, sums)

@@ -162,21 +162,22 @@ def fp8_adam(
     words: [3, ...], for m, v and theta in this order; or from seed, of stream, stream + 1 and stream + 2. Neither is
     needed where nothing is stored at random. t counts from 1.
     Errors: as `store`; ValueError for rates out of range, and for shapes or dtypes that differ; OverflowError where a
-    moment is beyond the dtype.
+    moment or a weight is beyond the dtype.
     Source: Fishman, Chmiel, Banner and Soudry, arXiv 2409.12517 (weight decay apart, as in AdamW, and beta2 = 0.95).
     """
     g = finite(gradient, "gradient")
     if g.shape != state.master.values.shape or g.dtype != state.master.values.dtype:
         found = f"{state.master.values.dtype} {state.master.values.shape}"
         raise ValueError(f"gradient {g.dtype} {g.shape} for weights {found}: give one shape and dtype")
-    if not (rate >= 0 and 0 <= beta1 < 1 and 0 <= beta2 < 1 and epsilon >= 0 and weight_decay >= 0):
+    ends = 0 <= beta1 < 1 and 0 <= beta2 < 1
+    if not (ends and 0 <= rate < np.inf and 0 <= epsilon < np.inf and 0 <= weight_decay < np.inf):
         raise ValueError(
             f"rate = {rate}, beta1 = {beta1}, beta2 = {beta2}, epsilon = {epsilon}, weight_decay = {weight_decay}:"
-            " give betas in [0, 1) and the others at least 0"
+            " give betas in [0, 1) and the others finite and at least 0"
         )
     rows = _rows(words, g.shape)
     number, steps = g.dtype.type, state.steps + 1
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         m = number(beta1) * unscale(state.first) + number(1 - beta1) * g
         v = number(beta2) * unscale(state.second) + number(1 - beta2) * (g * g)
         if not (np.isfinite(m).all() and np.isfinite(v).all()):
@@ -185,6 +186,10 @@ def fp8_adam(
         move = np.divide(m / number(1 - beta1**steps), root, where=root > 0, out=np.zeros_like(m))
         theta = unscale(state.master)
         theta = theta - number(rate) * (move + number(weight_decay) * theta)
+        if not np.isfinite(theta).all():
+            raise OverflowError(
+                f"rate = {rate}, weight_decay = {weight_decay} make a weight beyond {g.dtype}: lower them"
+            )
     kept = [
         store(
             tensor,

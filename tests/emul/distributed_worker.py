@@ -78,6 +78,13 @@ def train_sharded(model: nn.Module, steps: range, rank: int) -> list[torch.Tenso
     return [parameter.full_tensor().detach() for parameter in model.parameters()]
 
 
+def train_by(kind: type[torch.optim.Optimizer], model: nn.Module, rank: int) -> None:
+    """A step of an optimizer."""
+    optimizer = kind(model.parameters())
+    model(batch(0, rank)).square().mean().backward()
+    optimizer.step()
+
+
 def train_whole(model: nn.Module, steps: range, rank: int) -> list[torch.Tensor]:
     """The same where each rank holds all."""
     ddp, sgd = DistributedDataParallel(model), torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
@@ -98,6 +105,15 @@ def main(rank: int, folder: Path) -> None:
         "apart": train(apart, range(STEPS), rank, synchronized=False),
     }
     result["sharded"] = train_sharded(build(), range(2), rank)
+    for name, call in (
+        ("optimizer", lambda: optimizer_of(fully_shard(build()))),
+        ("step", lambda: train_by(emul.optim.FP8Adam, fully_shard(build()), rank)),
+        ("group", lambda: emul.synchronize_(build(), distributed.new_group([0]))),
+    ):
+        try:
+            call()
+        except (TypeError, ValueError) as error:
+            result[f"refused {name}"] = str(error)
     result["whole"] = train_whole(build(), range(2), rank)
     result["before"] = apart.state_dict()
     emul.synchronize_(apart)

@@ -10,7 +10,7 @@ from torch import nn
 import emul
 from emul import Norm, Recipe, Rule
 from emul.gpt import CausalAttention
-from tests.emul.callers import ALL, FORWARD, A, Model, draw
+from tests.emul.callers import ALL, FORWARD, A, Model, draw, product
 from tests.emul.callers import Caller as Calls
 
 NORMS = Rule(".*", types=("LayerNorm", "RMSNorm"), forward=FORWARD, grad_input=FORWARD)
@@ -77,6 +77,19 @@ def test_what_a_native_layer_made_16_bits_is_taken_as_float32(name, dtype):
     for mine, other in zip(model[1].parameters(), wide[1].parameters(), strict=True):
         assert (mine.grad is None and other.grad is None) or torch.equal(mine.grad, other.grad)
     assert model[0].weight.grad.isfinite().all() and model[0].weight.grad.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_bias_of_16_bits_is_added_as_float32(dtype):
+    """torch itself takes one beside float32 operands there; a call that does is emulated, and "refuse" has nothing to say."""
+    bias = draw(3).to(dtype).requires_grad_()
+    model = emul.swap_(called(lambda w, x: F.linear(x, w, bias), (3, 4)), Recipe((ALL,)), functional="refuse")
+    with torch.autocast("cpu", dtype=dtype):
+        output = model(A)
+    weight = model.inner.given[0]
+    assert torch.equal(output, product(A, weight.T) + bias.float())
+    output.sum().backward()
+    assert bias.grad.dtype == dtype and bias.grad.any() and weight.grad.any()
 
 
 def test_elsewhere_16_bits_are_refused():

@@ -107,6 +107,21 @@ def test_default_name_is_model_and_utc_time(small: None, tmp_path: Path) -> None
     assert abs(time.mktime(stamp) - time.mktime(time.gmtime())) < 300
 
 
+def test_runs_of_one_second_have_a_folder_each(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(commands.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr(commands, "datetime", Stopped)
+    (tmp_path / "mlp-20260102T030405Z-2.partial-0123abcd").mkdir()  # another process is at it
+    for name in ("mlp-20260102T030405Z", "mlp-20260102T030405Z-3"):
+        done = invoke("compare", "--quick", "--rows", "native", "--model", "mlp", "--runs-dir", str(tmp_path))
+        assert done.exit_code == 0, done.output
+        assert f"{tmp_path / name} written after" in done.stderr
+        assert (tmp_path / name / "results.json").exists()
+
+
 def test_steps_and_data_and_a_model_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import torch\nfrom emul import text\ndef words(): return text.load(6, 4)\n"
     code += "def table(data):\n print('building')\n"

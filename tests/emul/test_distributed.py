@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 import emul
 from emul import Product, Recipe, Rule
@@ -121,6 +121,15 @@ def test_ranks_at_different_steps_are_refused_on_all(ranks):
         assert "are not at the same steps of the same layers: load one state_dict on all ranks" in rank["refused"]
 
 
+def test_optimizers_refuse_parts_of_parameters_and_a_group_is_for_its_ranks(ranks):
+    sentence = "a DTensor, of which each process may hold a part: give its .full_tensor(); layers take fully_shard"
+    for rank in ranks:
+        assert f"parameter 0: tensor is {sentence}" in rank["refused optimizer"]
+        assert f"parameter 0 is {sentence}" in rank["refused step"]
+    assert "refused group" not in ranks[0]
+    assert ranks[1]["refused group"].startswith("rank 1 is not in the group given: call it on the ranks of the group")
+
+
 @pytest.mark.parametrize(
     ("product", "differs"),
     [
@@ -134,6 +143,55 @@ def test_weights_draw_the_same_words_in_all_replicas_and_nothing_else_does(produ
     rule = Rule(".*", types=("Linear",), forward=product)
     one, other = (build(rule, replica)(batch(0, 0)) for replica in (0, 3))
     assert torch.equal(one, other) is not differs
+
+
+class Calls(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call, self.weight = call, nn.Parameter(torch.linspace(-2, 2, 24).reshape(2, 2, 6))
+
+    def forward(self, x):
+        return self.call(x, self.weight)
+
+
+@pytest.mark.parametrize(
+    ("call", "differs"),
+    [
+        (lambda x, w: x @ x.mT, True),
+        (lambda x, w: x[0] @ x[0].T, True),
+        (lambda x, w: nn.functional.scaled_dot_product_attention(w, x, x), True),
+        (lambda x, w: torch.einsum("bik,bjk->bij", x, x), True),
+        (lambda x, w: torch.baddbmm(w[:, :1, :4], x, x.mT), True),
+        (lambda x, w: x[0] @ w[0].T, False),
+        (lambda x, w: w @ x.mT, False),
+        (lambda x, w: torch.bmm(x, w.mT), False),
+        (lambda x, w: torch.einsum("bik,bjk->bij", x, w), False),
+        (lambda x, w: nn.functional.linear(x, w[0] / 2), False),
+    ],
+)
+def test_of_what_a_call_multiplies_by_only_parameters_draw_the_same_words(call, differs):
+    """The keys of attention have the role of the weight, and are as much the rank's own as its queries."""
+    sr = Quantizer(catalog.E4M3, Rounding.SR)
+    recipe = Recipe((Rule(".*", forward=Product(weight=sr)),))
+    x = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
+    one, other = (emul.swap_(Calls(call), recipe, replica=replica)(x) for replica in (0, 1))
+    assert torch.equal(one, other) is not differs
+
+
+def test_keys_and_values_of_attention_layers_draw_words_of_the_replica():
+    rule = Rule(".*", forward=Product(weight=Quantizer(catalog.E4M3, Rounding.SR)))
+    x = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
+    attend = emul.nn.functional.scaled_dot_product_attention
+    assert not torch.equal(*(attend(x, x, x, rule=rule, replica=replica) for replica in (0, 1)))
+    found = []
+    for replica in (0, 1):
+        layer = emul.nn.MultiheadAttention(6, 2, rule=rule, name="attention")
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.copy_(torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape))
+        layer.emulation.replica = replica
+        found.append(layer(x, x, x)[0])
+    assert not torch.equal(*found)
 
 
 def test_gradients_draw_words_of_the_replica():

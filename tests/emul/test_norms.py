@@ -304,6 +304,18 @@ def test_a_constant_channel_and_an_overflowing_sum_become_zeros():
         assert torch.isfinite(x.grad).all()
 
 
+@pytest.mark.parametrize("norm", [Norm("l1"), Norm("topk", k=3)], ids=str)
+def test_of_a_channel_whose_deviation_overflows_the_gradient_is_zero_as_its_values(norm):
+    half = Accumulator(catalog.BINARY16, Rounding.RNE, Overflow.IEEE)
+    layer = emul.nn.BatchNorm1d(2, rule=form(norm, forward=Product(accumulator=half)))
+    x = (torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]) * torch.tensor([3e4, 1.0])).requires_grad_()
+    output = layer(x)
+    (output * torch.tensor([[1.0], [2.0], [4.0], [9.0]])).sum().backward()
+    assert not output[:, 0].any()
+    assert not x.grad[:, 0].any()
+    assert x.grad[:, 1].any()
+
+
 ROUNDED = Rule(".*", types=("LayerNorm",), forward=Product(activation=Quantizer(catalog.E4M3)))
 
 
@@ -380,12 +392,22 @@ LAYER = emul.nn.LayerNorm((2, 3), rule=Rule(".*", **COARSE), name="ln")
         (
             lambda: emul.nn.BatchNorm1d(3, rule=form(Norm("range", chunks=3)))(torch.ones(3, 3)),
             ValueError,
-            "chunks = 3 of 3 elements leave a run of 1: give fewer chunks",
+            r"input of BatchNorm1d '' has 3 elements, of which Norm\('range', chunks=3\) leaves a run of 1: give fewer chunks",
         ),
         (
-            lambda: emul.nn.BatchNorm1d(3, rule=form(Norm("topk")))(torch.ones(3, 3)),
+            lambda: emul.nn.BatchNorm1d(3, rule=form(Norm("topk")), name="bn")(torch.ones(3, 3)),
             ValueError,
-            "k = 10: give the number of largest of 3 magnitudes, 1 to 3",
+            r"the input of BatchNorm1d 'bn' has 3 elements: Norm\('topk'\) wants 10; give a larger batch",
+        ),
+        (
+            lambda: emul.nn.BatchNorm1d(3, track_running_stats=False, rule=form(Norm())).eval()(torch.ones(1, 3)),
+            ValueError,
+            r"no deviation; give more, or track_running_stats=True and eval\(\)",
+        ),
+        (
+            lambda: emul.nn.BatchNorm1d(1, rule=form(Norm("shift")), name="bn")(torch.tensor([[1.0], [torch.nan]])),
+            ValueError,
+            r"forward of layer 'bn': the input of BatchNorm1d 'bn' is nan at \[1, 0\] of its shape \[2, 1\]",
         ),
         (
             lambda: swap_(nn.GroupNorm(1, 2), Recipe((Rule(".*", types=("GroupNorm",), forward=WIDE),))),

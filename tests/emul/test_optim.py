@@ -10,7 +10,7 @@ import torch
 
 from emul import optim
 from emul.draws import stream
-from numerics import Quantizer, Rounding, binary, catalog, normalization, scaling
+from numerics import Overflow, Quantizer, Rounding, binary, catalog, normalization, scaling
 
 RANDOM = scaling.AdamStorage(
     scaling.Storage(Quantizer(catalog.E4M3), flush=True),
@@ -270,7 +270,94 @@ def test_schedules_of_the_momentum_find_that_of_the_optimizer_inside(build):
     assert optimizer.defaults["momentum"] == 0.9
 
 
+NAN, HUGE = (torch.full((3, 4), number) for number in (torch.nan, 1e25))
+
+
+@pytest.mark.parametrize(
+    ("build", "bad", "sentence"),
+    [
+        ("FP8Adam", NAN, "parameter 2: gradient has nan at element 0"),
+        ("FP8Adam", HUGE, "parameter 2: a gradient of .* makes a moment beyond float32"),
+        ("ShiftAdaMax", NAN, r"parameter 2: x\[0\]"),
+        ("FP8Adam", NAN.to_sparse(), "the gradient of parameter 2 has layout"),
+    ],
+)
+def test_a_step_that_is_refused_moves_nothing(build, bad, sentence):
+    """The parameters before the one at fault had moved, and their count of steps, so that another try moved them twice."""
+    model, twin = net(), net()
+    optimizer, other = (BUILDERS[build](one.parameters()) for one in (model, twin))
+    for step in (1, 2):
+        before = values(model)
+        gradients(model, step)
+        model[1].weight.grad = bad
+        with pytest.raises((ValueError, OverflowError), match=sentence):
+            optimizer.step()
+        assert_equal(values(model), before)
+        for one, steps in ((model, optimizer), (twin, other)):
+            gradients(one, step)
+            steps.step()
+        assert_equal(values(model), values(twin))
+
+
+@pytest.mark.parametrize(
+    ("around", "sentence"),
+    [
+        (lambda inner: optim.RoundedWeights(inner, Quantizer(catalog.E2M1, Rounding.SR)), "NaN at element 0"),
+        (
+            lambda inner: optim.RoundedWeights(inner, Quantizer(catalog.E4M3, overflow=Overflow.ERROR)),
+            "nan|beyond 448.0",
+        ),
+        (optim.BoundedNorm, "v has nan at element 0"),
+    ],
+)
+def test_what_follows_a_step_is_done_to_all_parameters_or_to_none(around, sentence):
+    model = net()
+    optimizer = around(torch.optim.SGD(model.parameters(), 0.1))
+    expected = [x - np.float32(0.1) * g for x, g in zip(values(model), gradients(model, 1), strict=True)][:2]
+    model[1].weight.grad = HUGE if "448" in sentence else NAN
+    error = rf"^parameter 2: .*({sentence}).*\. The step of SGD is done, what \w+ does after it is not: skip a batch"
+    with pytest.raises((ValueError, OverflowError), match=error):
+        optimizer.step()
+    for found, wanted in zip(values(model), expected, strict=False):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert getattr(optimizer, "steps", 0) == 0
+
+
+def test_an_optimizer_around_one_that_is_loaded_has_its_groups():
+    """A schedule of the one around moved the rate of groups that nobody stepped by any more."""
+    model = net()
+    optimizer = optim.RoundedWeights(torch.optim.SGD(model.parameters(), 0.1, momentum=0.9), SR)
+    optimizer.optimizer.load_state_dict(copy.deepcopy(optimizer.optimizer.state_dict()))
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.0)
+    assert optimizer.optimizer.param_groups[0]["lr"] == 0
+    assert optimizer.state is optimizer.optimizer.state
+    before = values(model)
+    gradients(model, 1)
+    optimizer.step()
+    assert_equal(values(model), before)
+
+
+def test_a_group_that_is_refused_is_not_added():
+    for build, error in (("FP8Adam", ValueError), ("RoundedWeights", TypeError), ("BoundedNorm", TypeError)):
+        optimizer = BUILDERS[build](net().parameters())
+        wrong = torch.nn.Parameter(torch.ones(2, 2, dtype=torch.complex64))
+        with pytest.raises(error):
+            optimizer.add_param_group({"params": [wrong], "maximize": True})
+        extra = torch.nn.Parameter(torch.ones(2, 2))
+        optimizer.add_param_group({"params": [extra]})
+        extra.grad = torch.eye(2)
+        optimizer.step()
+        assert not torch.equal(extra, torch.ones(2, 2))
+        assert len(optimizer.param_groups) == 2
+
+
 P = torch.nn.Parameter(torch.ones(2, 2))
+
+
+def added_inside():
+    optimizer = optim.BoundedNorm(torch.optim.SGD([P], 0.1))
+    optimizer.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2, 2))]})
+    optimizer.step()
 
 
 def step_with(gradient):
@@ -288,6 +375,31 @@ def step_with(gradient):
         (lambda: step_with(torch.ones(2, 2).half()), TypeError, "parameter 0 is torch.float16"),
         (lambda: step_with(torch.ones(2, 2).to_sparse()), ValueError, "the gradient of parameter 0 has layout"),
         (lambda: step_with(torch.full((2, 2), torch.nan)), ValueError, "parameter 0: gradient has nan at element 0"),
+        (
+            lambda: optim.FP8Adam([{"params": [P], "maximize": True}]),
+            ValueError,
+            "maximize = True of a parameter group: FP8Adam has none; leave it out, and negate the loss",
+        ),
+        (
+            lambda: optim.ShiftAdaMax([{"params": [P], "weight_decay": 0.1}]),
+            ValueError,
+            "weight_decay = 0.1 of a parameter group: ShiftAdaMax has none; leave it out",
+        ),
+        (
+            lambda: optim.FP8Adam([P], betas=0.9),
+            ValueError,
+            "betas = 0.9 of a parameter group: give FP8Adam two numbers",
+        ),
+        (
+            lambda: optim.BoundedNorm(torch.optim.SGD([torch.nn.Parameter(torch.ones(2, 2).half())], 0.1)),
+            TypeError,
+            "parameter 0: v is torch.float16",
+        ),
+        (
+            added_inside,
+            ValueError,
+            "1 parameters have a norm to keep, and SGD has 2: call add_param_group of BoundedNorm",
+        ),
         (lambda: optim.ShiftAdaMax([P], store="none"), ValueError, "store = 'none': give 'exact' or 'ap2'"),
         (lambda: optim.RoundedWeights([P], SR), TypeError, "optimizer is a list: give a torch.optim.Optimizer"),
         (

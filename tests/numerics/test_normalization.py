@@ -435,6 +435,11 @@ ONE = np.ones((2, 2), np.float32)
         (lambda: l1_batch_norm(ONE, scaled=True), TypeError, "scaled: known are accumulator, deviations, prescale"),
         (lambda: l1_batch_norm(ONE, prescale=True), ValueError, "without an accumulator"),
         (lambda: linf_batch_norm(ONE, accumulator=HALF), ValueError, "a norm that sums nothing"),
+        (
+            lambda: range_batch_norm(np.array([1.5e308, -1.5e308])),
+            ValueError,
+            "numbers whose range is beyond float64: multiply them by 2\\*\\*-1 first",
+        ),
         (lambda: range_batch_norm(ONE, accumulator=HALF), ValueError, "a norm that sums nothing"),
         (lambda: topk_batch_norm(ONE), ValueError, "k = 10: give the number of largest of 2 magnitudes"),
         (lambda: bounded_weight_norm(ONE, np.ones(3)), ValueError, "one for each of the 2 channels"),

@@ -361,3 +361,9 @@ def test_refused_types():
         Storage(Quantizer(catalog.MXFP4_E2M1))
     with pytest.raises(OverflowError, match="makes a moment beyond float32"):
         fp8_adam(np.float32([3e30]), adam_start(np.float32([1])), rate=0.1)
+    for rate in (np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"rate = {rate}, .* and the others finite and at least 0"):
+            fp8_adam(np.float32([1]), adam_start(np.float32([1])), rate=rate)
+    for rate, decay in ((1e39, 0.0), (3e38, 3.0)):
+        with pytest.raises(OverflowError, match=r"weight_decay = .* make a weight beyond float32: lower them"):
+            fp8_adam(np.float32([1, 0]), adam_start(np.float32([1, 0])), rate=rate, epsilon=0.0, weight_decay=decay)
