@@ -30,8 +30,13 @@ class Products(NamedTuple):
     digits: int  # below it
 
     def reach(self, count: int) -> int:
-        """How far the exponent of the lowest of `count` products may be below the highest for a sum exact in float64."""
-        return _DOUBLE - self.digits - self.room - (count - 1).bit_length()
+        """How far the exponent of the lowest of `count` products may be below the highest for a sum exact in float64.
+
+        The lowest is looked for among the exponents of operands with their scales multiplied in, each of which may be one
+        above that of its factors.
+        """
+        carried = self.room - 2
+        return _DOUBLE - self.digits - carried - self.room - (count - 1).bit_length()
 
 
 @dataclass(frozen=True)

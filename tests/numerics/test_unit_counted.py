@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from numerics import Events, MatrixUnit, Rounding, catalog
+from numerics import Events, FloatFormat, MatrixUnit, Rounding, catalog
 from numerics.unit_products import compute, prepare, ways
 from tests.numerics import units
 
@@ -170,3 +170,16 @@ def test_products_that_cancel_are_no_number_that_c_is_swamped_by():
     assert_equal(found, wanted)
     assert not found[1].swamped.any()
     assert found[1].absorbed[0].tolist() == found[1].inexact[0].tolist() == (c[0] != 0).tolist()
+
+
+def test_scales_that_carry_into_the_exponents_of_operands():
+    # In units of the lowest place 18225 + 17550 - 16900 - 18876 = -1, 55 bits below what the others add up to.
+    unit = MatrixUnit(catalog.E4M3, F32, 32, 22, scale=FloatFormat(5, 3), scale_block=1)
+    factors = ((15, 9, 15, 9), (15, 9, 13, 10), (-13, 10, 13, 10), (-13, 11, 12, 11))
+    a, b = np.full((1, 32), 1.875), np.full((32, 17), 1.875)
+    scale_a, scale_b = a.copy(), b.copy()
+    for k, (x, s, y, t) in enumerate(factors):
+        a[0, k], scale_a[0, k], b[k], scale_b[k] = x * 2.0**-9, s * 2.0**-17, y / 8, t * 2.0**-17
+    _, (found, wanted) = both(a, b, unit, {"scale_a": scale_a, "scale_b": scale_b})
+    assert_equal(found, wanted)
+    assert found[1].inexact.all()
