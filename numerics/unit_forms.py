@@ -58,11 +58,13 @@ class Fast:
 
         A total that is what the products add up to lacks c; but the cuts take less than a unit of each term, and the
         rounding less than one in the last place of the output, so c is less than both together. And of a c that is no
-        smaller, its difference to any total is exact in float64.
+        smaller, its difference to any total is exact in float64. Among subnormals what rounding takes may be half of the
+        total: then c has to be as large, unless its own format has no smaller steps.
         """
-        block, bits = self.unroll * self.groups, unit.F or 0
+        block, bits, output, addend = self.unroll * self.groups, unit.F or 0, unit.output, unit.addend
         top = bits + self.products.room + block.bit_length()
-        return self.products.reach(block), max(block.bit_length(), top - unit.output.precision) + 2
+        finer = self.gradual and addend.emin - addend.mantissa_bits < output.emin - output.mantissa_bits
+        return self.products.reach(block), max(block.bit_length(), top - (0 if finer else output.precision)) + 2
 
     def reason(self, unit: MatrixUnit) -> str:
         """The condition, with its numbers."""

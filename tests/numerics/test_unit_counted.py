@@ -172,6 +172,15 @@ def test_products_that_cancel_are_no_number_that_c_is_swamped_by():
     assert found[1].absorbed[0].tolist() == found[1].inexact[0].tolist() == (c[0] != 0).tolist()
 
 
+def test_rounding_to_a_subnormal_takes_a_longer_addend_that_is_no_small_one():
+    # Eight products of 2**-27 are one step of binary16; c is a fourth of what rounding may take.
+    unit = replace(CASES["into binary16"], c_format=F32)
+    a, b = np.full((1, 8), 2.0**-13), np.full((8, 17), 2.0**-14)
+    _, (found, wanted) = both(a, b, unit, {"c": np.full((1, 17), 2.0**-29)})
+    assert_equal(found, wanted)
+    assert found[0].tolist() == [[2.0**-24] * 17] and found[1].swamped.all()
+
+
 def test_scales_that_carry_into_the_exponents_of_operands():
     # In units of the lowest place 18225 + 17550 - 16900 - 18876 = -1, 55 bits below what the others add up to.
     unit = MatrixUnit(catalog.E4M3, F32, 32, 22, scale=FloatFormat(5, 3), scale_block=1)
