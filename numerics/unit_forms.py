@@ -273,6 +273,7 @@ def plan_late(
     if products.low < bits - 127:
         return None
     bounded = _bounded(unit, a, unit.L, largest, products.high + products.room)
+    bounded = bounded and _floored_bounded(unit, a, largest, products.high)
     grid = max(unit.F2 or 0, unit.Fc or 0)
     last = products.low - max(bits, grid, products.digits)
     last = last if c_low is None else min(last, c_low - max(grid, unit.addend.mantissa_bits))
@@ -321,6 +322,19 @@ def _bounded(unit: MatrixUnit, a: Operand, length: int, largest: float, high: in
     depth = a.values.shape[-1]
     reach = largest + depth * 2.0**high
     return bool(depth <= length << (unit.output.precision - 2) and reach < unit.output.max / 2)
+
+
+def _floored_bounded(unit: MatrixUnit, a: Operand, largest: float, high: int) -> bool:
+    """`_bounded` of a unit whose sums are cut down: each cut may take a negative sum a unit further from zero.
+
+    high: no exponent of a product is above it. Half the output's largest value bounds all sums, if from the sums below it
+    none gets beyond.
+    """
+    depth, end = a.values.shape[-1], unit.output.max / 2
+    blocks = -(-depth // unit.L)
+    top = max(end, 2.0**high, 0.0 if unit.Emin_floor is None else 2.0**unit.Emin_floor)
+    cuts = 2.0 ** -(unit.F2 or 0) + 2.0 ** -(unit.Fc or 0) + 2.0**-unit.output.precision
+    return bool(largest + depth * 2.0 ** (high + 2) + blocks * (2.0 ** (high + 1 - (unit.F or 0)) + cuts * top) < end)
 
 
 def plan_windows(

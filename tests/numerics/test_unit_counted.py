@@ -192,3 +192,17 @@ def test_scales_that_carry_into_the_exponents_of_operands():
     _, (found, wanted) = both(a, b, unit, {"scale_a": scale_a, "scale_b": scale_b})
     assert_equal(found, wanted)
     assert found[1].inexact.all()
+
+
+@pytest.mark.parametrize(
+    ("F2", "Fc", "floor", "first"),
+    [(12, 4, None, -(2.0**124)), (5, 5, 127, 0.0)],
+)
+def test_sums_that_floors_take_beyond_the_largest_value_are_not_counted_in_vectors(F2, Fc, floor, first):
+    # Each floor may make a negative sum a unit longer: one of c's place, or one of the floor of the exponents.
+    unit = replace(UNITS["mi300.bf16.f32"], F=5, F2=F2, Fc=Fc, Emin_floor=floor)
+    a, b = np.full((1, 300 * unit.L), -(2.0**-20)), np.ones((300 * unit.L, 17))
+    forms, found = both(a, b, unit, {"c": np.full((1, 17), first)})
+    assert forms == [None] and found[0][1].overflow.all()
+    if floor is None:
+        assert both(a[:, : unit.L], b[: unit.L], unit, {"c": np.full((1, 17), first)})[0][0] is not None
