@@ -303,7 +303,10 @@ def plan_groups(unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low:
         return None
     present = [x.shifts[x.weights != 0] for x in (a, b)]
     low = sum(int(x.min()) if x.size else 0 for x in present)
-    whole = unit.rounding is Rounding.RNE or (unit.output.emin == -126 and low - (unit.F or 0) >= -126)
+    # A c that is a subnormal of a longer format, and meets no products, is cut to steps that are its output's.
+    kept = c_low is None or c_low >= -126 or unit.addend.mantissa_bits == unit.output.mantissa_bits
+    normal = unit.output.emin == -126 and low - (unit.F or 0) >= -126 and kept
+    whole = normal or unit.rounding is Rounding.RNE
     if not (whole and a.finite and b.finite):
         return None
     high = sum(int(x.max()) + 1 if x.size else 0 for x in present) + sum(fmt.emax + 1 for fmt in unit.inputs)
