@@ -32,7 +32,7 @@ CASES = {
     "groups, to nearest, few bits": replace(UNITS["b200.tcgen05.nvf4.f32"], rounding=Rounding.RNE, F=9),
     "exact": UNITS["mi100.exact.f16.f32"],
     "exact, blocks of two": UNITS["mi100.exact.bf16.f32"],
-    "exact, into binary16": MatrixUnit(catalog.E4M3, F16, 4, ar="exact", rounding=Rounding.RNE, c_format=F16),
+    "exact, into binary16": MatrixUnit(F16, F16, 4, ar="exact", rounding=Rounding.RNE, c_format=F16),
     "exact, toward zero": replace(UNITS["mi100.exact.f16.f32"], rounding=Rounding.RTZ),
     "chain": MatrixUnit(F16, F32, 1, tree="sequential", rounding=Rounding.RNE),
     "chain of binary32": UNITS["mi100.f32.f32"],
@@ -45,7 +45,9 @@ CASES = {
     "pairs": UNITS["mi100.bf16.f32"],
     "trees of four": UNITS["mi210.f16.f32"],
     "trees of eight": MatrixUnit(F16, F32, 8, tree="pairwise", c_place="late", rounding=Rounding.RNE),
-    "c late, few bits": replace(UNITS["mi300.bf16.f32"], F=6, F2=12, Fc=9, c_reach=14),
+    "c late, few bits, into binary16": MatrixUnit(
+        catalog.E4M3, F16, 8, 6, rounding=Rounding.RNE, c_format=F16, c_place="late", F2=12, Fc=9, c_reach=14
+    ),
 }
 NEVER = {name: ("absorbed",) for name in CASES if name.startswith("exact")}  # where nothing is cut
 
@@ -86,6 +88,7 @@ def test_vectors_count_what_the_scalar_loop_counts(name):
                 happened[event] += int(getattr(found[0][1], event).sum())
     assert counted >= 3
     assert all(happened[event] > 0 for event in ("inexact", "swamped", "absorbed") if event not in NEVER.get(name, ()))
+    assert happened["underflow"] > 0 or "into binary16" not in name
 
 
 def test_the_oracle_counts_the_same():
@@ -206,3 +209,101 @@ def test_sums_that_floors_take_beyond_the_largest_value_are_not_counted_in_vecto
     assert forms == [None] and found[0][1].overflow.all()
     if floor is None:
         assert both(a[:, : unit.L], b[: unit.L], unit, {"c": np.full((1, 17), first)})[0][0] is not None
+
+
+def test_products_as_far_from_each_other_as_an_exact_sum_allows():
+    # The low ones add up to one in their last place, the high ones nearly fill what float64 holds above it.
+    for name in ("a100.bf16.f32", "c late"):
+        unit = replace(UNITS["mi300.bf16.f32"] if name == "c late" else UNITS[name], L=8)
+        a, b = np.full((1, 8), 255 / 128), np.full((8, 17), 255 / 128)
+        a[0, :2], b[0], b[1] = (129 / 128, -1.0), 129 / 128, 130 / 128
+        b[:2] *= 2.0 ** -np.arange(28, 45)
+        forms, (found, wanted) = both(a, b, unit, {})
+        assert 28 < forms[0].told(unit)[0] < 44
+        assert_equal(found, wanted)
+        assert found[1].inexact.all()
+
+
+def test_groups_as_far_from_each_other_as_an_exact_sum_allows():
+    unit = replace(UNITS["b200.tcgen05.nvf4.f32"], scale=catalog.E8M0)
+    a, b = np.full((1, 64), 6.0), np.full((64, 17), 6.0)
+    a[0, :16], b[:16], a[0, 0] = 0.0, 0.5, 0.5
+    scale_a, scale_b = np.ones((1, 4)), np.ones((4, 17))
+    scale_b[0] = 2.0 ** -np.arange(30, 47)
+    forms, (found, wanted) = both(a, b, unit, {"scale_a": scale_a, "scale_b": scale_b})
+    assert 30 < forms[0].told(unit)[0] < 46
+    assert_equal(found, wanted)
+    assert found[1].inexact.all()
+
+
+def test_a_long_addend_that_becomes_zero_alone_is_not_swamped():
+    unit = replace(CASES["exact, into binary16"], c_format=F32)
+    a, b, c = np.zeros((1, 4)), np.zeros((4, 16)), np.full((1, 16), 2.0**-30)
+    _, (found, wanted) = both(a, b, unit, {"c": c})
+    assert_equal(found, wanted)
+    assert not found[0].any() and found[1].underflow.all() and not found[1].swamped.any()
+
+
+@pytest.mark.parametrize("name", ["chain of binary32", "chain of binary64"])
+def test_chains_in_which_every_step_is_counted(name):
+    a, b, c = np.full((1, 4200), 2.0**-30), np.full((4200, 17), 2.0**-30), np.ones((1, 17))
+    forms, (found, wanted) = both(a, b, CASES[name], {"c": c})
+    assert len(forms) == 2
+    assert_equal(found, wanted)
+    assert (found[1].absorbed == 4200).all()
+
+
+def test_an_addend_as_large_as_what_cutting_and_rounding_take():
+    # In units of 2**-24: the results' last place is 32, and 15.5 + 16.5 of the products are cut to 31.
+    unit = replace(UNITS["a100.bf16.f32"], L=8)
+    a, b, c = np.full((1, 8), 255 / 128), np.full((8, 80), 255 / 128), np.arange(80) * 2.0**-24
+    a[0, :3], b[0], b[1], b[2] = 2.0**-12, 15.5 * 2.0**-12, 16.5 * 2.0**-12, 0.0
+    forms, (found, wanted) = both(a, b, unit, {"c": c})
+    assert forms[0] is not None
+    assert_equal(found, wanted)
+    assert found[1].swamped[0].tolist() == [int(0 < j < 33) for j in range(80)]
+
+
+GRADUAL = {  # a unit into binary16, two products and c: an exact sum below its smallest normal number, or not
+    "c": (MatrixUnit(catalog.E5M2, F16, 8, 8, rounding=Rounding.RNE, c_format=F16), 1.0, -1.0, 2.0**-15),
+    "products": (MatrixUnit(F16, F16, 8, 5, rounding=Rounding.RNE, c_format=F16), 1.0 + 2.0**-10, -1.0, 1.0),
+    "late c": (replace(CASES["c late, few bits, into binary16"], F2=6, Fc=6), 1.0, -1.0, 2.0**-15),
+    "late products": (
+        replace(CASES["c late, few bits, into binary16"], input=F16, F2=6, Fc=6), 1.0 + 2.0**-10, -1.0, 1.0
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRADUAL)
+def test_forms_that_meet_sums_below_the_smallest_normal(name):
+    unit, x, y, c = GRADUAL[name]
+    b = np.array([[x, 1.0], [1.0, 1.0]])
+    for first, expected in ((c, True), (1.0, "products" in name)):
+        call = prepare(np.array([[x, y]]), b, unit, c=np.full((1, 2), first))
+        assert ways(call, events=True)[0].form.gradual == expected
+
+
+def test_what_vectors_do_not_count():
+    bf16, late, half = UNITS["a100.bf16.f32"], UNITS["mi300.bf16.f32"], CASES["into binary16"]
+    groups = UNITS["b200.tcgen05.mxf4.f32"]
+    scales = {"scale_a": np.full((1, 2), 2.0**64), "scale_b": np.full((2, 1), 2.0**63)}
+    calls = [
+        (bf16, [2.0**-40, 0.0], [2.0**-39, 1.0], {"c": [[2.0**120]]}),  # in units no float32, but absorbed
+        (late, [2.0**-40, 2.0**60], [2.0**-39, 2.0**60], {}),
+        (half, [100.0, 0.0], [100.0, 1.0], {"c": [[60000.0]]}),  # which overflows
+        (groups, [6.0, 6.0], [6.0, 6.0], scales),
+    ]
+    for unit, x, y, options in calls:
+        a, b = np.zeros((1, 64)), np.zeros((64, 1))
+        a[0, :2], b[:2, 0] = x, y
+        forms, [(_, events)] = both(a, b, unit, {key: np.array(value) for key, value in options.items()})
+        assert forms == [None]
+        assert (events.overflow if unit in (half, groups) else events.absorbed).all()
+
+
+def test_an_exact_sum_that_is_next_to_nothing_more_than_the_result():
+    # 1 + 2**-81 and c = 2**-26 become 1, which is not what the products add up to.
+    a, b = np.array([[1.0, 2.0**-41]]), np.ones((2, 16)) * [[1.0], [2.0**-40]]
+    _, (found, wanted) = both(a, b, UNITS["mi100.exact.bf16.f32"], {"c": np.full((1, 16), 2.0**-26)})
+    assert_equal(found, wanted)
+    assert (found[0] == 1.0).all() and not found[1].swamped.any()
