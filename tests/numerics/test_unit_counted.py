@@ -322,10 +322,25 @@ def test_an_exact_sum_below_the_smallest_normal_is_no_underflow():
 
 
 def test_a_long_product_and_c_that_make_a_number_but_for_the_last_bit():
-    # In units of the lowest place, x * y ends in 2**52 - 1 below an even number of 53 bits: with c, 1 is lacking to the next.
-    x, y = 6755399441055747, 8256599316845909
-    assert x * y % 2**54 == 2**52 - 1
-    a, b, c = np.array([[float(x)]]), np.full((1, 17), float(y)), np.full((1, 17), 2.0**52)
+    # (2**27 - 1)**2 ends halfway between two numbers, of which the lower one is even; c is half a step but for its last bit.
+    a, b, c = np.full((1, 1), 2.0**27 - 1), np.full((1, 17), 2.0**27 - 1), np.full((1, 17), 1 - 2.0**-53)
     _, (found, wanted) = both(a, b, UNITS["a100.f64.f64"], {"c": c})
     assert_equal(found, wanted)
     assert found[1].inexact.all()
+
+
+def test_products_too_far_apart_for_a_fraction_in_units_of_few_bits():
+    a = np.array([[1.75 * 2.0**15, 2.0**-16]])
+    _, (found, wanted) = both(a, a.T * np.ones(17), CASES["few bits"], {})
+    assert_equal(found, wanted)
+    assert (found[0] == 1.75**2 * 2.0**30).all() and found[1].inexact.all()
+
+
+@pytest.mark.parametrize("name", ["into binary16", "c late, few bits, into binary16"])
+def test_next_to_nothing_less_than_the_smallest_normal_is_below_it(name):
+    unit = replace(CASES[name], input=catalog.BFLOAT16)
+    a, b, c = np.full((1, 1), -(2.0**-40)), np.full((1, 17), 2.0**-40), np.full((1, 17), 2.0**-14)
+    forms, (found, wanted) = both(a, b, unit, {"c": c})
+    assert forms[0].gradual
+    assert_equal(found, wanted)
+    assert (found[0] == 2.0**-14).all() and found[1].underflow.all()
