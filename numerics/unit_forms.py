@@ -30,8 +30,13 @@ class Products(NamedTuple):
     digits: int  # below it
 
     def reach(self, count: int) -> int:
-        """How far the exponent of the lowest of `count` products may be below the highest for a sum exact in float64."""
-        return _DOUBLE - self.digits - self.room - (count - 1).bit_length()
+        """How far the exponent of the lowest of `count` products may be below the highest for a sum exact in float64.
+
+        The lowest is looked for among the exponents of operands with their scales multiplied in, each of which may be one
+        above that of its factors.
+        """
+        carried = self.room - 2
+        return _DOUBLE - self.digits - carried - self.room - (count - 1).bit_length()
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,13 @@ class Fast:
 
         A total that is what the products add up to lacks c; but the cuts take less than a unit of each term, and the
         rounding less than one in the last place of the output, so c is less than both together. And of a c that is no
-        smaller, its difference to any total is exact in float64.
+        smaller, its difference to any total is exact in float64. Among subnormals what rounding takes may be half of the
+        total: then c has to be as large, unless its own format has no smaller steps.
         """
-        block, bits = self.unroll * self.groups, unit.F or 0
+        block, bits, output, addend = self.unroll * self.groups, unit.F or 0, unit.output, unit.addend
         top = bits + self.products.room + block.bit_length()
-        return self.products.reach(block), max(block.bit_length(), top - unit.output.precision) + 2
+        finer = self.gradual and addend.emin - addend.mantissa_bits < output.emin - output.mantissa_bits
+        return self.products.reach(block), max(block.bit_length(), top - (0 if finer else output.precision)) + 2
 
     def reason(self, unit: MatrixUnit) -> str:
         """The condition, with its numbers."""
@@ -266,6 +273,7 @@ def plan_late(
     if products.low < bits - 127:
         return None
     bounded = _bounded(unit, a, unit.L, largest, products.high + products.room)
+    bounded = bounded and _floored_bounded(unit, a, largest, products.high)
     grid = max(unit.F2 or 0, unit.Fc or 0)
     last = products.low - max(bits, grid, products.digits)
     last = last if c_low is None else min(last, c_low - max(grid, unit.addend.mantissa_bits))
@@ -295,7 +303,10 @@ def plan_groups(unit: MatrixUnit, a: Operand, b: Operand, largest: float, c_low:
         return None
     present = [x.shifts[x.weights != 0] for x in (a, b)]
     low = sum(int(x.min()) if x.size else 0 for x in present)
-    whole = unit.rounding is Rounding.RNE or (unit.output.emin == -126 and low - (unit.F or 0) >= -126)
+    # A c that is a subnormal of a longer format, and meets no products, is cut to steps that are its output's.
+    kept = c_low is None or c_low >= -126 or unit.addend.mantissa_bits == unit.output.mantissa_bits
+    normal = unit.output.emin == -126 and low - (unit.F or 0) >= -126 and kept
+    whole = normal or unit.rounding is Rounding.RNE
     if not (whole and a.finite and b.finite):
         return None
     high = sum(int(x.max()) + 1 if x.size else 0 for x in present) + sum(fmt.emax + 1 for fmt in unit.inputs)
@@ -314,6 +325,19 @@ def _bounded(unit: MatrixUnit, a: Operand, length: int, largest: float, high: in
     depth = a.values.shape[-1]
     reach = largest + depth * 2.0**high
     return bool(depth <= length << (unit.output.precision - 2) and reach < unit.output.max / 2)
+
+
+def _floored_bounded(unit: MatrixUnit, a: Operand, largest: float, high: int) -> bool:
+    """`_bounded` of a unit whose sums are cut down: each cut may take a negative sum a unit further from zero.
+
+    high: no exponent of a product is above it. Half the output's largest value bounds all sums, if from the sums below it
+    none gets beyond.
+    """
+    depth, end = a.values.shape[-1], unit.output.max / 2
+    blocks = -(-depth // unit.L)
+    top = max(end, 2.0**high, 0.0 if unit.Emin_floor is None else 2.0**unit.Emin_floor)
+    cuts = 2.0 ** -(unit.F2 or 0) + 2.0 ** -(unit.Fc or 0) + 2.0**-unit.output.precision
+    return bool(largest + depth * 2.0 ** (high + 2) + blocks * (2.0 ** (high + 1 - (unit.F or 0)) + cuts * top) < end)
 
 
 def plan_windows(

@@ -199,6 +199,15 @@ def test_groups_of_tiny_scales_are_left_to_integers():
     assert planned(ones, ones, nearest, **scales | {"scale_b": one(2.0**-100)}) == "grouped vectors"
 
 
+def test_a_long_subnormal_that_meets_no_groups_is_left_to_integers():
+    unit = replace(NVF4, output=BF16, c_format=F32)
+    a, b, c = np.zeros((1, 64)), np.zeros((64, 16)), np.full((1, 16), 2.0**-137)
+    scales = {"scale_a": np.ones((1, 4)), "scale_b": np.ones((4, 16))}
+    assert not matmul(a, b, unit, c=c, **scales).any()
+    assert len(forced(a, b, unit, {"c": c, **scales})) == 1
+    assert len(forced(a, b, unit, {"c": c * 2.0**11, **scales})) == 2
+
+
 def test_exponents_of_groups_go_below_those_of_float32():
     unit = replace(UNITS["b200.tcgen05.mxf4.f32"], Emin_floor=None, F=10, rounding=Rounding.RNE)
     scales = {"scale_a": np.array([[2.0**-65, 2.0**-70]]), "scale_b": np.array([[2.0**-65], [2.0**-70]])}
