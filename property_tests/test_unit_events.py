@@ -25,7 +25,7 @@ def assert_events(events, counts, names=NAMES):
     assert isinstance(events, Events)
     for name in names:
         found, wanted = getattr(events, name), counts[name]
-        assert found.dtype == np.int64
+        assert found.dtype == np.int32
         assert np.array_equal(found, wanted), (name, found.tolist(), wanted.tolist())
 
 
