@@ -19,7 +19,7 @@ from .tallies import add, multiply_add, settle
 from .unit_steps import PAIRWISE, SECOND, SEQUENTIAL
 from .unit_tallies import SUMS, judged
 
-U64, I64, F64 = np.uint64, np.int64, np.float64
+U64, F64 = np.uint64, np.float64
 
 
 @cache

@@ -125,11 +125,8 @@ def _product(
     if not events and not explain:
         return result
     met = outcome.counts or _zeros(shape)
-    counted = (
-        (Events(**{name: count.reshape(shape).astype(np.int32, copy=False) for name, count in met.items()}),)
-        if events
-        else ()
-    )
+    counts = {name: count.reshape(shape).astype(np.int32, copy=False) for name, count in met.items()}
+    counted = (Events(**counts),) if events else ()
     return (result, *counted, outcome.plan) if explain else (result, *counted)
 
 
