@@ -1,18 +1,18 @@
 """Calls of torch's functions as the products of matrices that layers have.
 
 Of two operands the first has the role of the activation and the second that of the weight; the other way round where
-the first alone is a torch.nn.Parameter, or a matrix beside a batch of them. A weight that is one matrix is a Linear's: its
-gradient sums over all leading dimensions of the activation. Other leading dimensions are a batch; an operand that is
+the first alone is a weight of the module's, `Multiplied.holds`, and, if none or both are, where the first is a matrix
+beside a batch of them. A weight that is one matrix is a Linear's: its gradient sums over all leading dimensions of the
+activation. Other leading dimensions are a batch; an operand that is
 repeated over it has torch's own sum of the gradients. What is beside the product (bias, beta, alpha) is torch's own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import prod
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from ..geometry import BatchGeometry, ConvGeometry, Geometry, GroupGeometry, LinearGeometry
 from ..nn.functional import attention
@@ -23,33 +23,30 @@ from .einsum import Unfit
 class Multiplied(Protocol):
     """The emulated product of one call, with a name where the call has several."""
 
-    def __call__(self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "") -> Tensor:
-        """The output of the geometry's forward product."""
+    def __call__(
+        self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "", *, shared: bool = False
+    ) -> Tensor:
+        """The output of the geometry's forward product; shared: whether all processes hold the same weight."""
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether an operand is a weight: a torch.nn.Parameter, what stands in its place, or a view of it."""
 
 
 def linear(product: Multiplied, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """torch.nn.functional.linear."""
     if weight.dim() == 1:
-        output = matmul(product, input, weight)
+        output = _with_vectors(product, input, weight, weighted=True)
     elif weight.dim() != 2 or input.dim() < 1:
         raise Unfit("its weight is no matrix")
     else:
         _check_terms(input.shape[-1], weight.shape[-1])
-        output = product(input, weight, LinearGeometry())
+        output = product(input, weight, LinearGeometry(), shared=True)
     return output if bias is None else _added(bias, output, 1, 1)
 
 
 def matmul(product: Multiplied, input: Tensor, other: Tensor) -> Tensor:
     """torch.matmul, with vectors and batches."""
-    _check_tensors(input, other)
-    if not input.dim() or not other.dim():
-        raise Unfit("an operand has no dimension")
-    a = input if input.dim() > 1 else input[None]
-    b = other if other.dim() > 1 else other[:, None]
-    output = _multiplied(product, a, b)
-    if other.dim() == 1:
-        output = output.squeeze(-1)
-    return output.squeeze(-1 if other.dim() == 1 else -2) if input.dim() == 1 else output
+    return _with_vectors(product, input, other)
 
 
 def rmatmul(product: Multiplied, input: Tensor, other: Tensor) -> Tensor:
@@ -121,7 +118,7 @@ def grouped_mm(
     if list(ends) != sorted(ends) or not 0 <= ends[0] <= ends[-1] <= len(mat_a):
         raise Unfit("its offsets are not in order, or beyond the rows")
     _check_terms(mat_a.shape[-1], mat_b.shape[-2])
-    return product(mat_a, mat_b.mT, GroupGeometry(ends))
+    return product(mat_a, mat_b.mT, GroupGeometry(ends), shared=product.holds(mat_b))
 
 
 def einsum(product: Multiplied, equation: str, *operands: Any) -> Tensor:
@@ -134,10 +131,17 @@ def einsum(product: Multiplied, equation: str, *operands: Any) -> Tensor:
     plan, of_a, of_b, sizes = letters.plan(equation, a, b)
     left = letters.matrices(a, of_a, plan.batch, plan.left, plan.summed, sizes)
     right = letters.matrices(b, of_b, plan.batch, plan.right, plan.summed, sizes)
-    turned = _is_weight(a) and not _is_weight(b)
-    geometry = BatchGeometry() if plan.batch else LinearGeometry()
+    weights = product.holds(a), product.holds(b)
+    geometry, turned, shared = (
+        BatchGeometry() if plan.batch else LinearGeometry(),
+        weights == (True, False),
+        any(weights),
+    )
     _check_terms(left.shape[-1], right.shape[-1])
-    output = product(right, left, geometry).mT if turned else product(left, right, geometry)
+    if turned:
+        output = product(right, left, geometry, shared=shared).mT
+    else:
+        output = product(left, right, geometry, shared=shared)
     return letters.arranged(output, plan.batch + plan.left + plan.right, plan.output, sizes)
 
 
@@ -173,7 +177,7 @@ def _convolution(dims: int) -> Callable[..., Tensor]:
         if bias is not None and bias.shape != weight.shape[:1]:
             raise Unfit("its bias is not one number for each output channel")
         _check_terms(prod(weight.shape[1:]), prod(weight.shape[1:]))
-        output = product(images, weight, geometry)
+        output = product(images, weight, geometry, shared=True)
         if bias is not None:
             output = _added(bias.reshape(-1, *(1,) * dims), output, 1, 1)
         return output if input.dim() == dims + 2 else output.squeeze(0)
@@ -199,9 +203,6 @@ def scaled_dot_product_attention(
 
     return attention(part, "of the call", query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
-
-#: Functions that call an operand their weight.
-_WEIGHTED = ("linear", "conv1d", "conv2d", "conv3d")
 
 #: By the name that a rule's `types` has; each takes the product, then the arguments of torch's function.
 ADAPTERS: dict[str, Callable[..., Tensor]] = {
@@ -232,47 +233,39 @@ def _of(product: Multiplied, a: Tensor, b: Tensor, left: int, right: int) -> Ten
     return matmul(product, a, b)
 
 
-def _multiplied(product: Multiplied, a: Tensor, b: Tensor) -> Tensor:
+def _with_vectors(product: Multiplied, input: Tensor, other: Tensor, weighted: bool = False) -> Tensor:
+    """input @ other, of any dimensions; weighted: whether the function calls the second its weight."""
+    _check_tensors(input, other)
+    if not input.dim() or not other.dim():
+        raise Unfit("an operand has no dimension")
+    a = input if input.dim() > 1 else input[None]
+    b = other if other.dim() > 1 else other[:, None]
+    output = _multiplied(product, a, b, weighted)
+    if other.dim() == 1:
+        output = output.squeeze(-1)
+    return output.squeeze(-1 if other.dim() == 1 else -2) if input.dim() == 1 else output
+
+
+def _multiplied(product: Multiplied, a: Tensor, b: Tensor, weighted: bool) -> Tensor:
     """a [..., M, K] @ b [..., K, N]."""
     _check_terms(a.shape[-1], b.shape[-2])
-    if (_is_weight(a) and not _is_weight(b)) or (a.dim() == 2 and b.dim() > 2):
-        return _by_weight(product, b.mT, a).mT
-    return _by_weight(product, a, b.mT)
+    first, second = product.holds(a), weighted or product.holds(b)
+    shared = first or second
+    if (first and not second) or (first == second and a.dim() == 2 and b.dim() > 2):
+        return _by_weight(product, b.mT, a, shared).mT
+    return _by_weight(product, a, b.mT, shared)
 
 
-def _by_weight(product: Multiplied, activation: Tensor, weight: Tensor) -> Tensor:
+def _by_weight(product: Multiplied, activation: Tensor, weight: Tensor, shared: bool) -> Tensor:
     """activation [..., M, K], weight [..., N, K] -> [..., M, N]."""
     if weight.dim() == 2:
-        return product(activation, weight, LinearGeometry())
+        return product(activation, weight, LinearGeometry(), shared=shared)
     try:
         batch = torch.broadcast_shapes(activation.shape[:-2], weight.shape[:-2])  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise Unfit("its leading dimensions do not match") from error
-    return product(
-        activation.expand(*batch, *activation.shape[-2:]), weight.expand(*batch, *weight.shape[-2:]), BatchGeometry()
-    )
-
-
-def _is_weight(tensor: Tensor) -> bool:
-    return isinstance(tensor, Parameter)
-
-
-#: Names of what is added to a product, and no operand of it.
-_ADDED = ("input", "bias")
-
-
-def has_weight(function: str, tensors: Mapping[str, Any]) -> bool:
-    """Whether what has the role of the weight in a call is one: the function says so, or it is a parameter or its view.
-
-    Of other functions than `linear` and convolutions, what was computed from parameters is taken for an activation.
-    """
-    if function == "scaled_dot_product_attention":
-        return False
-    if function in _WEIGHTED:
-        return True
-    added = _ADDED if function in ("addmm", "addmv", "baddbmm") else ()
-    operands = [value for name, value in tensors.items() if isinstance(value, Tensor) and name not in added]
-    return any(_is_weight(one) or isinstance(one._base, Parameter) for one in operands)
+    rows, columns = (one.expand(*batch, *one.shape[-2:]) for one in (activation, weight))
+    return product(rows, columns, BatchGeometry(), shared=shared)
 
 
 def _added(input: Tensor, output: Tensor, beta: float, alpha: float) -> Tensor:

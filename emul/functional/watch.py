@@ -32,7 +32,7 @@ from .later import LATER, resumed
 from .mode import Running, begun, enter, in_forward, leave, uncompiled
 from .names import NATIVE
 from .outside import Outside, called
-from .products import ADAPTERS, has_weight
+from .products import ADAPTERS
 from .saving import Load, Save, Sites, parts_of
 
 #: What becomes of the products of functions.
@@ -207,15 +207,7 @@ class Watch:
             state = sites[known, place] = self.site(caller.name, known, place, index)
         label = f"{{}} of {known} in {_title(caller)}"
 
-        def product(activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "") -> Tensor:
-            _check(label, activation, weight)
-
-            def compute(draw: Draw) -> Tensor:
-                draw = replace(draw, shared=shared)
-                return layer_product(activation, weight, geometry, state.rule, draw)
-
-            return run(state, caller.module.training, compute, (activation, weight), part)
-
+        product = _Product(label, state, caller.module)
         try:
             bound = _SIGNATURES[function].bind(product, *map(_widened, args), **_widened(kwargs))
         except TypeError as error:
@@ -226,7 +218,6 @@ class Watch:
         tensors = {name: value for name, value in bound.arguments.items() if name != "product"}
         for at, value in enumerate(tensors.pop("operands", ())):
             tensors[f"operand {at}"] = value
-        shared = has_weight(function, tensors)
         for role, tensor in tensors.items():
             if isinstance(tensor, Tensor) and tensor.is_nested:  # which has no shape to look at
                 raise ValueError(f"the {role} of {known} in {_title(caller)} is a nested tensor: {PAD}")
@@ -464,6 +455,36 @@ def _widened(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _widened(one) for name, one in value.items()}
     return list(map(_widened, value)) if type(value) in (list, tuple) else widened(value)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """`products.Multiplied` of a call: how its operands are named in errors, what it keeps, and the module that calls."""
+
+    label: str
+    state: Emulation
+    module: torch.nn.Module
+
+    def __call__(
+        self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "", *, shared: bool = False
+    ) -> Tensor:
+        _check(self.label, activation, weight)
+
+        def compute(draw: Draw) -> Tensor:
+            return layer_product(activation, weight, geometry, self.state.rule, replace(draw, shared=shared))
+
+        return run(self.state, self.module.training, compute, (activation, weight), part)
+
+    def holds(self, tensor: Tensor) -> bool:
+        whole = _whole(tensor)
+        if isinstance(whole, torch.nn.Parameter):
+            return True
+        return any(_whole(one) is whole for one in self.module.parameters())  # torch.func.functional_call's are none
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """What it is a view of, or itself."""
+    return tensor if tensor._base is None else tensor._base
 
 
 def _check(label: str, activation: Tensor, weight: Tensor) -> None:

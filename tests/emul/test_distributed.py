@@ -163,6 +163,8 @@ class Calls(nn.Module):
         (lambda x, w: torch.einsum("bik,bjk->bij", x, x), True),
         (lambda x, w: torch.baddbmm(w[:, :1, :4], x, x.mT), True),
         (lambda x, w: x[0] @ w[0].T, False),
+        (lambda x, w: w[0].T @ x[0, :2], False),
+        (lambda x, w: x[0] @ w.mT, False),
         (lambda x, w: w @ x.mT, False),
         (lambda x, w: torch.bmm(x, w.mT), False),
         (lambda x, w: torch.einsum("bik,bjk->bij", x, w), False),

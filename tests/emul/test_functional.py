@@ -218,6 +218,33 @@ def test_a_parameter_has_the_role_of_the_weight_on_either_side():
     assert not torch.equal(swapped(lambda w, x: x @ w, (4, 5), rules=(rule,))(A), A @ draw(4, 5))
 
 
+VIEWS = {
+    "a view": lambda w, x: w.T @ x,
+    "a view of a part": lambda w, x: w[:2].mT @ x[:2],
+    "a batch of views": lambda w, x: w.T.expand(2, 4, 3) @ x.expand(2, 3, 5),
+    "a batch beside a matrix of data": lambda w, x: x.T @ w.expand(2, 3, 4),
+    "an einsum": lambda w, x: torch.einsum("ij,jk", w.T, x),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("given", ["parameters", "others", "views of others", "inference"])
+def test_what_is_a_view_of_a_parameter_or_in_its_place_has_the_role_of_the_weight(name, given):
+    rule = Rule(".*", types=("matmul", "einsum"), forward=Product(weight=Quantizer(catalog.E2M1)))
+    call, x = VIEWS[name], draw(3, 5, seed=2)
+    model = swapped(call, (3, 4), rules=(rule,))
+    weight = model.inner.given[0].detach().clone()
+    rounded = torch.from_numpy(Quantizer(catalog.E2M1).quantize(weight.numpy()))
+    replaced = torch.stack([weight, weight])[0] if given == "views of others" else weight
+    if given in ("parameters", "inference"):
+        with torch.inference_mode(given == "inference"):
+            found = model(x)
+    else:  # as a mean of weights is tried
+        found = torch.func.functional_call(model, {"inner.given.0": replaced}, (x,))
+    torch.testing.assert_close(found, call(rounded, x), rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(found, call(weight, x), rtol=1e-3)
+
+
 def test_a_mixed_model_is_emulated_call_by_call_and_says_so():
     model = emul.swap_(mixed(), Recipe((ALL,)))
     assert "products of functions: none seen, as the model has not run" in str(emul.swap_report(model))
