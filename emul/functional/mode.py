@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from ..operators.eager import EAGER
 from . import elsewhere
 from .custom import BACKWARD, OPERATORS, SCRIPT, SCRIPTED, install, operator_unseen
 from .names import by_singular_values, product_name
+from .stance import Eager
 
 _depth = torch._C._len_torch_function_stack
 _modes: Callable[[], list[TorchFunctionMode]] = overrides._get_current_function_mode_stack
@@ -60,14 +62,14 @@ class ProductMode(TorchFunctionMode):
     """Hands the products that modules call to their owner; the innermost of `running` is the caller.
 
     An interrupt can end a module's forward without its hooks: then the mode, which is still there, knows by the
-    outermost forward's frame that it is over, and steps aside.
+    outermost forward's frame that it is over, and steps aside; the next forward, or restore_, takes it away.
     """
 
     def __init__(self, owner: Owner) -> None:
         super().__init__()
         self.owner, self.quiet = owner, 0
         self.running: list[Running] = []
-        self.eager = torch.compiler.set_stance("force_eager")  # what is compiled by itself and called in the model
+        self.eager = Eager()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -144,25 +146,17 @@ def current(owner: object) -> ProductMode | None:
     return next((mode for mode in modes if isinstance(mode, ProductMode) and mode.owner is owner), None)
 
 
-def asked(function: str, followed: bool) -> None:
-    """A torch.autograd.Function is about to be applied in this thread, by the module that is running, if one is."""
-    mode = _running()
-    if mode is not None and (followed or (not torch.is_grad_enabled() and reentrant())):
-        mode.owner.applied(mode.running[-1], function, BACKWARD)
-
-
-def asked_scripted() -> None:
-    """A scripted function is about to be called."""
+def tell(name: str, unseen: str) -> None:
+    """Something is about to run in this thread, called by the module that is running, if one is; see `Owner.applied`."""
     mode = _running()
     if mode is not None:
-        mode.owner.applied(mode.running[-1], SCRIPT, SCRIPTED)
+        mode.owner.applied(mode.running[-1], name, unseen)
 
 
-def asked_thread() -> None:
-    """Work is about to be given to another thread."""
-    mode = _running()
-    if mode is not None:
-        mode.owner.applied(mode.running[-1], elsewhere.THREAD, elsewhere.UNSEEN)
+def tell_function(name: str, followed: bool) -> None:
+    """`tell` of a torch.autograd.Function; followed: whether a backward may follow."""
+    if _depth() and (followed or (not torch.is_grad_enabled() and reentrant())):
+        tell(name, BACKWARD)
 
 
 def _running() -> ProductMode | None:
@@ -177,12 +171,13 @@ def _running() -> ProductMode | None:
 
 def enter(owner: Owner, running: Running) -> bool:
     """A module's forward begins; whether it is the outermost one."""
-    install(asked, asked_scripted)
-    elsewhere.install(asked_thread)
+    install(tell_function, partial(tell, SCRIPT, SCRIPTED))
+    elsewhere.install(partial(tell, elsewhere.THREAD, elsewhere.UNSEEN))
     running.frame = _forward_frame()
+    tidy()
     mode = current(owner)
-    if mode is not None and mode.over():
-        mode.running.clear()  # an interrupt left it
+    if mode is not None and mode is not _modes()[-1] and mode.over():
+        mode.running.clear()  # an interrupt left it, below a mode of the user's own
     if mode is None:
         mode = ProductMode(owner)
         _push(mode)
@@ -209,8 +204,18 @@ def leave(owner: object, module: torch.nn.Module) -> Running | None:
     ended.frame = None
     if not mode.running and _modes()[-1] is mode:
         _pop()
-        mode.eager.__exit__(None, None, None)
+        mode.eager.release()
     return ended
+
+
+def tidy() -> None:
+    """Take away what interrupts have left in this thread. Until then nothing is compiled: a compiler would enter the mode."""
+    while _depth():
+        mode = _modes()[-1]
+        if not isinstance(mode, ProductMode) or not mode.over():
+            return
+        _pop()
+        mode.eager.release()
 
 
 @contextmanager

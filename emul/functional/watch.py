@@ -29,7 +29,7 @@ from . import early
 from .custom import BACKWARD
 from .einsum import Unfit
 from .later import LATER, resumed
-from .mode import Running, begun, enter, in_forward, leave, uncompiled
+from .mode import Running, begun, enter, in_forward, leave, tidy, uncompiled
 from .names import NATIVE
 from .outside import Outside, called
 from .products import ADAPTERS
@@ -372,6 +372,7 @@ def _enter_first(module: torch.nn.Module) -> bool:
 def detach(model: torch.nn.Module) -> None:
     """Take a whole model's hooks away; a part of a watched one gets them instead, as one that is torch's own again."""
     own = place_of(model)
+    tidy()
     for name, module in model.named_modules():
         _unhook(module)
         if own is not None and own.name:

@@ -190,6 +190,54 @@ def test_what_runs_after_an_interrupt_is_outside():
     model(A)
 
 
+def compiles() -> bool:
+    """Whether torch.compile compiles."""
+    met = []
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x: x @ x.T, backend=lambda graph, _: met.append(graph) or graph.forward)
+    compiled(A)
+    return bool(met)
+
+
+@pytest.mark.parametrize("then", ["restored", "run again", "another run"])
+def test_after_an_interrupt_what_is_compiled_is_compiled_again(then):
+    def interrupted(x: torch.Tensor) -> torch.Tensor:
+        assert not compiles()
+        raise KeyboardInterrupt
+
+    model = swapped(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model(A)
+    if then == "restored":
+        emul.restore_(model)
+    elif then == "run again":
+        model.inner.call = lambda x: (x, compiles())[1]
+        assert not model(A)
+    else:
+        assert not swapped(lambda x: compiles())(A)
+    assert not torch.overrides._get_current_function_mode_stack()
+    assert compiles()
+
+
+def test_forwards_of_two_threads_that_overlap_leave_torch_compile_as_it_was():
+    begun, ended, compiled = threading.Event(), threading.Event(), []
+    one, other = swapped(lambda x: (begun.set(), ended.wait(60))[1]), swapped(lambda x: x @ x.T)
+    first = threading.Thread(target=one, args=(A,))
+    first.start()
+    assert begun.wait(60)
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        ended.set()
+        first.join()
+        compiled.append(compiles())
+        return x
+
+    other.inner.call = call
+    other(A)
+    assert compiled == [False]
+    assert compiles()
+
+
 def test_what_was_compiled_ahead_of_time_is_told():
     compiled = aot_function(lambda x: (x @ x.T).sin(), fw_compiler=lambda graph, _: graph)
     x = A.clone().requires_grad_()
