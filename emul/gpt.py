@@ -1,4 +1,4 @@
-"""A small GPT in plain torch modules: every product is in a module of its own, so that `swap_` can reach each."""
+"""A small GPT in plain torch modules: every product is in a module of its own, for rules to name it by the module."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def quantize(
     seed, stream, offset: integers in [0, 2**64), as in `Quantizer.quantize`; a stochastic quantizer needs a seed. Under
     torch.vmap the result is that of a loop, so that all slices of the batch draw the same words.
     Errors: TypeError for another dtype or type; ValueError for another device, a missing seed, a 16-bit dtype that lacks
-    members of the format, and what `Quantizer.quantize` refuses; on CUDA besides NotImplementedError for block and
-    unsigned formats, RuntimeError without a driver or on a device older than Volta, torch.OutOfMemoryError.
+    members of the format, and what `Quantizer.quantize` refuses; on CUDA besides RuntimeError without a driver or on a
+    device older than Volta, torch.OutOfMemoryError.
     """
     if not isinstance(quantizer, Quantizer):
         raise TypeError(f"quantizer = {named(quantizer)}: give {made_from(quantizer, 'numerics.Quantizer')}")

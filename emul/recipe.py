@@ -118,10 +118,13 @@ class Product:
 
 @dataclass(frozen=True)
 class Rule:
-    """The arithmetic of the layers whose qualified name matches `pattern` in full and whose type is one of `types`.
+    """The arithmetic of the modules whose qualified name matches `pattern` in full and whose type is one of `types`.
 
-    pattern: a regular expression; the root module is called "". types: class names such as "Linear" and "Conv2d",
-    empty for every type that `emul.nn` has, but for norms. keep=True leaves what it matches native.
+    pattern: a regular expression; the root module is called "". types: class names such as "Linear" and "Conv2d";
+    functions that the matching modules call, such as "matmul" and "linear", and what they call that stays native and is to
+    be kept: the class names of your own torch.autograd.Functions, "Thread" and what else the report lists. Empty for every
+    layer that `emul.nn` has, but for norms, and for all functions. So Rule(".*head", types=("matmul",), ...) is for the
+    calls of @ in every module whose name ends in "head". keep=True leaves what it matches native.
 
     A layer has three products: forward of activation and weight, grad_input of gradient and weight, grad_weight of
     gradient and activation. Each is described on its own; a quantizer that is given for one is not used in another.
@@ -272,5 +275,9 @@ class Recipe:
             raise ValueError(f"seed = {self.seed!r}: give an integer in [0, 2**64)")
 
     def match(self, name: str, type_name: str) -> int | None:
-        """Index of the first rule that matches a module of this qualified name and class name, None if none does."""
+        """Index of the first rule that matches a module of this qualified name and class name, None if none does.
+
+        For layers with products, and for functions, by their name in place of the class's. A norm is besides matched by
+        no rule that neither names its type nor keeps what it matches.
+        """
         return next((i for i, rule in enumerate(self.rules) if rule.matches(name, type_name)), None)

@@ -196,9 +196,10 @@ def swap_(
                 " keep=True"
             )
     if not report.emulated and not calls:
+        native = [kind.__name__ for kind in EMULATED if kind.__module__.startswith("torch.")]
         raise ValueError(
             f"no layer of {type(model).__name__} is emulated by {_title(recipe)}: emul.nn has"
-            f" {', '.join(native.__name__ for native in EMULATED)}; {_seen(model, report)}; functions that its modules call"
+            f" {', '.join(native)}; {_seen(model, report)}; functions that its modules call"
             " need a rule whose types name them, such as 'matmul', and so do norms"
         )
     for layer in report.emulated:
@@ -237,8 +238,11 @@ def check_options(functional: str, replica: int | None) -> None:
 def restore_(model: torch.nn.Module) -> torch.nn.Module:
     """Give every emulated layer of `model` its native class back, in place; returns the model.
 
-    The weights keep the bits they have; the count of training steps is forgotten. Errors: ValueError, and the model as
-    it was, for a model without emulated layers, for subclasses of them and for layers that were parametrized since.
+    The weights keep the bits they have; the count of training steps is forgotten. What `swap_` has put around torch's
+    Function.apply and ScriptFunction.__call__ and Python's Thread.start and ThreadPoolExecutor.submit, to see what a
+    forward gives to them, stays for the process and asks whether a swapped model is running. Errors: ValueError, and
+    the model as it was, for a model without emulated layers, for subclasses of them and for layers that were
+    parametrized since.
     """
     layers = [module for module in model.modules() if isinstance(module, Emulated)]
     if not layers and not watches(model):

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
 from itertools import takewhile
@@ -13,16 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from ..autograd import layer_product
 from ..checkpoints import around, around_again, region
 from ..culprits import given
-from ..draws import Draw
-from ..geometry import Geometry
-from ..nn.base import Emulated, Emulation, run
+from ..nn.base import Emulated, Emulation
 from ..obstacles import kinds
 from ..operators.checks import PAD, widened
 from ..operators.eager import EXPORT
-from ..ops import check_operand, check_together
 from ..recipe import Recipe
 from ..state import runs_again, unnamed
 from . import early
@@ -32,6 +28,7 @@ from .later import LATER, resumed
 from .mode import Running, begun, enter, in_forward, leave, tidy, uncompiled
 from .names import NATIVE
 from .outside import Outside, called
+from .product import Product
 from .products import ADAPTERS
 from .saving import Load, Save, Sites, parts_of
 
@@ -207,7 +204,7 @@ class Watch:
             state = sites[known, place] = self.site(caller.name, known, place, index)
         label = f"{{}} of {known} in {_title(caller)}"
 
-        product = _Product(label, state, caller.module)
+        product = Product(label, state, caller.module)
         try:
             bound = _SIGNATURES[function].bind(product, *map(_widened, args), **_widened(kwargs))
         except TypeError as error:
@@ -456,49 +453,6 @@ def _widened(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _widened(one) for name, one in value.items()}
     return list(map(_widened, value)) if type(value) in (list, tuple) else widened(value)
-
-
-@dataclass(frozen=True)
-class _Product:
-    """`products.Multiplied` of a call: how its operands are named in errors, what it keeps, and the module that calls."""
-
-    label: str
-    state: Emulation
-    module: torch.nn.Module
-
-    def __call__(
-        self, activation: Tensor, weight: Tensor, geometry: Geometry, part: str = "", *, shared: bool = False
-    ) -> Tensor:
-        _check(self.label, activation, weight)
-
-        def compute(draw: Draw) -> Tensor:
-            return layer_product(activation, weight, geometry, self.state.rule, replace(draw, shared=shared))
-
-        return run(self.state, self.module.training, compute, (activation, weight), part)
-
-    def holds(self, tensor: Tensor) -> bool:
-        whole = _whole(tensor)
-        if isinstance(whole, torch.nn.Parameter):
-            return True
-        return any(_whole(one) is whole for one in self.module.parameters())  # torch.func.functional_call's are none
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """What it is a view of, or itself."""
-    return tensor if tensor._base is None else tensor._base
-
-
-def _check(label: str, activation: Tensor, weight: Tensor) -> None:
-    for operand in (activation, weight):
-        if not operand.dtype.is_floating_point and not operand.dtype.is_complex:
-            raise Unfit(f"its operands are {operand.dtype}, whose products are exact")
-    for operand in (activation, weight):
-        check_operand(operand, label.format("an operand"), ", or give a rule with keep=True")
-    check_together(activation, weight, label.format("an operand"), "the other")
-    if activation.dtype != weight.dtype:
-        raise TypeError(
-            f"{label.format('an operand')} is {activation.dtype} and the other {weight.dtype}: convert one of them"
-        )
 
 
 def _title(caller: Running) -> str:

@@ -413,9 +413,7 @@ def test_a_swapped_model_is_refused(net):
 def test_a_recipe_that_matches_nothing_is_refused_with_what_is_there(net):
     with pytest.raises(ValueError, match="no layer of Net is emulated by the recipe 'coarse'") as refusal:
         swap_(net, recipe(Rule(r"features\.2", forward=COARSE)))
-    assert "emul.nn has Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention, CausalAttention; the model" in str(
-        refusal.value
-    )
+    assert "emul.nn has Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention; the model" in str(refusal.value)
     assert "the model has features.0 (Conv2d): native, no rule matches; features.1 (BatchNorm2d)" in str(refusal.value)
     assert type(net.head) is nn.Linear
     with pytest.raises(ValueError, match="the model has Sequential, ReLU"):
