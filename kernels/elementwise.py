@@ -1,4 +1,7 @@
-"""Loops over arrays: round to a float format, or to its codepoints."""
+"""Loops over arrays: round to a format of any family, or to its codepoints; look up values of codes; find a NaN.
+
+What a family does with an element is chosen by the type of its facts, see `carrier`.
+"""
 
 from functools import cache
 from typing import Any
@@ -15,7 +18,9 @@ from .primitives import keep, shift_left, to_bits, uncounted, widest_vectors
 from .scratch import lined_row
 from .streams import ask_ahead, strip_of
 
-TILE = 1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
+DRAWN_TILE = (
+    1024  # elements at most whose random words are drawn ahead: with what is read and written they fit the L1 cache
+)
 BLOCKS = 128  # of Philox that are drawn at once
 DETERMINISTIC, GIVEN, DRAWN_4, DRAWN_2, DRAWN_1 = range(5)  # where words come from; DRAWN_n: n bytes an element
 
@@ -115,7 +120,7 @@ def make_quantize(mode: int, normalise: int, source: int, check: int):
         else:
             unit_bytes = 4 if source == DRAWN_4 else (2 if source == DRAWN_2 else 1)
             units = 16 // unit_bytes
-            tile = min(TILE, BLOCKS * units)
+            tile = min(DRAWN_TILE, BLOCKS * units)
             mask, to_top = np.uint32(grid_of(facts)[RANDOM_MASK]), np.uint32(32 - 8 * unit_bytes)
             held = lined_row(tile * unit_bytes // 4 + 8, np.zeros(1, np.uint32))
             blocks = uncounted(held)

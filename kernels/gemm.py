@@ -5,7 +5,8 @@ k is the declared one in every lane and no result depends on tiling or threads. 
 exact in the carrier, and which form of each rounding is.
 
 Every kernel takes a [Ba, M, K], b [Bb, K, N], total [B, M, N], contiguous; Ba, Bb either B or 1; rows
-start <= n*M + i < stop. rows: the parameter rows of sums, products and the combination of chunks.
+start <= n*M + i < stop. rows: the parameter rows of sums, products and the combination of chunks; tiny: of each the
+smallest normal, below which what is inexact underflows. given: the `Words`, also where they are drawn or there are none.
 """
 
 from collections import namedtuple

@@ -22,7 +22,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ._jit import SCALAR, core, loop
-from .elementwise import DRAWN_2, DRAWN_4, GIVEN, TILE
+from .elementwise import DRAWN_2, DRAWN_4, DRAWN_TILE, GIVEN
 from .philox import fill_blocks
 from .primitives import fma, from_bits, shift_left, shift_right, to_bits, uncounted, widest_vectors
 from .streams import ask_ahead, read_ahead, strip_of
@@ -195,9 +195,9 @@ def quantize(
     units = 16 // unit_bytes
     mask = np.uint32((1 << 32) - (1 << (32 - random_bits)))
     unused, align = np.uint32(8 * unit_bytes - random_bits), np.uint32(SHORT - random_bits)  # of short words
-    blocks = np.empty(TILE * unit_bytes // 4 + 8, np.uint32)
-    for begin in range(start, stop, TILE):
-        end = min(begin + TILE, stop)
+    blocks = np.empty(DRAWN_TILE * unit_bytes // 4 + 8, np.uint32)
+    for begin in range(start, stop, DRAWN_TILE):
+        end = min(begin + DRAWN_TILE, stop)
         element_number = np.uint64(offset + np.uint64(begin))
         first = np.uint64(element_number // np.uint64(units))
         skip = np.int64(element_number % np.uint64(units))

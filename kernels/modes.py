@@ -33,7 +33,7 @@ ONCE = 2048  # likewise: the carrier's own rounding of the sum comes first and d
     OVER_POSITIVE,  # bits of what a positive finite overflow becomes
     OVER_NEGATIVE,  # bits of the magnitude of what a negative finite overflow becomes
     INFINITE,  # bits of the magnitude of what an infinity becomes
-    SIGNED_ZERO,  # all ones where the format has a negative zero, else 0
+    SIGNED_ZERO,  # the sign bit where the format has a negative zero, else 0
     RANDOM_MASK,  # the top r of 32 bits
     RANDOM_SHIFT,  # 32 - r
     CODE_EMIN,  # biased exponent (plus OFFSET) of the lowest normal binade

@@ -21,7 +21,7 @@ from .gemm import (
     uncounted_room,
     uncounted_tally,
 )
-from .modes import NO_ROUNDING, RTN
+from .modes import MODE_MASK, NO_ROUNDING, RTN
 from .primitives import keep, uncounted, widest_vectors
 from .scratch import TILE, lined_row
 from .sums import copy_row
@@ -69,7 +69,7 @@ def make_tree(mode: int, product_mode: int, normalise: int, source: int = DETERM
         stack, products, whole = uncounted(held[0]), uncounted(held[1]), uncounted_room(held[2])
         blocks, tally = uncounted(held[3]), uncounted_tally(held[4])
         along = U64(given.along * given.span)
-        neutral = total.dtype.type(0.0 if mode & 15 == RTN and mode >= 0 else -0.0)
+        neutral = total.dtype.type(0.0 if mode & MODE_MASK == RTN and mode >= 0 else -0.0)
         for index in range(start, stop):
             left, right, batch, i = operands(a, b, index)
             for j0 in range(0, columns, TILE):

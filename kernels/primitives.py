@@ -168,7 +168,9 @@ def population_count(typingctx: Any, bits: Any) -> Any:
 def widest_vectors(typingctx: Any) -> Any:
     """Call once at the top of a loop function: 512-bit vectors where the CPU has them, arguments do not alias.
 
-    The second promise is the caller's to keep: arrays are equal or disjoint.
+    The second promise is the caller's to keep: arrays are equal or disjoint. Where what is written is what is read (out=x),
+    each lane is read before it is written and not read again, so that no order of reads and writes that the promise
+    allows can tell; a loop that reads twice looks for that itself (`apart` in `elementwise.make_quantize`).
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

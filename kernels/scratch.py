@@ -4,7 +4,7 @@ import numpy as np
 
 from ._jit import core
 
-LINE = 64  # bytes
+LINE = 64  # bytes of memory that come together
 TILE = 512  # accumulators of one row that stay in the L1 cache beside their panel of b
 
 

@@ -12,7 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LINE = 64  # bytes that come together
+from .scratch import LINE
+
 STRIP = 512  # bytes of the wider array between two times of asking
 STRIPS_AHEAD = 8  # from what is asked for to what is computed
 

@@ -7,6 +7,7 @@ child starts with a fresh pool. The same machine code serves both paths, so no r
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from operator import index
 from typing import Any
 
 _pool: ThreadPoolExecutor | None = None
@@ -23,14 +24,18 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Use `count` threads from now on; results do not depend on it."""
+    """Use `count` threads from now on, an integer of any library; results do not depend on it."""
     global _count, _pool
-    if isinstance(count, bool) or not isinstance(count, int):
+    try:
+        number = None if isinstance(count, bool) else index(count)
+    except TypeError:
+        number = None
+    if number is None:
         raise TypeError(f"{count!r} threads: give an integer of at least 1")
-    if count < 1:
-        raise ValueError(f"{count} threads: give at least 1")
-    if count != _count:
-        _count, _pool = count, None
+    if number < 1:
+        raise ValueError(f"{number} threads: give at least 1")
+    if number != _count:
+        _count, _pool = number, None
 
 
 def _forget_pool() -> None:
@@ -47,7 +52,7 @@ _TINY = 5e-324
 
 def check_subnormals() -> None:
     """Refuse to compute where the processor was told to flush subnormals: the bits would be others."""
-    if _TINY * float(_count) == 0.0:
+    if _TINY * float(_count) == 0.0:  # by a number that no compiler knows; other threads have settings of their own
         raise RuntimeError(
             "subnormal numbers are flushed to zero in this thread, which changes results:"
             " undo it, for example by torch.set_flush_denormal(False)"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from numerics import Quantizer, Rounding, catalog, random_words
-from numerics.kernels.elementwise import TILE
+from numerics.kernels.elementwise import DRAWN_TILE
 from numerics.kernels.philox import philox, random_blocks
 from numerics.kernels.philox_lanes import LANES
 
@@ -100,10 +100,10 @@ def test_elements_wrap_after_2_to_the_64(random_bits):
 
 
 @pytest.mark.parametrize("random_bits", [1, 8, 11, 16, 19, 32])
-@pytest.mark.parametrize("offset", [0, 7, (1 << 64) - TILE - 3])
+@pytest.mark.parametrize("offset", [0, 7, (1 << 64) - DRAWN_TILE - 3])
 def test_a_quantizer_draws_these_words(random_bits, offset):
     quantizer = Quantizer(catalog.E4M3, Rounding.SR, random_bits=random_bits)
-    x = np.random.default_rng(random_bits).standard_normal(3 * TILE + 11).astype(np.float32)
+    x = np.random.default_rng(random_bits).standard_normal(3 * DRAWN_TILE + 11).astype(np.float32)
     drawn = quantizer.quantize(x, seed=5, stream=6, offset=offset)
     words = random_words(x.size, random_bits, seed=5, stream=6, offset=offset)
     assert (drawn == quantizer.quantize(x, words=words)).all()

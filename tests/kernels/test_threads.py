@@ -61,7 +61,7 @@ def test_refusals(count, error, sentence):
 def test_the_same_bits_for_any_number():
     x, (a, b) = array(), operands()
     results = []
-    for count in (1, 2, 5):
+    for count in (1, 2, np.int64(5)):
         set_num_threads(count)
         assert get_num_threads() == count
         results.append([QUANTIZER.quantize(x, seed=1).tobytes(), QUANTIZER.encode(x, seed=1).tobytes()])
@@ -94,7 +94,7 @@ def test_a_part_that_fails_is_told_after_all_have_stopped():
 
 def test_pieces_cover_everything_once_and_in_order(monkeypatch):
     monkeypatch.setattr(threads, "WORTH", WORTH)
-    for count in (1, 2, 5):
+    for count in (1, 2, np.int64(5)):
         set_num_threads(count)
         for total, cost in ((0, 1.0), (1, 1.0), (7, 3e4), (100, 1e5), (1000, 1e4), (1000, 50.0), (5, 0.0)):
             pieces = threads.run(lambda start, stop: (start, stop), total, cost)
