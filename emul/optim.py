@@ -222,7 +222,11 @@ class ShiftAdaMax(_Stepping):
 
 
 class _Following(_Whole):
-    """Another optimizer's step, and something done to every parameter after it. The groups are the other's own."""
+    """Another optimizer's step, and something done to every parameter after it. The groups are the other's own.
+
+    torch.distributed.checkpoint.state_dict steps an optimizer without state, SGD say, at rate 0 where there are no
+    gradients, before it saves or loads: that is a step like any other, and counted.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -287,20 +291,27 @@ class _Following(_Whole):
                 raise
 
     def state_dict(self) -> dict[str, Any]:
-        """The other's, and in it, as "emul", what this one keeps, and "inside" of that what one around another has."""
+        """The other's, and in it, as "emul", what this one keeps, and "inside" of that what one around another has.
+
+        The first group has it too: torch.distributed.checkpoint.state_dict takes no more than the state and the groups.
+        """
         inner = self.optimizer.state_dict()
         within = {"inside": inner["emul"]} if isinstance(self.optimizer, _Following) else {}
-        return {**inner, "emul": {**self._kept(), **within}}
+        own = {**self._kept(), **within}
+        first, *others = inner["param_groups"]
+        return {**inner, "param_groups": [{**first, "emul": own}, *others], "emul": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Both parts. Errors: ValueError for the state of another optimizer."""
-        own = state_dict.get("emul")
+        groups = state_dict.get("param_groups", ())
+        own = state_dict.get("emul", next((group["emul"] for group in groups if "emul" in group), None))
         if not isinstance(own, dict) or own.keys() != self.state_dict()["emul"].keys():
             raise ValueError(
                 f"state_dict has no entry 'emul' of a {self._title()}: give one that its state_dict() made, or load"
                 " that of the optimizer inside into .optimizer"
             )
         inner = {name: value for name, value in state_dict.items() if name != "emul"}
+        inner["param_groups"] = [{name: value for name, value in group.items() if name != "emul"} for group in groups]
         self.optimizer.load_state_dict({**inner, "emul": own["inside"]} if "inside" in own else inner)
         self._keep(own)
 
