@@ -91,8 +91,9 @@ class Phase:
 
     recipe: None for torch's own arithmetic. steps: how many; or share: of the steps that phases with `steps` leave, in
     proportion to the shares of the others. learning_rate: None for the training's own, which goes on through all phases.
-    until: what ends the phase earlier; its steps are then the next one's. clip_weights: weights of emulated layers are
-    kept in [-clip_weights, clip_weights] after each step.
+    until: what ends the phase earlier; its steps are then the next one's. clip_weights: weights of emulated layers,
+    and of modules whose calls are emulated, are kept in [-clip_weights, clip_weights] after each step; no biases, and no
+    gains of norms.
     Errors: ValueError for steps beside a share, numbers out of range, until without a recipe; TypeError for other types.
     """
 
