@@ -295,17 +295,30 @@ class _Following(_Whole):
 
         The first group has it too: torch.distributed.checkpoint.state_dict takes no more than the state and the groups.
         """
-        inner = self.optimizer.state_dict()
-        within = {"inside": inner["emul"]} if isinstance(self.optimizer, _Following) else {}
-        own = {**self._kept(), **within}
+        for before in self._optimizer_state_dict_pre_hooks.values():
+            before(self)
+        inner, own = self.optimizer.state_dict(), self._entry()
         first, *others = inner["param_groups"]
-        return {**inner, "param_groups": [{**first, "emul": own}, *others], "emul": own}
+        found = {**inner, "param_groups": [{**first, "emul": own}, *others], "emul": own}
+        for after in self._optimizer_state_dict_post_hooks.values():
+            changed = after(self, found)
+            found = found if changed is None else changed
+        return found
+
+    def _entry(self) -> dict[str, Any]:
+        """What is in its state_dict beyond the other's."""
+        inner = self.optimizer
+        return {**self._kept(), **({"inside": inner._entry()} if isinstance(inner, _Following) else {})}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Both parts. Errors: ValueError for the state of another optimizer."""
+        state_dict = {**state_dict}
+        for before in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = before(self, state_dict)
+            state_dict = state_dict if changed is None else changed
         groups = state_dict.get("param_groups", ())
         own = state_dict.get("emul", next((group["emul"] for group in groups if "emul" in group), None))
-        if not isinstance(own, dict) or own.keys() != self.state_dict()["emul"].keys():
+        if not isinstance(own, dict) or own.keys() != self._entry().keys():
             raise ValueError(
                 f"state_dict has no entry 'emul' of a {self._title()}: give one that its state_dict() made, or load"
                 " that of the optimizer inside into .optimizer"
@@ -314,6 +327,8 @@ class _Following(_Whole):
         inner["param_groups"] = [{name: value for name, value in group.items() if name != "emul"} for group in groups]
         self.optimizer.load_state_dict({**inner, "emul": own["inside"]} if "inside" in own else inner)
         self._keep(own)
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
 
     def _title(self) -> str:
         inner = self.optimizer

@@ -249,6 +249,22 @@ def test_a_run_goes_on_from_what_torch_distributed_checkpoint_has_saved(build, t
     assert_equal(values(later), values(first))
 
 
+def test_torchs_hooks_of_states_run():
+    optimizer, seen = BUILDERS["both"](net().parameters()), []
+    optimizer.register_state_dict_pre_hook(lambda its: seen.append("before"))
+    optimizer.register_state_dict_post_hook(lambda its, state: {**state, "mine": 5})
+    optimizer.register_load_state_dict_pre_hook(lambda its, state: seen.append(state.pop("mine")))
+    optimizer.register_load_state_dict_post_hook(lambda its: seen.append(its.steps))
+    optimizer.steps = 3
+    state = optimizer.state_dict()
+    assert state["mine"] == 5
+    assert state["emul"]["steps"] == 3
+    optimizer.steps = 0
+    optimizer.load_state_dict(state)
+    assert seen == ["before", 5, 3]
+    assert state["mine"] == 5  # the hook has a copy
+
+
 def test_a_state_of_before_the_groups_had_it_is_loaded():
     optimizer, other = (BUILDERS["both"](net().parameters()) for _ in range(2))
     optimizer.optimizer.rho = [2.0 * rho if rho else rho for rho in optimizer.optimizer.rho]
