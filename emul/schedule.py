@@ -67,7 +67,8 @@ class GradientToNoise:
 
     Every `every` steps the gradient of the loss is computed twice at the same weights and batch, in the arithmetic of
     this phase and in that of the next. With g the latter, of d entries, and s the root mean square of their difference,
-    the phase ends once ||g|| / (s sqrt d) < `below`. g is that of the weights of all emulated layers as one vector.
+    the phase ends once ||g|| / (s sqrt d) < `below`. g is that of the weights, biases and gains of norms not among them, of
+    all emulated layers and of modules whose calls are emulated, as one vector.
     Source: Chmiel, Fishman, Banner and Soudry, FP4 All the Way, arXiv 2505.19115: below = sqrt 3; how often and over
     which tensors it is measured was not seen. Errors: ValueError for numbers out of range.
     """
