@@ -218,65 +218,6 @@ def test_a_run_that_stops_and_is_loaded_goes_on_with_the_same_bits(build):
     assert not np.array_equal(moved[0], values(whole[0])[0])
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # one process
-@pytest.mark.parametrize("build", [BUILDERS[name] for name in ("RoundedWeights", "BoundedNorm", "both")])
-def test_a_run_goes_on_from_what_torch_distributed_checkpoint_has_saved(build, tmp_path):
-    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
-    both = pytest.importorskip("torch.distributed.checkpoint.state_dict")
-
-    def run(model, optimizer, steps):
-        for step in steps:
-            gradients(model, step)
-            optimizer.step()
-
-    first = net()
-    optimizer = build(first.parameters())
-    run(first, optimizer, range(1, 4))
-    weights, state = both.get_state_dict(first, optimizer)
-    checkpoint.save({"model": weights, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
-    later = net()
-    with torch.no_grad():
-        for parameter in later.parameters():
-            parameter.mul_(3)  # of other norms
-    other = build(later.parameters())
-    weights, state = both.get_state_dict(later, other)
-    loaded = {"model": weights, "optimizer": state}
-    checkpoint.load(loaded, checkpoint_id=tmp_path, no_dist=True)
-    both.set_state_dict(later, other, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])
-    assert other.state_dict()["emul"] == optimizer.state_dict()["emul"]
-    run(first, optimizer, range(4, 6))
-    run(later, other, range(4, 6))
-    assert_equal(values(later), values(first))
-
-
-def test_torchs_hooks_of_states_run():
-    optimizer, seen = BUILDERS["both"](net().parameters()), []
-    optimizer.register_state_dict_pre_hook(lambda its: seen.append("before"))
-    optimizer.register_state_dict_post_hook(lambda its, state: {**state, "mine": 5})
-    optimizer.register_load_state_dict_pre_hook(lambda its, state: seen.append(state.pop("mine")))
-    optimizer.register_load_state_dict_post_hook(lambda its: seen.append(its.steps))
-    optimizer.steps = 3
-    state = optimizer.state_dict()
-    assert state["mine"] == 5
-    assert state["emul"]["steps"] == 3
-    optimizer.steps = 0
-    optimizer.load_state_dict(state)
-    assert seen == ["before", 5, 3]
-    assert state["mine"] == 5  # the hook has a copy
-
-
-def test_a_state_of_before_the_groups_had_it_is_loaded():
-    optimizer, other = (BUILDERS["both"](net().parameters()) for _ in range(2))
-    optimizer.optimizer.rho = [2.0 * rho if rho else rho for rho in optimizer.optimizer.rho]
-    optimizer.steps = 7
-    state = optimizer.state_dict()
-    del state["param_groups"][0]["emul"]
-    other.load_state_dict(state)
-    assert other.steps == 7
-    assert other.optimizer.rho == optimizer.optimizer.rho
-    assert "emul" not in other.param_groups[0]
-
-
 @pytest.mark.parametrize("build", list(BUILDERS.values())[:-1], ids=list(BUILDERS)[:-1])
 def test_closures_groups_and_absent_gradients(build):
     model = net()
