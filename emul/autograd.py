@@ -53,7 +53,9 @@ class _LayerProduct(torch.autograd.Function):
             {"activation": activation, "weight": weight},
             {"activation": left.values, "weight": right.values},
         ):
-            return geometry.forward(left.values, right.values, draw.multiplier(rule.forward, "forward", left, right))
+            output = geometry.forward(left.values, right.values, draw.multiplier(rule.forward, "forward", left, right))
+        # A view that is made in here may not be changed in place, as relu_ and += do; torch's own products are none.
+        return torch.ops.aten._unsafe_view(output, output.shape) if output._is_view() else output
 
     @staticmethod
     @once_differentiable

@@ -18,7 +18,7 @@ from .operators import batching
 from .operators.checks import WIDE
 from .operators.eager import followed, unwatched
 from .operators.library import call, define, direct, signed, unsigned
-from .operators.reading import read
+from .operators.reading import array_of
 
 __all__ = ["chain_gradients", "matmul"]
 
@@ -100,7 +100,7 @@ def _gradients(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Te
 
 def _on_host(a: Tensor, b: Tensor, gradient: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
     accumulator, seed, stream, rule, event, tolerance = asked
-    arrays = [read(x) if x.is_cpu else x.numpy(force=True) for x in (a, b, gradient)]
+    arrays = [array_of(x) for x in (a, b, gradient)]
     options: dict[str, Any] = {"rule": rule, "event": event, "tolerance": tolerance, "seed": seed, "stream": stream}
     found = numpy_chain_gradients(arrays[0], arrays[1], arrays[2], accumulator, **options)
     of_a, of_b = map(torch.from_numpy, found)

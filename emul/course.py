@@ -15,6 +15,7 @@ from numerics.scaling import gradient_to_noise, measured_noise
 
 from .functional.watch import Hooks, follow, hooks_of, put_hooks, watch_of, watches
 from .nn import Emulated, Emulation
+from .nn.normalization import EmulatedNorm
 from .obstacles import held_by
 from .recipe import Recipe
 from .schedule import Phase, Schedule, single
@@ -26,7 +27,8 @@ from .swap import check_options, restore_, swap_
 class Measurement:
     """Of one step: ||g||, root mean square s of its quantization noise, entries d, and ||g|| / (s sqrt d).
 
-    g is the gradient of the weights, biases not among them, of emulated layers and of modules whose calls are emulated.
+    g is the gradient of the weights, biases and gains of norms not among them, of emulated layers and of modules whose
+    calls are emulated.
     Of g = 0 without noise the ratio is infinite, as of any gradient without noise.
     """
 
@@ -198,7 +200,7 @@ class Course:
 
     def _measure(self, loss: Callable[[], Tensor]) -> Measurement:
         following = self.schedule.phases[len(self.phases)].recipe
-        weights = _weights(self.model)
+        weights = [weight for weight in _weights(self.model) if weight.requires_grad]
         if not weights:
             raise ValueError(
                 f"the phase {self.phase.name!r} ends by {self.phase.until}, and the model has no weight to measure it by: no"
@@ -240,27 +242,24 @@ class Course:
 
 
 def _weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The trained weights, biases not among them, of emulated layers and of modules whose calls were emulated, each once."""
+    """The weights of emulated layers and of modules whose calls were emulated, each once; no biases, and no norm's gains."""
     calling = {call.module for watch in watches(model) for call in watch.seen if call.rule is not None}
     found: dict[torch.nn.Parameter, None] = {}
     for name, module in model.named_modules():
         parameters: Iterable[torch.nn.Parameter] = ()
         if isinstance(module, Emulated):
-            parameters = module.parameters(recurse=False)
+            parameters = () if isinstance(module, EmulatedNorm) else module.parameters(recurse=False)
         elif name in calling:
             parameters = held_by(module)
-        found.update(dict.fromkeys(one for one in parameters if one.dim() > 1 and one.requires_grad))
+        found.update(dict.fromkeys(one for one in parameters if one.dim() > 1))
     return list(found)
 
 
 def clip_weights_(model: torch.nn.Module, bound: float) -> None:
-    """Every weight of an emulated layer, biases not among them, into [-bound, bound], in place."""
+    """Every weight of an emulated layer, and of a module whose calls are emulated, into [-bound, bound], in place."""
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, Emulated):
-                for weight in module.parameters(recurse=False):
-                    if weight.dim() > 1:
-                        weight.clamp_(-bound, bound)
+        for weight in _weights(model):
+            weight.clamp_(-bound, bound)
 
 
 #: As `_layers` has them.

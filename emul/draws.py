@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from . import ops
 from .geometry import Multiply
 from .memory import Call, slot
 from .operands import Factor, Operand, Rounded, Stage, stages_of
-from .operators.reading import read
+from .operators.reading import array_of
 from .recipe import Product
 
 #: A call draws the words of elements step * 2**40 and following, so a tensor has 2**40 and a layer 2**24 steps.
@@ -174,9 +174,3 @@ def applied(
         return ops.quantize(tensor, stage.along(axis), **words), None
     values, factor = stage.apply(array_of(tensor), used, axis=axis, **words)
     return torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device), factor
-
-
-def array_of(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
-    """Its values on the host, without a copy where they are there."""
-    array: np.ndarray[Any, np.dtype[Any]] = read((tensor if tensor.is_cpu else tensor.detach().cpu()).resolve_neg())
-    return array

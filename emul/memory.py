@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from .operands import Stage
 
-#: Calls in training of which a layer knows that they may be run again; older ones are forgotten.
-_REMEMBERED = 4096
+#: Calls in training of which a layer knows that they may be run again; older ones are forgotten. It is not known when a
+#: checkpoint is no longer to come, nor whether a call without a graph was in one: without an end they would pile up.
+REMEMBERED = 4096
 
 #: Where the numbers of a stage are kept: part of the layer, product, role and place of the stage.
 Slot = str
@@ -71,18 +72,22 @@ class Journal:
 
     In a checkpoint that is known the forwards of one key are made again in their order. Of others the newest of equal keys
     is first: that is the order in which a backward pass goes from checkpoint to checkpoint. A second backward pass through
-    one runs its forwards once more: then those that are spent are found.
+    one runs its forwards once more: then those that are spent are found. Between a forward and its recomputation a layer
+    may have `REMEMBERED` others, so one checkpoint may hold as many calls of it: of one that had more none is found, as
+    those that are left would be taken for one another.
     """
 
-    open: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    spent: deque[Done] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    open: deque[Done] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    spent: deque[Done] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    #: Checkpoints of which a forward is forgotten, the latest of them.
+    cut: dict[int, None] = field(default_factory=dict)
     #: The recomputation that is going on, (checkpoint, backward pass), and how many forwards of each key it has made.
     again: tuple[int, int] = (0, 0)
     made: dict[bytes, int] = field(default_factory=dict)
 
     def note(self, done: Done) -> None:
         """A forward has run."""
-        self.open.append(done)
+        self._put(self.open, done)
 
     def find(self, key: bytes, region: int = 0, task: int = 0, inside: tuple[int, ...] = ()) -> Done | None:
         """The forward that is running again, None if there is none of this key.
@@ -90,13 +95,15 @@ class Journal:
         region: the checkpoint that runs again, 0 where it is not known. task: the number of the backward pass. inside:
         checkpoints that run for the first time in it, and will run again.
         """
+        if region in self.cut:
+            return None
         found = self._in_order(key, region, task) if region else None
         found = found or _newest(self.open, key) or _newest(self.spent, key)
         if found is None:
             return None
         if found in self.open:
             self.open.remove(found)
-            self.spent.append(found)
+            self._put(self.spent, found)
         if new := tuple(number for number in inside if number not in found.regions):
             self.spent.remove(found)
             found = replace(found, regions=found.regions + new)
@@ -107,7 +114,15 @@ class Journal:
         """Forget all."""
         self.open.clear()
         self.spent.clear()
+        self.cut.clear()
         self.made.clear()
+
+    def _put(self, entries: deque[Done], done: Done) -> None:
+        if len(entries) == entries.maxlen:
+            self.cut.update(dict.fromkeys(entries[0].regions))
+            while len(self.cut) > REMEMBERED:
+                del self.cut[next(iter(self.cut))]
+        entries.append(done)
 
     def _in_order(self, key: bytes, region: int, task: int) -> Done | None:
         if self.again != (region, task):

@@ -76,7 +76,7 @@ def calls_functions(module: torch.nn.Module) -> bool:
         return False
     if isinstance(module, _CALLING):
         return True
-    return not type(module).__module__.startswith("torch.nn.") and next(held_by(module), None) is not None
+    return not _of_torch(parametrize.type_before_parametrizations(module)) and next(held_by(module), None) is not None
 
 
 def held_by(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
@@ -89,7 +89,8 @@ def held_by(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
 
 def is_norm(module: torch.nn.Module) -> bool:
     """Whether it is a norm of torch.nn, or made of one: reported only where a rule names its type."""
-    return native_type(module).__module__.startswith("torch.nn.") and isinstance(module, (*NORMS, *_OTHER_NORMS))
+    before = parametrize.type_before_parametrizations(module)
+    return _of_torch(NATIVE.get(before, before)) and isinstance(module, (*NORMS, *_OTHER_NORMS))
 
 
 def obstacle(module: torch.nn.Module, reader: str) -> str | None:
@@ -116,9 +117,9 @@ def obstacle(module: torch.nn.Module, reader: str) -> str | None:
         return unsupported.format(kind.__name__, kind.__name__.removeprefix("Lazy").replace("Transpose", ""))
     if isinstance(module, torch.nn.Embedding):
         return "it looks up a table and has no product"
-    if not kind.__module__.startswith("torch.nn.") and next(module.parameters(recurse=False), None) is not None:
-        return own_forward(kind.__name__)
-    return None
+    before = parametrize.type_before_parametrizations(module)
+    held = next(module.parameters(recurse=False), None) is not None or parametrize.is_parametrized(module)
+    return own_forward(kind.__name__) if held and not _of_torch(before) else None
 
 
 def own_forward(kind: str) -> str:
@@ -129,6 +130,11 @@ def own_forward(kind: str) -> str:
 def native_type(module: torch.nn.Module) -> type[torch.nn.Module]:
     """The class of torch.nn that an emulated layer is made of, that of any other module."""
     return NATIVE.get(type(module), type(module)) if isinstance(module, Emulated) else type(module)
+
+
+def _of_torch(kind: type[torch.nn.Module]) -> bool:
+    """Whether a class is torch.nn's. A parametrized module's own is made there, whatever it was before."""
+    return kind.__module__.startswith("torch.nn.")
 
 
 def _seen(module: torch.nn.Module) -> str:

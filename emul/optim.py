@@ -8,8 +8,6 @@ weights draw the same. state_dict() has all that a run needs to go on with the s
 those of parameter groups, schedulers work.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,26 +22,13 @@ from numerics.words import counter
 
 from . import binary, normalization, scaling
 from .draws import stream
+from .following import Closure, Following, Whole, naming, parameters_of
 from .ops import check_operand, quantize
 
 __all__ = ["BoundedNorm", "FP8Adam", "RoundedWeights", "ShiftAdaMax"]
 
 #: A step has the words of 2**40 elements, as in a layer.
 _ELEMENT_BITS = 40
-
-Closure = Callable[[], float]
-
-
-class _Whole(torch.optim.Optimizer):
-    """An optimizer whose pickles and copies have all of it; torch's have the groups and the state alone."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if name in self._own}
-        return {**super().__getstate__(), **own}
-
-    #: The attributes that a class has beside torch's.
-    _own: tuple[str, ...] = ()
-
 
 #: Options of torch's optimizers, in whose place there may be nothing, and what to do where there is.
 _TORCH_S = {
@@ -65,7 +50,7 @@ _TORCH_S = {
 }
 
 
-class _Stepping(_Whole):
+class _Stepping(Whole):
     """What the optimizers with a step of their own have in common: closures, and one parameter after the other."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -94,11 +79,11 @@ class _Stepping(_Whole):
                 loss = closure()
         moved = []
         with torch.no_grad():
-            for index, (parameter, group) in enumerate(_parameters(self)):
+            for index, (parameter, group) in enumerate(parameters_of(self)):
                 if parameter.grad is not None:
                     check_operand(parameter, f"parameter {index}")
                     check_operand(parameter.grad, f"the gradient of parameter {index}")
-                    with _naming(index):
+                    with naming(index):
                         moved.append((parameter, *self._moved(index, parameter, parameter.grad, group)))
             for parameter, values, kept in moved:
                 parameter.copy_(values)
@@ -221,125 +206,7 @@ class ShiftAdaMax(_Stepping):
         return (binary.clip_weights(moved) if self.clip else moved), state._asdict()
 
 
-class _Following(_Whole):
-    """Another optimizer's step, and something done to every parameter after it. The groups are the other's own."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer, made already")
-        self.optimizer = optimizer
-        super().__init__(optimizer.param_groups, optimizer.defaults)  # in which schedules look for a momentum
-        self._made = True
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the other, also after it was loaded by itself."""
-        return self.optimizer.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        if self._made:  # and not torch's __init__, which begins with none
-            self.optimizer.param_groups = groups
-
-    @property
-    def state(self) -> Any:
-        """That of the other."""
-        return self.optimizer.state
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        if self._made:
-            self.optimizer.state = state
-
-    #: Whether torch's __init__ is over.
-    _made = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {name: value for name, value in super().__getstate__().items() if name not in ("state", "param_groups")}
-        return {**own, "_made": True}
-
-    def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
-        """The other's step, and what follows it, done to all parameters or, where it is refused, to none."""
-        self._check()
-        absent = {id(parameter) for parameter, _ in _parameters(self) if closure is None and parameter.grad is None}
-        loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
-        moved = [one for one, _ in _parameters(self) if one.grad is not None or id(one) not in absent]
-        try:
-            with torch.no_grad():
-                self._follow(moved)
-        except (ValueError, OverflowError) as error:
-            inner = type(self.optimizer).__name__
-            raise type(error)(
-                f"{error}. The step of {inner} is done, what {type(self).__name__} does after it is not: skip a batch"
-                " before its step, or load model and optimizer as they were"
-            ) from error
-        return loss
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As the other's; what follows a step is done to its parameters too."""
-        if not any(param_group is group for group in self.optimizer.param_groups):
-            self.optimizer.add_param_group(param_group)
-            try:
-                with torch.no_grad():
-                    self._start(list(self.optimizer.param_groups[-1]["params"]))
-            except Exception:
-                self.optimizer.param_groups.pop()
-                raise
-
-    def state_dict(self) -> dict[str, Any]:
-        """The other's, and in it, as "emul", what this one keeps, and "inside" of that what one around another has."""
-        inner = self.optimizer.state_dict()
-        within = {"inside": inner["emul"]} if isinstance(self.optimizer, _Following) else {}
-        return {**inner, "emul": {**self._kept(), **within}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Both parts. Errors: ValueError for the state of another optimizer."""
-        own = state_dict.get("emul")
-        if not isinstance(own, dict) or own.keys() != self.state_dict()["emul"].keys():
-            raise ValueError(
-                f"state_dict has no entry 'emul' of a {self._title()}: give one that its state_dict() made, or load"
-                " that of the optimizer inside into .optimizer"
-            )
-        inner = {name: value for name, value in state_dict.items() if name != "emul"}
-        self.optimizer.load_state_dict({**inner, "emul": own["inside"]} if "inside" in own else inner)
-        self._keep(own)
-
-    def _title(self) -> str:
-        inner = self.optimizer
-        return type(self).__name__ + (f" around a {inner._title()}" if isinstance(inner, _Following) else "")
-
-    def _change(self, parameters: list[Tensor]) -> None:
-        """What `_changed` makes of these; of all or of none."""
-        wanted, made = set(map(id, parameters)), []
-        for index, (parameter, _) in enumerate(_parameters(self)):
-            if id(parameter) in wanted:
-                with _naming(index):
-                    made.append((parameter, self._changed(index, parameter.detach())))
-        for parameter, values in made:
-            parameter.copy_(values)
-
-    def _changed(self, index: int, values: Tensor) -> Tensor:
-        """A parameter's values after what follows a step."""
-        raise NotImplementedError
-
-    def _check(self) -> None:
-        """Refuse a step before it is begun."""
-
-    def _start(self, parameters: list[Tensor]) -> None:
-        raise NotImplementedError
-
-    def _follow(self, moved: list[Tensor]) -> None:
-        """After a step of these parameters; the others had no gradient, and stay."""
-        raise NotImplementedError
-
-    def _kept(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _keep(self, kept: dict[str, Any]) -> None:
-        raise NotImplementedError
-
-
-class RoundedWeights(_Following):
+class RoundedWeights(Following):
     """Weights that are always members of a quantizer's format: another optimizer's step, and one rounding after it.
 
     The step is computed in the parameter's dtype from the rounded weights, and its result rounded by the quantizer;
@@ -357,7 +224,7 @@ class RoundedWeights(_Following):
         self.quantizer, self.seed, self.steps = quantizer, counter("seed", seed), 0
         super().__init__(optimizer)
         with torch.no_grad():
-            self._start([parameter for parameter, _ in _parameters(self)])
+            self._start([parameter for parameter, _ in parameters_of(self)])
 
     def _follow(self, moved: list[Tensor]) -> None:
         self.steps += 1
@@ -382,7 +249,7 @@ class RoundedWeights(_Following):
         self.steps = int(kept["steps"])
 
 
-class BoundedNorm(_Following):
+class BoundedNorm(Following):
     """Weights of a fixed norm: another optimizer's step, and `numerics.normalization.bounded_weight_norm` after it.
 
     Every channel along `axis` of every parameter with two dimensions or more gets the norm rho, which is that of
@@ -402,13 +269,13 @@ class BoundedNorm(_Following):
         self.rho: list[float | None] = []
         super().__init__(optimizer)
         with torch.no_grad():
-            self._start([parameter for parameter, _ in _parameters(self)])
+            self._start([parameter for parameter, _ in parameters_of(self)])
 
     def _start(self, parameters: list[Tensor]) -> None:
         known = len(self.rho)
         try:
             for index, parameter in enumerate(parameters, known):
-                with _naming(index):
+                with naming(index):
                     # Of one dimension it may have no such axis.
                     values = parameter.detach()
                     own = (
@@ -421,7 +288,7 @@ class BoundedNorm(_Following):
             raise
 
     def _check(self) -> None:
-        if (count := sum(1 for _ in _parameters(self))) != len(self.rho):
+        if (count := sum(1 for _ in parameters_of(self))) != len(self.rho):
             raise ValueError(
                 f"{len(self.rho)} parameters have a norm to keep, and {type(self.optimizer).__name__} has {count}: call"
                 " add_param_group of BoundedNorm, not of the optimizer inside"
@@ -444,27 +311,6 @@ class BoundedNorm(_Following):
         if len(kept["rho"]) != len(self.rho):
             raise ValueError(f"state_dict has rho of {len(kept['rho'])} parameters: this optimizer has {len(self.rho)}")
         self.rho = list(kept["rho"])
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, dict[str, Any]]]:
-    """Every parameter, in the order of the groups, and its group."""
-    groups: Iterable[dict[str, Any]] = optimizer.param_groups
-    for group in groups:
-        for parameter in group["params"]:
-            yield parameter, group
-
-
-@contextmanager
-def _naming(index: int) -> Iterator[None]:
-    """Errors about a parameter begin with which it is."""
-    label = f"parameter {index}"
-    try:
-        yield
-    except (TypeError, ValueError, OverflowError) as error:
-        said = str(error)
-        if said.startswith(label):
-            raise
-        raise type(error)(f"{label}: {said}") from error
 
 
 def _offset(step: int) -> int:

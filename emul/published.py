@@ -39,6 +39,7 @@ from torch import Tensor
 from numerics.binary import PackedMatrix
 
 from .operators.checks import WHOLE, check_operand, check_place, check_together
+from .operators.reading import array_of
 
 P = ParamSpec("P")
 
@@ -197,7 +198,9 @@ class _Call:
         self.first = self.first or (label, value)
         check_together(self.first[1], value, self.first[0], label)
         try:
-            return value.numpy(force=True)
+            # What is read by DLPack may not be written, and of fake tensors it would read what is not there.
+            plain = label != "out" and type(value) in (Tensor, torch.nn.Parameter)
+            return array_of(value) if plain else value.numpy(force=True)
         except RuntimeError as error:
             raise NotImplementedError(
                 f"{label} is a {type(value).__name__} without memory that numpy could read ({error}): give plain tensors,"

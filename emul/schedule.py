@@ -67,7 +67,8 @@ class GradientToNoise:
 
     Every `every` steps the gradient of the loss is computed twice at the same weights and batch, in the arithmetic of
     this phase and in that of the next. With g the latter, of d entries, and s the root mean square of their difference,
-    the phase ends once ||g|| / (s sqrt d) < `below`. g is that of the weights of all emulated layers as one vector.
+    the phase ends once ||g|| / (s sqrt d) < `below`. g is that of the weights, biases and gains of norms not among them, of
+    all emulated layers and of modules whose calls are emulated, as one vector.
     Source: Chmiel, Fishman, Banner and Soudry, FP4 All the Way, arXiv 2505.19115: below = sqrt 3; how often and over
     which tensors it is measured was not seen. Errors: ValueError for numbers out of range.
     """
@@ -91,8 +92,9 @@ class Phase:
 
     recipe: None for torch's own arithmetic. steps: how many; or share: of the steps that phases with `steps` leave, in
     proportion to the shares of the others. learning_rate: None for the training's own, which goes on through all phases.
-    until: what ends the phase earlier; its steps are then the next one's. clip_weights: weights of emulated layers are
-    kept in [-clip_weights, clip_weights] after each step.
+    until: what ends the phase earlier; its steps are then the next one's. clip_weights: weights of emulated layers,
+    and of modules whose calls are emulated, are kept in [-clip_weights, clip_weights] after each step; no biases, and no
+    gains of norms.
     Errors: ValueError for steps beside a share, numbers out of range, until without a recipe; TypeError for other types.
     """
 

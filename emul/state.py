@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .memory import slot
 from .operands import stages_of
+from .operators.reading import array_of
 from .recipe import ROLES, Rule
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def what_ran(part: str, activation: Tensor, weight: Tensor) -> bytes:
     """A key of a forward: its operands' bits; of a weight that is a parameter only that it is one."""
     key = blake2b(part.encode(), digest_size=16)
     for operand in (activation,) if isinstance(weight, torch.nn.Parameter) else (activation, weight):
-        array = operand.detach().contiguous().numpy(force=True)
+        array = array_of(operand)
         key.update(f"{array.dtype}{array.shape}".encode())
         key.update(array.tobytes())
     return key.digest()

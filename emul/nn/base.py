@@ -12,7 +12,7 @@ from ..checkpoints import numbers
 from ..distributed import replica_of
 from ..functional.mode import current, off
 from ..geometry import BatchGeometry, Geometry
-from ..memory import Call, Done, Journal
+from ..memory import REMEMBERED, Call, Done, Journal
 from ..operators.eager import EAGER, check_eager
 from ..ops import check_operand, check_together
 from ..recipe import Recipe, Rule
@@ -27,8 +27,9 @@ class Emulation:
 
     name: the layer's part of the key of its random words. step: forward products in training mode so far. A call in
     evaluation mode draws the words of the step to come, scales as it would, and leaves both as they are. kept: what the
-    rule's stages remember, by product and role. journal: forwards that gradient checkpointing may run again. replica: as
-    `emul.swap_` takes it. watch: what looks after the functions that the swapped model calls, None for a layer alone.
+    rule's stages remember, by product and role. journal: forwards that gradient checkpointing may run again, the latest
+    4096. replica: as `emul.swap_` takes it. watch: what looks after the functions that the swapped model calls, None for a
+    layer alone.
     """
 
     recipe: Recipe
@@ -71,9 +72,10 @@ def run(
         done = state.journal.find(what_ran(part, *operands), around, task, inside)
         if done is None:
             raise RuntimeError(
-                f"layer {name!r} runs inside a backward pass, on an input that it has not had before: gradient"
-                " checkpointing must make the same input again; turn off what differs, such as dropout without"
-                " preserve_rng_state, or call the layer before the backward pass"
+                f"layer {name!r} runs inside a backward pass, on an input that it has not had before, or not in its last"
+                f" {REMEMBERED} calls: gradient checkpointing must make the same input again; turn off what differs, such"
+                " as dropout without preserve_rng_state, put fewer calls of a layer between a checkpoint and its backward"
+                " pass, or call the layer before the backward pass"
             )
         return computed(done.step, Call(state.kept, True, part, dict(done.used)))
     call = Call(state.kept, training, part)

@@ -60,7 +60,9 @@ class EmulatedNorm(Emulated):
         def compute(draw: Draw) -> Tensor:
             rule = self.emulation.rule
             values, _, _ = normalized(rows, L2, epsilon, rule, draw, centred=centred)
-            return values if weight is None else scaled(values.mT, weight.reshape(-1), L2, rule, draw).mT
+            if weight is None:
+                return values.clone()  # its backward needs them, and what follows may change them in place
+            return scaled(values.mT, weight.reshape(-1), L2, rule, draw).mT
 
         output: Tensor = self._apart(compute, input, other)
         return output.reshape(input.shape)
@@ -199,6 +201,8 @@ class _BatchNorm(EmulatedNorm):
         elif self._of_the_batch:
             self._check_form(rows, norm)
             values, mean, variance = normalized(rows, norm, self.eps, rule, draw)
+            if weight is None:
+                values = values.clone()  # its backward needs them, and what follows may change them in place
             if self.training:
                 self._track(mean, variance, rows.shape[1], norm)
         else:

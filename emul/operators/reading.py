@@ -1,4 +1,4 @@
-"""The memory of a CPU tensor as an array."""
+"""The memory of a tensor as an array."""
 
 from typing import Any
 
@@ -23,3 +23,8 @@ def read(x: Tensor) -> Any:
     if type(x) is Tensor and not x._is_view():  # isinstance of a Parameter takes torch long
         return x.numpy(force=True) if x.requires_grad else x.numpy()  # what is forced is to detach it
     return np.from_dlpack(x.detach())
+
+
+def array_of(x: Tensor) -> Any:
+    """The values of a tensor on the host, without a copy where they are there: `read`. Errors: as there."""
+    return read((x if x.is_cpu else x.detach().cpu()).resolve_neg())

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import emul
+import emul.memory
 from emul import Product, Recipe, Rule, checkpoints
 from emul.operands import Scaled
 from numerics import Accumulator, FloatFormat, Quantizer, Rounding, catalog
@@ -214,3 +215,25 @@ def test_closures_in_checkpoints_within_checkpoints_are_emulated_again(rule, out
         torch.testing.assert_close(y, x, rtol=1e-5, atol=1e-5 * float(x.abs().max()))
     assert emul.swap_report(nested).calls == emul.swap_report(through).calls
     assert torch._C._len_torch_function_stack() == 0
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_checkpoint_with_more_calls_than_are_remembered_is_refused_with_the_limit(equal, monkeypatch):
+    monkeypatch.setattr(emul.memory, "REMEMBERED", 4)
+    for calls in (4, 5):
+        layer = emul.nn.Linear(8, 8, rule=DRAWN, name="cell")
+
+        def unrolled(x: torch.Tensor, cell: nn.Module = layer, calls: int = calls) -> torch.Tensor:
+            inputs = [x if equal else x + number for number in range(calls)]
+            return sum(cell(one).square().sum() for one in inputs)
+
+        output = checkpoint(unrolled, X.clone().requires_grad_(), use_reentrant=False)
+        if calls == 4:
+            twin = emul.nn.Linear(8, 8, rule=DRAWN, name="cell")
+            twin.load_state_dict(dict(layer.named_parameters()))
+            unrolled(X, twin).backward()
+            output.backward()
+            assert torch.equal(layer.weight.grad, twin.weight.grad)
+        else:
+            with pytest.raises(RuntimeError, match=r"layer 'cell' runs inside .* or not in its last 4096 calls"):
+                output.backward()

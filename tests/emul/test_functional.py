@@ -180,6 +180,17 @@ def test_a_call_is_the_product_of_numpy_bit_for_bit_and_native_where_it_is_kept(
         refusing(*operands)
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_call_gives_may_be_changed_in_place(name):
+    _, call, operands, _ = CALLS[name]
+    found = []
+    for change in (torch.relu, torch.relu_):
+        leaves = [x.clone().requires_grad_() for x in operands]
+        output = change(swapped(call)(*leaves))
+        found.append([output, *torch.autograd.grad(output.sum(), leaves)])
+    assert all(map(torch.equal, *found))
+
+
 @pytest.mark.parametrize("name", ["linear", "matrix @ batch", "broadcast @", "einsum, batched", "bmm", "conv2d"])
 def test_gradients_are_products_too(name):
     """In float64 with exact sums rounded once they agree with torch's; with bfloat16's they do not."""

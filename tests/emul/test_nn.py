@@ -165,6 +165,27 @@ def test_binary64_is_torch_s_own_within_the_bound(made, shape):
     assert any(not torch.equal(mine, other) for mine, other in zip(*results[:2], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: nn.Linear(6, 6, bias=False), (2, 6)),
+        (lambda: nn.Linear(6, 6, bias=False), (2, 3, 6)),
+        (lambda: nn.Linear(6, 6, bias=False), (6,)),
+        (lambda: nn.Conv2d(2, 3, 3, bias=False), (2, 2, 3, 3)),  # one position, so that its image is no copy
+        (lambda: nn.Conv1d(2, 1, 3, bias=False), (2, 2, 6)),  # one channel
+    ],
+)
+def test_an_output_without_bias_may_be_changed_in_place(layer, shape):
+    rule = Rule(".*", forward=Product(accumulator=Accumulator(catalog.BFLOAT16)))
+    made, found = layer(), []
+    for inplace in (False, True):
+        model = emul.swap_(copy.deepcopy(nn.Sequential(made, nn.ReLU(inplace))), Recipe((rule,)))
+        x = torch.linspace(-2, 3, shape[-1]).expand(shape).clone().requires_grad_()
+        output = model(x)
+        found.append([output, *torch.autograd.grad(output.sum(), [x, model[0].weight])])
+    assert all(map(torch.equal, *found))
+
+
 def test_inputs_of_any_strides():
     layer = fill(emul.nn.Conv2d(4, 6, 3, padding=1, rule=EXACT))
     x = integers(2, 4, 6, 6)

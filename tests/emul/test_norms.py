@@ -257,6 +257,29 @@ def test_every_sum_of_a_layer_norm_is_numpy_s_to_the_bit(centred):
     assert_same_bits((output, x.grad, layer.weight.grad), expected)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.LayerNorm(6, elementwise_affine=False),
+        lambda: nn.LayerNorm(6),
+        lambda: nn.RMSNorm(6, elementwise_affine=False),
+        lambda: nn.BatchNorm1d(6, affine=False),
+        lambda: nn.BatchNorm1d(6),
+    ],
+)
+def test_an_output_may_be_changed_in_place(build):
+    kinds = ("LayerNorm", "RMSNorm", "BatchNorm1d")
+    found = []
+    for inplace in (False, True):
+        model = nn.Sequential(build(), nn.ReLU(inplace))
+        swap_(model, Recipe((Rule(".*", types=kinds, **COARSE),)))
+        x = draw(4, 6, dtype=torch.float32).requires_grad_()
+        output = model(x)
+        found.append([output, *torch.autograd.grad(output.square().sum(), [x, *model.parameters()])])
+    for plain, changed in zip(*found, strict=True):
+        assert torch.equal(plain, changed)
+
+
 def test_words_are_keyed_by_step_and_a_checkpoint_draws_them_again():
     noisy = Product(accumulator=Accumulator(catalog.BINARY16, Rounding.SR, random_bits=8))
     layer = emul.nn.LayerNorm(16, rule=Rule(".*", forward=noisy, grad_input=noisy), name="norm")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import emul
+import emul.state
 from emul import Recipe
 from emul.operators.reading import read
 from numerics import Accumulator, Quantizer, catalog
@@ -17,6 +18,10 @@ USES = {
     "matmul": lambda w: emul.matmul(w, w.mT, Accumulator(catalog.BINARY32)),
     "luq": lambda w: emul.luq.quantize(w, seed=1),
     "top_n": emul.sparsity.top_n,
+    "clipping": lambda w: emul.clipping.sawb(w, 4),
+    "sign": emul.binary.sign,
+    "alpha": emul.luq.alpha,
+    "journal": lambda w: emul.state.what_ran("", w, w),
     "chain": lambda w: emul.chain.chain_gradients(w, w.mT, torch.ones(8, 8), Accumulator(catalog.BINARY16)),
 }
 

@@ -15,7 +15,7 @@ import emul.course
 from emul import Course, Product, Recipe, Rule, recipes
 from emul.operands import Scaled
 from emul.schedule import GradientToNoise, LearningRate, Phase, Schedule, single
-from numerics import Quantizer, Rounding, catalog, theory
+from numerics import Accumulator, Quantizer, Rounding, catalog, theory
 from numerics.scaling import gradient_to_noise, high_precision_needed
 
 SR = Quantizer(catalog.E5M2, Rounding.SR)
@@ -33,6 +33,7 @@ A = recipe(
     grad_weight=Product(gradient=SR, activation=E4M3),
 )
 B = recipe("b", forward=Product(activation=Scaled(E4M3, history=2)), grad_weight=Product(gradient=SR))
+NARROW = Product(accumulator=Accumulator(catalog.BFLOAT16))
 LINEAR = recipe("linear", forward=Product(weight=E4M3))
 
 
@@ -243,6 +244,35 @@ def test_weights_of_emulated_layers_are_clipped_and_biases_are_not() -> None:
     course.step()
     assert model[0].weight.abs().max() == 1
     assert model[0].bias.abs().max() == 3
+
+
+class Sub(nn.Linear):
+    """A subclass, whose calls are emulated and which is no layer of emul."""
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.full((6, 6), 3.0))
+        self.shift = nn.Parameter(torch.full((6,), 3.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.w + self.shift
+
+
+def test_weights_whose_calls_are_emulated_are_clipped_and_gains_of_norms_are_not() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), Sub(6, 6), Own(), nn.Unflatten(1, (2, 3)), nn.LayerNorm((2, 3)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(3.0)
+    rules = Rule(".*", types=("LayerNorm",), forward=NARROW), Rule(".*", forward=Product(weight=E4M3))
+    course = Course(model, Schedule((Phase(recipe=Recipe(rules), clip_weights=1.0),)), 1)
+    model(torch.ones(2, 6))
+    course.step()
+    assert isinstance(model[4], emul.nn.LayerNorm)
+    found = {name: float(parameter.detach().abs().max()) for name, parameter in model.named_parameters()}
+    weights = {"0.weight", "1.weight", "2.w"}
+    assert found == {name: 1.0 if name in weights else 3.0 for name in found}
 
 
 NOISY = recipe("noisy", grad_input=Product(gradient=COARSE), grad_weight=Product(gradient=COARSE))
