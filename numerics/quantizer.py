@@ -87,7 +87,7 @@ class Quantizer:
         out: written and returned; x itself or disjoint from it. NaN results are the canonical quiet NaN.
         Errors: TypeError for other dtypes; ValueError for a NaN where the format has none, a negative where it is
         unsigned without NaN, neither seed nor words in a stochastic mode, float32 input where the format needs more
-        than float32; OverflowError under Overflow.ERROR.
+        than float32; OverflowError under Overflow.ERROR, and for an infinity under Overflow.WRAP.
         """
         if words is None and out is None:
             brief = brief_blocks.rounded if isinstance(self.fmt, BlockFormat) else rounded
@@ -238,10 +238,15 @@ class Quantizer:
 
     def _refuse(self, x: NDArray[Any], part: Callable[[int, int], int], errors: int) -> None:
         """Raise for the first element that met one of `errors`; an overflow that wraps is none."""
-        wraps = self.overflow is Overflow.WRAP
-        if wraps and errors == modes.SAW_OVERFLOW and not np.isinf(x).any():
-            return
-        first = threads.first_with(part, x.size, errors)
+        if self.overflow is Overflow.WRAP:  # of fixed point alone, where what is finite wraps
+            finite = np.isfinite(x)
+            if finite.all():
+                return
+            first = int(np.argmin(finite))
+            if not np.isnan(x[first]):
+                raise OverflowError(f"{x[first]} at element {first} cannot wrap: clip the input first")
+        else:
+            first = threads.first_with(part, x.size, errors)
         met = part(first, first + 1)
         assert not isinstance(self.fmt, BlockFormat)
         if met & modes.SAW_NAN:
@@ -251,9 +256,6 @@ class Quantizer:
                 f"{x[first]} at element {first} rounds to a value that {self.fmt} has without a code;"
                 " encode with the format of Subnormals.NORMAL_BINADE"
             )
-        if wraps:
-            first = int(np.argmax(np.isinf(x)))
-            raise OverflowError(f"{x[first]} at element {first} cannot wrap: clip the input first")
         raise OverflowError(
             f"{x[first]} at element {first} is beyond {limit_of(self.fmt, x[first])};"
             " scale the input or choose another Overflow rule"
