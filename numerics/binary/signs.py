@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..operands import as_array
 from ..parameters import check_dtype
 from ..words import check_random_bits, given_words, random_words
 
@@ -26,7 +27,7 @@ def floats(x: Any, verb: str) -> FloatArray:
 
 def carried(x: Any) -> FloatArray:
     """x as a float32 or float64 array, or a sentence about its dtype."""
-    array = np.asarray(x)
+    array = as_array(x, "x", "a float32 or float64 array")
     check_dtype(array.dtype)
     return array
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..formats.codes import code_dtype
 from ..formats.integers import whole
 from ..means import finite
+from ..operands import as_array
 from ..rounding import Rounding
 from ..words import check_random_bits, counter, given_words, random_words
 from . import quotients
@@ -76,7 +77,7 @@ def dequantize(codes: Any, scale: float, zero_point: int, *, dtype: Any = np.flo
     Errors: TypeError for codes that are not integers and for a dtype other than float32 and float64; ValueError for codes
     and a zero point outside 0 to 2**20 - 1, and a scale that is negative or not finite. Source: as `affine`.
     """
-    array, wanted = np.asarray(codes), np.dtype(dtype)
+    array, wanted = as_array(codes, "codes", "an array of unsigned integers"), np.dtype(dtype)
     if array.dtype.kind not in "iu":
         raise TypeError(f"codes of dtype {array.dtype}: give the integers that affine returned")
     if wanted not in (np.float32, np.float64):

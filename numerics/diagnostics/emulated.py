@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..arithmetic import mul, sub
 from ..formats import FloatFormat
 from ..means import finite
+from ..operands import as_array
 from ..quantizer import Quantizer
 from ..theory import underflow_unit, unit_roundoff
 from ..words import random_words
@@ -52,7 +53,7 @@ def emulated_step(
                 raise ValueError(f"{quantizer.rounding.name} needs random words: give seed=, or words= of {needed}")
             bits = quantizer.random_bits or 32
             words = random_words(math.prod(needed), bits, seed=seed, stream=stream, offset=offset).reshape(needed)
-        given = np.asarray(words)
+        given = as_array(words, "words", f"integers of shape {needed}")
         if given.shape != needed:
             raise ValueError(f"words of shape {given.shape} for nets {weights.shape}: give {needed}, one a rounding")
         drawn = list(np.moveaxis(given, -1, 0))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..formats.integers import whole
 from ..kernels import luq as kernel
 from ..kernels import threads
-from ..operands import floats
+from ..operands import as_array, floats
 from ..quantizer import array_out
 from ..words import counter
 from .drawing import Draw, draw_of
@@ -109,7 +109,7 @@ def smp(
         )
     rows: list[Any] = [None] * count
     if words is not None:
-        given = np.asarray(words)
+        given = as_array(words, "words", f"integers of shape {(count, *array.shape)}")
         if given.shape != (count, *array.shape):
             raise ValueError(
                 f"words of shape {given.shape} for {count} samples of {array.shape}: one word per quantization"

@@ -12,6 +12,7 @@ import numpy as np
 from .. import catalog, luq
 from ..formats import FloatFormat
 from ..means import finite
+from ..operands import as_array
 from ..quantizer import Quantizer
 from .tensor import Scaled, amax, check_largest, check_scale, scale_of, unscale
 
@@ -210,7 +211,7 @@ def fp8_adam(
 def _rows(words: Any, shape: tuple[int, ...]) -> list[Any]:
     if words is None:
         return [None] * 3
-    given = np.asarray(words)
+    given = as_array(words, "words", f"integers of shape {(3, *shape)}")
     if given.shape != (3, *shape):
         raise ValueError(f"words of shape {given.shape} for moments and weights of {shape}: give {(3, *shape)}")
     return list(given)

@@ -6,7 +6,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import Quantizer, binary, catalog, clipping, diagnostics, luq, normalization, scaling, tempered
+from numerics import (
+    Quantizer,
+    Rounding,
+    binary,
+    catalog,
+    clipping,
+    diagnostics,
+    luq,
+    normalization,
+    scaling,
+    sparsity,
+    tempered,
+)
 
 X = np.linspace(-3, 3, 12).reshape(3, 4)
 E4M3 = Quantizer(catalog.E4M3)
@@ -90,6 +102,39 @@ REFUSED = [
         "too long for this gradient; give a shorter one",
     ),
 ]
+
+MASKED = np.ma.masked_array(np.ones((4, 4), np.float32), mask=np.eye(4))
+BITS = MASKED.astype(np.uint8)
+LOSES_A_MASK = [
+    ("x", lambda: sparsity.top_n(MASKED)),
+    ("x", lambda: sparsity.mvue(MASKED, seed=1)),
+    ("x", lambda: sparsity.variance(MASKED)),
+    ("w", lambda: sparsity.transposable_mask(MASKED)),
+    ("x", lambda: binary.sign(MASKED)),
+    ("x", lambda: binary.ap2(MASKED)),
+    ("x", lambda: binary.shift_batch_norm(MASKED, 1, 0)),
+    ("x", lambda: binary.pack(MASKED)),
+    ("b", lambda: binary.xnor_matmul(np.ones((4, 4)), MASKED)),
+    ("x", lambda: binary.byte_matmul(BITS, np.ones((4, 4)))),
+    ("w", lambda: binary.byte_matmul(BITS.data, MASKED)),
+    ("codes", lambda: clipping.dequantize(BITS, 1.0, 0)),
+    ("words", lambda: luq.smp(np.ones(4), 4, words=BITS)),
+    ("words", lambda: scaling.fp8_adam(np.ones(4), scaling.adam_start(np.ones(4)), rate=0.1, words=BITS[:3])),
+    (
+        "words",
+        lambda: diagnostics.emulated_step(
+            np.ones(2), 0.1, Quantizer(catalog.E4M3, Rounding.SR), words=BITS.ravel()[:8]
+        ),
+    ),
+    ("x", lambda: tempered.evaluate(NET, BITS[:, :3])),
+    ("labels", lambda: tempered.sample_interpolator((1,), np.ones((4, 3)), BITS[0], seed=1)),
+]
+
+
+@pytest.mark.parametrize(("label", "call"), LOSES_A_MASK)
+def test_no_mask_of_a_masked_array_is_dropped(label, call):
+    with pytest.raises(TypeError, match=f"^{label} is a masked array: its mask would be lost"):
+        call()
 
 
 @pytest.mark.parametrize(("call", "error", "sentence"), REFUSED, ids=[case[2][:50] for case in REFUSED])
