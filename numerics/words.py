@@ -31,6 +31,11 @@ def counters(seed: Any, stream: Any, offset: Any = 0) -> tuple[int, int, int]:
     return counter("seed", 0 if seed is None else seed), counter("stream", stream), counter("offset", offset)
 
 
+def stream_after(stream: Any, number: int) -> int:
+    """The stream so many after this one, checked as by `counter`; after 2**64 - 1 comes 0."""
+    return (counter("stream", stream) + number) % (1 << 64)
+
+
 def unit_bytes(random_bits: int) -> int:
     """Bytes of the stream that an element takes: 1 for up to 8 random bits, 2 for up to 16, else 4."""
     return 1 if random_bits <= 8 else 2 if random_bits <= 16 else 4

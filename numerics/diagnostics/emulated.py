@@ -13,7 +13,7 @@ from ..means import finite
 from ..operands import as_array
 from ..quantizer import Quantizer
 from ..theory import underflow_unit, unit_roundoff
-from ..words import random_words
+from ..words import random_words, stream_after
 from .scalar_nets import depth_two_sharpness, exact, invariant, invariant_after, residual
 
 
@@ -141,7 +141,7 @@ def depth_two_run(
     path = [now]
     inexact = beyond = increases = 0
     for count in range(steps):
-        draw: dict[str, Any] = {"seed": seed, "stream": (stream + count) % (1 << 64)} if quantizer.stochastic else {}
+        draw: dict[str, Any] = {"seed": seed, "stream": stream_after(stream, count)} if quantizer.stochastic else {}
         following = emulated_step(now, rate, quantizer, **draw)
         expected, found = invariant_after(now, rate), invariant(following)
         inexact += found != expected

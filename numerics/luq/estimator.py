@@ -11,7 +11,7 @@ from ..kernels import luq as kernel
 from ..kernels import threads
 from ..operands import as_array, floats
 from ..quantizer import array_out
-from ..words import counter
+from ..words import stream_after
 from .drawing import Draw, draw_of
 from .scale import (
     alpha_of,
@@ -120,7 +120,6 @@ def smp(
     if alpha is None:
         alpha = alpha_of(array, levels, check_power_of_two(power_of_two))
         power_of_two = None
-    first = counter("stream", stream)
     near = far = np.zeros(0)
     ups = np.zeros(array.shape, np.int64)
     for sample, row in enumerate(rows):
@@ -132,7 +131,7 @@ def smp(
             seed=seed,
             words=row,
             random_bits=random_bits,
-            stream=(first + sample) % (1 << 64),
+            stream=stream_after(stream, sample),
             offset=offset,
         )
         size = np.abs(one).astype(np.float64)

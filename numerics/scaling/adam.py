@@ -14,6 +14,7 @@ from ..formats import FloatFormat
 from ..means import finite
 from ..operands import as_array
 from ..quantizer import Quantizer
+from ..words import stream_after
 from .tensor import Scaled, amax, check_largest, check_scale, scale_of, unscale
 
 
@@ -198,7 +199,7 @@ def fp8_adam(
             seed=None if row is not None else seed,
             words=row,
             random_bits=random_bits,
-            stream=(stream + place) % (1 << 64),
+            stream=stream_after(stream, place),
             offset=offset,
         )
         for place, (tensor, how, row) in enumerate(
