@@ -65,8 +65,7 @@ def matmul(
         if quick is not None:
             return quick
     if isinstance(accumulator, MatrixUnit):
-        _check_unit_options(accumulator, seed is not None or words is not None, encode)
-        counter("stream", stream)
+        _check_unit_options(accumulator, seed is not None or words is not None, stream, encode)
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events, explain=explain)
     _check_kind(accumulator, scale_a, scale_b)
     given = matrices(a, b, c)
@@ -174,7 +173,7 @@ def dot(
     events or explain a tuple, as there. Errors: as there; elements are named by their place in the vectors.
     """
     if isinstance(accumulator, MatrixUnit):
-        _check_unit_options(accumulator, seed is not None or words is not None, encode)
+        _check_unit_options(accumulator, seed is not None or words is not None, stream, encode)
         return _dot_by_unit(vectors(a, b, c), accumulator, scale_a, scale_b, events, explain)
     _check_kind(accumulator, scale_a, scale_b)
     given = vectors(a, b, c)
@@ -205,7 +204,8 @@ def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, 
     return (found[0][0, 0], Events(**counts), *told)
 
 
-def _check_unit_options(unit: MatrixUnit, words: bool, encode: bool) -> None:
+def _check_unit_options(unit: MatrixUnit, words: bool, stream: Any, encode: bool) -> None:
+    counter("stream", stream)
     if words:
         raise ValueError("seed or words given: a MatrixUnit rounds deterministically")
     if encode:
