@@ -13,7 +13,8 @@ from ..means import finite
 from ..operands import as_array
 from ..quantizer import Quantizer
 from ..theory import underflow_unit, unit_roundoff
-from ..words import random_words, stream_after
+from ..theory.roundoff import count_of
+from ..words import counters, random_words, stream_after
 from .scalar_nets import depth_two_sharpness, exact, invariant, invariant_after, residual
 
 
@@ -35,11 +36,12 @@ def emulated_step(
     """A step of gradient descent on nets w [..., D], float32 or float64, each operation rounded -> same.
 
     Products run from left to right; e = product - 1; the gradient of a weight is e times the product of the others,
-    which begins with the first of them; then rate times it, then the difference. w and rate are taken as given.
+    which begins with the first of them; then rate times it, then the difference. w is taken as given, and rate
+    rounded to its dtype first.
     Stochastic: the roundings in this order, weight by weight; word s of net b, in C order, has element index
     b * `roundings` + s, and words= has the shape [..., roundings(D)].
     Errors: as `numerics.arithmetic.add`; ValueError for fewer than two weights, non-finite ones, a rate that is not
-    finite, words misshapen. Source: derived; the nets are those of arXiv 2305.13064.
+    finite, words misshapen or in a deterministic mode. Source: derived; the nets are those of arXiv 2305.13064.
     """
     weights = finite(w, "w")
     if weights.ndim == 0 or weights.shape[-1] < 2:
@@ -47,6 +49,9 @@ def emulated_step(
     depth = weights.shape[-1]
     needed = (*weights.shape[:-1], roundings(depth))
     drawn: list[Any] = [None] * roundings(depth)
+    counters(seed, stream, offset)
+    if words is not None and not quantizer.stochastic:
+        raise ValueError(f"words given with {quantizer.rounding.name}: random words belong to SR, SR_B and SR_C")
     if quantizer.stochastic:
         if words is None:
             if seed is None:
@@ -85,7 +90,8 @@ def invariant_bound(w: Any, rate: float, quantizer: Quantizer) -> Fraction:
 
     Rational, from u of `theory.unit_roundoff` and `theory.underflow_unit`: each of the four roundings in a row errs by
     at most max(u |x|, underflow), and the errors before it are carried along; nothing is left out. It holds unless
-    something overflows. Errors: as `invariant`; TypeError for a quantizer of another family than FloatFormat.
+    something overflows, and for a rate that the dtype of w has: `emulated_step` rounds it to one first.
+    Errors: as `invariant`; TypeError for a quantizer of another family than FloatFormat.
     Source: derived.
     """
     fmt = quantizer.fmt
@@ -133,8 +139,7 @@ def depth_two_run(
     below 0 and for a rate that the dtype of w does not hold.
     Source: the laws of `invariant_after`; the monotony of arXiv 2305.13064.
     """
-    if steps < 0:
-        raise ValueError(f"steps = {steps}: give a number of at least 0")
+    count_of("steps", steps)
     now = finite(w, "w")
     if float(now.dtype.type(rate)) != rate:
         raise ValueError(f"rate = {rate} is no number of {now.dtype}: give float64 weights or a rate that is")

@@ -81,6 +81,8 @@ def smooth_swiglu(
     if not np.isfinite(values).all():
         first = int(np.argmin(np.isfinite(values).reshape(-1)))
         raise ValueError(f"the product at element {first} is beyond {left.dtype}: give a larger scale")
+    if quantizer is None and words is not None:
+        raise ValueError("words given without a quantizer: nothing is rounded by them")
     if quantizer is not None:
         values = quantizer.quantize(values, seed=seed, words=words, stream=stream, offset=offset)
     return Smoothed(values, divisor)

@@ -344,6 +344,13 @@ def test_the_second_moment_needs_the_range_of_e5m2():
         (lambda: Storage(SR8, flush=True), "give a deterministic rounding"),
         (lambda: Storage(E4M3, largest=0.0), "largest = 0.0"),
         (lambda: store(np.ones(2), Storage(E4M3, flush=True)), "needs random words"),
+        (lambda: store(np.ones(2), Storage(E4M3), words=[0, 0]), "words given with RNE"),
+        (lambda: store(np.ones(2), Storage(E4M3), seed=-1), "seed = -1"),
+        (lambda: smooth_swiglu(np.ones((2, 2)), np.ones((2, 2)), words=[0]), "words given without a quantizer"),
+        (
+            lambda: fp8_adam(np.ones(2), adam_start(np.ones(2)), rate=0.1, words=np.zeros((3, 2), int)),
+            "nothing is stored at random",
+        ),
         (lambda: fp8_adam(np.ones(2), adam_start(np.ones(3)), rate=0.1), "gradient float64 \\(2,\\) for weights"),
         (lambda: fp8_adam(np.ones(2), adam_start(np.ones(2)), rate=0.1, beta2=1.0), "beta2 = 1.0"),
         (lambda: fp8_adam(np.ones(2), adam_start(np.ones(2)), rate=0.1, words=np.zeros((2, 2), int)), "\\(3, 2\\)"),
