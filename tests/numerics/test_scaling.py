@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -198,6 +199,19 @@ def test_swish():
     e = math.e
     assert swish(x) == pytest.approx([0, e / (1 + e), -1 / (1 + e), 800, 0, 40, 0], rel=1e-15)
     assert swish(np.float32([1.5])).dtype == np.float32
+
+
+def test_swish_keeps_its_bound_where_the_exponential_is_subnormal():
+    places = [RANDOM.uniform(low, high, 300) for low, high in ((-760, -690), (-700, 0), (-40, 0), (-1, 1), (0, 800))]
+    x = np.concatenate([*places, -np.ldexp(RANDOM.random(300), RANDOM.integers(-1074, 10, 300))])
+    found = swish(x)
+    with localcontext(prec=60):
+        wanted = [Decimal(v) / (1 + Decimal(-v).exp()) for v in x.tolist()]
+        worst = max(
+            abs(Decimal(y) - exact) / Decimal(ulp)
+            for y, exact, ulp in zip(found.tolist(), wanted, np.spacing(np.abs(found)).tolist(), strict=True)
+        )
+    assert worst <= 4
 
 
 def test_smooth_gradients():
