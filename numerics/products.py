@@ -132,9 +132,10 @@ def _product(
 def plan(
     a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None, scale_a: Any = None, scale_b: Any = None
 ) -> Plan:
-    """Which kernel `matmul` takes for these operands, and in a sentence why it is exact; arguments as there.
+    """Which kernel `matmul` chooses for these operands, and in a sentence why it is exact; arguments as there.
 
-    A stochastic accumulator needs no seed here: the choice does not depend on it.
+    A product of few elements without options is looked up instead (`brief_products`) and may take another, which gives
+    the same bits. A stochastic accumulator needs no seed here: the choice does not depend on it.
     """
     return plans(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b)[0]
 
