@@ -10,7 +10,7 @@ import numpy as np
 
 from ..means import checked_axes, means, rows_along
 from .powers import ap2
-from .signs import FloatArray, floats
+from .signs import FloatArray, without_nan
 
 #: Between these factors of the variance lies mean(c AP2(c)), for any data: AP2 is off by sqrt(2) at most.
 SHIFT_VARIANCE_BOUNDS = 2.0**-0.5, 2.0**0.5
@@ -45,7 +45,7 @@ def inverse_root(x: Any) -> FloatArray:
     0 gives infinity and infinity 0. Errors: TypeError for other dtypes; ValueError for NaN and negatives.
     Source: arXiv 1602.02830, shift-based batch normalization.
     """
-    array = floats(x, "a root")
+    array = without_nan(x, "a root")
     if (array < 0).any():
         raise ValueError(f"x = {array[array < 0].flat[0]}: a root needs x >= 0")
     _, exponent = np.frexp(array)  # q + 1
@@ -87,7 +87,7 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
 
 
 def _finite(x: Any, verb: str) -> FloatArray:
-    array = floats(x, verb)
+    array = without_nan(x, verb)
     if not np.isfinite(array).all():
         raise ValueError("x has an infinity, of which there is no mean: clip it")
     return array

@@ -16,7 +16,7 @@ from ..words import check_random_bits, given_words, random_words
 FloatArray = NDArray[Any]
 
 
-def floats(x: Any, verb: str) -> FloatArray:
+def without_nan(x: Any, verb: str) -> FloatArray:
     """x as a float32 or float64 array without NaN, or a sentence about it."""
     array = carried(x)
     if np.isnan(array).any():
@@ -38,7 +38,7 @@ def sign(x: Any) -> FloatArray:
     Errors: TypeError for other dtypes, ValueError for NaN. torch's and numpy's `sign` have a third value, 0 at 0.
     Source: arXiv 1602.02830, deterministic binarization; +1 at 0 as in its Theano code.
     """
-    array = floats(x, "a sign")
+    array = without_nan(x, "a sign")
     return np.asarray(np.where(array >= 0, array.dtype.type(1), array.dtype.type(-1)))
 
 
@@ -63,7 +63,7 @@ def stochastic_sign(
     Errors: TypeError for other dtypes; ValueError for NaN, for neither seed nor words, and for words out of range.
     Source: arXiv 1602.02830, stochastic binarization.
     """
-    array = floats(x, "a sign")
+    array = without_nan(x, "a sign")
     bits = check_random_bits(True, random_bits, "stochastic_sign") or 32
     if words is not None:
         drawn = given_words(words, array.shape, bits)
@@ -92,7 +92,7 @@ def clip_weights(w: Any) -> FloatArray:
     Beyond, a weight would move without a change of its sign, and the mask would stop its gradient for good.
     Errors: TypeError for other dtypes, ValueError for NaN. Source: arXiv 1602.02830 and its code.
     """
-    return np.asarray(np.clip(floats(w, "a weight"), -1, 1))
+    return np.asarray(np.clip(without_nan(w, "a weight"), -1, 1))
 
 
 def glorot_scale(fan_in: int, fan_out: int) -> float:
