@@ -128,8 +128,8 @@ def _apply(
             x, y, z = ([_widened(operand[here]) for operand in flat_operands] * 3)[:3]
             drawn = given[here]
             if first is not None:
-                bits, place = quantizer.random_bits or 32, (first + begin) % (1 << 64)
-                drawn = random_words(x.size, bits, seed=seed or 0, stream=stream, offset=place)
+                bits, number = quantizer.random_bits or 32, (first + begin) % (1 << 64)
+                drawn = random_words(x.size, bits, seed=seed or 0, stream=stream, offset=number)
             rounded = flat[here] if dtype == np.float64 else np.empty(x.size)
             done, flags = loop(x, y, z, rounded, drawn, row, mode, errors)
             if flags:

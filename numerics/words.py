@@ -49,10 +49,11 @@ def random_words(
     The map is frozen: see numerics.kernels.philox. A quantizer given these words gives the bits it gives for the seed.
     """
     bits = check_random_bits(True, random_bits, "SR")
-    if (whole(count) or 0) < 0 or whole(count) is None:
+    number = whole(count)
+    if number is None or number < 0:
         raise ValueError(f"count = {count!r}: give how many words, an integer of at least 0")
     assert bits is not None
-    return drawn(count, bits, counter("seed", seed), counter("stream", stream), counter("offset", offset))
+    return drawn(number, bits, counter("seed", seed), counter("stream", stream), counter("offset", offset))
 
 
 def drawn(count: int, random_bits: int, seed: int, stream: int, offset: int) -> NDArray[np.uint32]:

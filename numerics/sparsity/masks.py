@@ -130,7 +130,8 @@ def mvue(
             result = wide.astype(x.dtype).reshape(-1, m)
         if any_left:
             rest = np.flatnonzero(left)
-            refuse_not_finite(array if not np.isfinite(x[rest]).all() else x[:0])
+            if not np.isfinite(x[rest]).all():
+                refuse_not_finite(array)
             result[rest] = settle(x[rest], drawn[rest], n, bits, method=method)
         return result
 

@@ -33,8 +33,7 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     Source: arXiv 2102.08124.
     """
     n, m = check_pattern(n, m)
-    if method not in ("exact", "greedy"):
-        check_method(method, n, ("exact", "greedy"))
+    check_method(method, n, ("exact", "greedy"))
     array = as_array(w, "w", "a float32 or float64 array")
     check_dtype(array.dtype)
     if array.ndim != 2:
