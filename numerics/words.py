@@ -48,11 +48,10 @@ def random_words(
 
     The map is frozen: see numerics.kernels.philox. A quantizer given these words gives the bits it gives for the seed.
     """
-    bits = check_random_bits(True, random_bits, "SR")
+    bits = bits_of_words(random_bits)
     number = whole(count)
     if number is None or number < 0:
         raise ValueError(f"count = {count!r}: give how many words, an integer of at least 0")
-    assert bits is not None
     return drawn(number, bits, counter("seed", seed), counter("stream", stream), counter("offset", offset))
 
 
@@ -106,6 +105,11 @@ def check_random_bits(stochastic: bool, random_bits: Any, rounding: str) -> int 
         if random_bits is not None:
             raise ValueError(f"random_bits = {random_bits!r} with {rounding}: random bits belong to SR, SR_B and SR_C")
         return None
+    return bits_of_words(random_bits)
+
+
+def bits_of_words(random_bits: Any) -> int:
+    """How many bits a random word has: 1 to 32, by default 32, or a sentence."""
     if random_bits is None:
         return 32
     bits = whole(random_bits)

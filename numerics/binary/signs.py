@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..operands import as_array
 from ..parameters import check_dtype
-from ..words import check_random_bits, given_words, random_words
+from ..words import bits_of_words, given_words, random_words
 
 FloatArray = NDArray[Any]
 
@@ -64,7 +64,7 @@ def stochastic_sign(
     Source: arXiv 1602.02830, stochastic binarization.
     """
     array = without_nan(x, "a sign")
-    bits = check_random_bits(True, random_bits, "stochastic_sign") or 32
+    bits = bits_of_words(random_bits)
     if words is not None:
         drawn = given_words(words, array.shape, bits)
     elif seed is None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import elementwise
-from ..words import check_random_bits, counter, given_words, unit_bytes
+from ..words import bits_of_words, counter, given_words, unit_bytes
 
 _DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
 _ZERO = np.uint64(0)
@@ -28,8 +28,7 @@ def draw_of(
     shape: tuple[int, ...], seed: Any, words: Any, random_bits: Any, stream: Any, offset: Any, out: Any = None
 ) -> Draw:
     """The draw for an array of this shape, or a sentence. With words given, seed is not used."""
-    bits = check_random_bits(True, random_bits, "LUQ")
-    assert bits is not None
+    bits = bits_of_words(random_bits)
     if words is not None:
         flat = given_words(words, shape, bits, out).reshape(-1)
         return Draw(flat, elementwise.GIVEN, bits, _ZERO, _ZERO, _ZERO)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.integers import whole
 from ..kernels import mask_rows, masks, threads
 from ..quantizer import FloatArray
-from ..words import counter, drawn, given_words, random_words
+from ..words import bits_of_words, counter, drawn, given_words, random_words
 from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
 
@@ -111,9 +110,7 @@ def mvue(
     """
     n, m = check_pattern(n, m)
     check_method(method, n, METHODS)
-    bits = whole(random_bits)
-    if bits is None or not 1 <= bits <= 32:
-        raise ValueError(f"random_bits = {random_bits!r}: give an integer from 1 to 32")
+    bits = bits_of_words(random_bits)
     array, layout = blocks_of(x, m, axis)
     given, first = _random(layout, bits, seed, words, stream, offset)
     cut = layout.cut(array)
