@@ -22,7 +22,7 @@ from .operands import as_array
 from .parameters import FLOAT64, carrier_of, check_dtype, parameter_row
 from .quantizer import FloatArray, Quantizer, array_out
 from .rounding import Overflow
-from .words import counters, given_words, random_words
+from .words import counters, given_words, needed_seed, random_words, refuse_words
 
 _COST = 3.0  # nanoseconds of an element
 _BLOCK = 1 << 14  # elements that a call of the loop takes
@@ -187,13 +187,11 @@ def _random(
     name = quantizer.rounding.name
     _, _, first = counters(seed, stream, offset)
     if not quantizer.stochastic:
-        if words is not None:
-            raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
+        refuse_words(words, name)
         return _NO_WORDS, None
     if words is not None:
         return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
-    if seed is None:
-        raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")
+    needed_seed(seed, name, shape)
     return _NO_WORDS, first
 
 

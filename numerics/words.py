@@ -31,6 +31,19 @@ def counters(seed: Any, stream: Any, offset: Any = 0) -> tuple[int, int, int]:
     return counter("seed", 0 if seed is None else seed), counter("stream", stream), counter("offset", offset)
 
 
+def needed_seed(seed: Any, verb: str, shape: tuple[int, ...]) -> int:
+    """The seed of a verb that draws so many words and was given none, checked; or a sentence where there is no seed."""
+    if seed is None:
+        raise ValueError(f"{verb} needs random words: give seed=, or words= of shape {shape}")
+    return counter("seed", seed)
+
+
+def refuse_words(words: Any, rounding: str) -> None:
+    """A sentence where a deterministic mode is given words."""
+    if words is not None:
+        raise ValueError(f"words given with {rounding}: random words belong to SR, SR_B and SR_C")
+
+
 def stream_after(stream: Any, number: int) -> int:
     """The stream so many after this one, checked as by `counter`; after 2**64 - 1 comes 0."""
     return (counter("stream", stream) + number) % (1 << 64)

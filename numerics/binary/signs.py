@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..operands import as_array
 from ..parameters import check_dtype
-from ..words import bits_of_words, given_words, random_words
+from ..words import bits_of_words, given_words, needed_seed, random_words
 
 FloatArray = NDArray[Any]
 
@@ -67,9 +67,8 @@ def stochastic_sign(
     bits = bits_of_words(random_bits)
     if words is not None:
         drawn = given_words(words, array.shape, bits)
-    elif seed is None:
-        raise ValueError(f"stochastic_sign needs random words: give seed=, or words= of shape {array.shape}")
     else:
+        seed = needed_seed(seed, "stochastic_sign", array.shape)
         drawn = random_words(array.size, bits, seed=seed, stream=stream, offset=offset).reshape(array.shape)
     # floor((x + 1)/2 * 2**r) = floor(x * 2**(r-1)) + 2**(r-1): the product with a power of two is exact in float64.
     half = float(1 << (bits - 1))

@@ -11,7 +11,7 @@ from ..formats.integers import whole
 from ..means import finite
 from ..operands import as_array
 from ..rounding import Rounding
-from ..words import check_random_bits, counter, given_words, random_words
+from ..words import check_random_bits, given_words, needed_seed, random_words
 from . import quotients
 from .aciq import checked_bits
 
@@ -119,10 +119,7 @@ def _words(
         return None, 0
     if words is not None:
         return given_words(words, x.shape, r).reshape(-1), r
-    if seed is None:
-        raise ValueError(f"SR needs random words: give seed=, or words= of shape {x.shape}")
-    start = counter("offset", offset)
-    return random_words(x.size, r, seed=counter("seed", seed), stream=counter("stream", stream), offset=start), r
+    return random_words(x.size, r, seed=needed_seed(seed, "SR", x.shape), stream=stream, offset=offset), r
 
 
 def _round(

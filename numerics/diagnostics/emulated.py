@@ -14,7 +14,7 @@ from ..operands import as_array
 from ..quantizer import Quantizer
 from ..theory import underflow_unit, unit_roundoff
 from ..theory.roundoff import count_of
-from ..words import counters, random_words, stream_after
+from ..words import counters, needed_seed, random_words, refuse_words, stream_after
 from .scalar_nets import depth_two_sharpness, exact, invariant, invariant_after, residual
 
 
@@ -50,12 +50,11 @@ def emulated_step(
     needed = (*weights.shape[:-1], roundings(depth))
     drawn: list[Any] = [None] * roundings(depth)
     counters(seed, stream, offset)
-    if words is not None and not quantizer.stochastic:
-        raise ValueError(f"words given with {quantizer.rounding.name}: random words belong to SR, SR_B and SR_C")
-    if quantizer.stochastic:
+    if not quantizer.stochastic:
+        refuse_words(words, quantizer.rounding.name)
+    else:
         if words is None:
-            if seed is None:
-                raise ValueError(f"{quantizer.rounding.name} needs random words: give seed=, or words= of {needed}")
+            seed = needed_seed(seed, quantizer.rounding.name, needed)
             bits = quantizer.random_bits or 32
             words = random_words(math.prod(needed), bits, seed=seed, stream=stream, offset=offset).reshape(needed)
         given = as_array(words, "words", f"integers of shape {needed}")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import elementwise
-from ..words import bits_of_words, counter, given_words, unit_bytes
+from ..words import bits_of_words, counter, given_words, needed_seed, unit_bytes
 
 _DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
 _ZERO = np.uint64(0)
@@ -32,8 +32,6 @@ def draw_of(
     if words is not None:
         flat = given_words(words, shape, bits, out).reshape(-1)
         return Draw(flat, elementwise.GIVEN, bits, _ZERO, _ZERO, _ZERO)
-    if seed is None:
-        raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {shape}")
-    seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
+    seed, stream, offset = needed_seed(seed, "LUQ", shape), counter("stream", stream), counter("offset", offset)
     source = _DRAWN[unit_bytes(bits)]
     return Draw(_NO_WORDS, source, bits, np.uint64(seed), np.uint64(stream), np.uint64(offset) if offset else _ZERO)

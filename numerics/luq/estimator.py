@@ -11,7 +11,7 @@ from ..kernels import luq as kernel
 from ..kernels import threads
 from ..operands import as_array, floats
 from ..quantizer import array_out
-from ..words import stream_after
+from ..words import needed_seed, stream_after
 from .drawing import Draw, draw_of
 from .scale import (
     alpha_of,
@@ -115,8 +115,8 @@ def smp(
                 f"words of shape {given.shape} for {count} samples of {array.shape}: one word per quantization"
             )
         rows = list(given)
-    elif seed is None:
-        raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {(count, *array.shape)}")
+    else:
+        needed_seed(seed, "LUQ", (count, *array.shape))
     if alpha is None:
         alpha = alpha_of(array, levels, check_power_of_two(power_of_two))
         power_of_two = None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..kernels import mask_rows, masks, threads
 from ..quantizer import FloatArray
-from ..words import bits_of_words, counter, drawn, given_words, random_words
+from ..words import bits_of_words, counter, drawn, given_words, needed_seed, random_words
 from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
 
@@ -158,9 +158,8 @@ def _random(
     """(one word a block in the order of the cut, or None; the number of the first word to draw)."""
     if words is not None:
         return layout.in_order(given_words(words, layout.words_shape, bits)), 0
-    if seed is None:
-        raise ValueError(f"mvue needs random words: give seed=, or words= of shape {layout.words_shape}")
-    seed, stream, first = counter("seed", seed), counter("stream", stream), counter("offset", offset)
+    seed = needed_seed(seed, "mvue", layout.words_shape)
+    stream, first = counter("stream", stream), counter("offset", offset)
     if layout.axis == len(layout.shape) - 1:
         return None, first
     shape = layout.words_shape
