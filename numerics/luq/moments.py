@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..formats.integers import whole
-from ..operands import floats
+from ..means import finite
 from ..theory import Moments
 from ..theory.roundoff import exactly
-from .scale import check_levels, grid_ends
+from .scale import check_levels, grid_below, grid_ends
 
 
 def variance(x: Any, alpha: float, levels: int | None = None) -> Any:
@@ -23,18 +23,13 @@ def variance(x: Any, alpha: float, levels: int | None = None) -> Any:
     Errors: TypeError for other dtypes; ValueError for NaN and infinities, and as `quantize` for alpha.
     Source: derived from arXiv 2112.10769; SR's (x - lo)(hi - x) on its grid.
     """
-    array = floats(x, "x")
-    if not np.isfinite(array).all():
-        first = int(np.argmin(np.isfinite(array).reshape(-1)))
-        raise ValueError(f"{array.reshape(-1)[first]} at element {first} has no variance; replace it first")
+    array = finite(x)
     step, top = grid_ends(alpha, array.dtype, 1 if levels is None else check_levels(levels))
     if step == 0:
         return np.zeros_like(array)
     size, lowest = np.abs(array).astype(np.float64), np.float64(step)
-    (fractions, exponents), (fraction, exponent) = np.frexp(size), np.frexp(lowest)
-    octave = np.maximum(exponents - exponent - (fractions < fraction), 0)
+    low = grid_below(size, lowest)
     with np.errstate(over="ignore", under="ignore"):
-        low = np.ldexp(lowest, octave)
         # Halves: 2 L may overflow where L does not.
         above = (size - low) * (2 * (low - size / 2))
         result = np.where(size < lowest, size * (lowest - size), above)

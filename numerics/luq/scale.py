@@ -149,6 +149,13 @@ def ends_from(step: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
     return step, dtype.type(math.ldexp(number, levels - 1))
 
 
+def grid_below(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """step 2**k at or below, k >= 0, by exponents and fractions: no quotient overflows."""
+    (fractions, exponents), (fraction, exponent) = np.frexp(size), np.frexp(step)
+    low: NDArray[np.float64] = np.ldexp(step, np.maximum(exponents - exponent - (fractions < fraction), 0))
+    return low
+
+
 def _number(label: str, value: Any, which: str) -> float:
     """A number of any library as a float, or a sentence; strings and bools are none."""
     try:
