@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from .brief import NO_WORDS
 from .formats import FloatFormat
 from .formats.naming import made_from, named
 from .kernels import modes, threads
@@ -26,7 +27,6 @@ from .words import counters, given_words, needed_seed, random_words, refuse_word
 
 _COST = 3.0  # nanoseconds of an element
 _BLOCK = 1 << 14  # elements that a call of the loop takes
-_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 _SENTENCE = {
     ADD: "{} + {}",
@@ -188,11 +188,11 @@ def _random(
     _, _, first = counters(seed, stream, offset)
     if not quantizer.stochastic:
         refuse_words(words, name)
-        return _NO_WORDS, None
+        return NO_WORDS, None
     if words is not None:
         return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
     needed_seed(seed, name, shape)
-    return _NO_WORDS, first
+    return NO_WORDS, first
 
 
 def _errors(fmt: FloatFormat, overflow: Overflow) -> int:

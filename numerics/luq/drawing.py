@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import DRAWN, NO_WORDS
 from ..kernels import elementwise
 from ..words import bits_of_words, counter, given_words, needed_seed, unit_bytes
 
-_DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
 _ZERO = np.uint64(0)
-_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 
 class Draw(NamedTuple):
@@ -33,5 +32,5 @@ def draw_of(
         flat = given_words(words, shape, bits, out).reshape(-1)
         return Draw(flat, elementwise.GIVEN, bits, _ZERO, _ZERO, _ZERO)
     seed, stream, offset = needed_seed(seed, "LUQ", shape), counter("stream", stream), counter("offset", offset)
-    source = _DRAWN[unit_bytes(bits)]
-    return Draw(_NO_WORDS, source, bits, np.uint64(seed), np.uint64(stream), np.uint64(offset) if offset else _ZERO)
+    source = DRAWN[unit_bytes(bits)]
+    return Draw(NO_WORDS, source, bits, np.uint64(seed), np.uint64(stream), np.uint64(offset) if offset else _ZERO)
