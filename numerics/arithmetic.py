@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from .brief import NO_WORDS
 from .formats import FloatFormat
 from .formats.naming import made_from, named
 from .kernels import modes, threads
@@ -22,11 +23,10 @@ from .operands import as_array
 from .parameters import FLOAT64, carrier_of, check_dtype, parameter_row
 from .quantizer import FloatArray, Quantizer, array_out
 from .rounding import Overflow
-from .words import counters, given_words, random_words
+from .words import counters, given_words, needed_seed, random_words, refuse_words
 
 _COST = 3.0  # nanoseconds of an element
 _BLOCK = 1 << 14  # elements that a call of the loop takes
-_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 _SENTENCE = {
     ADD: "{} + {}",
@@ -128,8 +128,8 @@ def _apply(
             x, y, z = ([_widened(operand[here]) for operand in flat_operands] * 3)[:3]
             drawn = given[here]
             if first is not None:
-                bits, place = quantizer.random_bits or 32, (first + begin) % (1 << 64)
-                drawn = random_words(x.size, bits, seed=seed or 0, stream=stream, offset=place)
+                bits, number = quantizer.random_bits or 32, (first + begin) % (1 << 64)
+                drawn = random_words(x.size, bits, seed=seed or 0, stream=stream, offset=number)
             rounded = flat[here] if dtype == np.float64 else np.empty(x.size)
             done, flags = loop(x, y, z, rounded, drawn, row, mode, errors)
             if flags:
@@ -187,14 +187,12 @@ def _random(
     name = quantizer.rounding.name
     _, _, first = counters(seed, stream, offset)
     if not quantizer.stochastic:
-        if words is not None:
-            raise ValueError(f"words given with {name}: random words belong to SR, SR_B and SR_C")
-        return _NO_WORDS, None
+        refuse_words(words, name)
+        return NO_WORDS, None
     if words is not None:
         return given_words(words, shape, quantizer.random_bits or 32, out).reshape(-1), None
-    if seed is None:
-        raise ValueError(f"{name} needs random words: give seed=, or words= of shape {shape}")
-    return _NO_WORDS, first
+    needed_seed(seed, name, shape)
+    return NO_WORDS, first
 
 
 def _errors(fmt: FloatFormat, overflow: Overflow) -> int:

@@ -19,11 +19,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .accumulator import Accumulator
-from .fixed_sizes import Sizes, fits, grid_format, integer_sizes, power, product_point, shifts
+from .fixed_sizes import Sizes, fits, grid_format, integer_sizes, product_point, shifts
 from .parameters import FLOAT32, FLOAT64, Carrier
 from .problem import Facts, Problem
 from .quantizer import Quantizer
 from .rounding import Overflow, Rounding
+from .theory.roundoff import power_of_two
 
 SLICES = 6  # products by BLAS that are still cheaper than integers modulo 2**64
 THRESHOLD_BITS = {FLOAT32.name: 23, FLOAT64.name: 32}  # random bits whose threshold the carrier holds exactly
@@ -93,7 +94,7 @@ ORDER = (
 def _modular(accumulator: Accumulator, sizes: Sizes, inside: bool) -> Iterator[Route]:
     fmt = grid_format(accumulator.format)
     why = f"no sum leaves {fmt}" if inside else "sums wrap and nothing is rounded, so only the last sum matters"
-    a, b = sizes.a / power(sizes.a_lowest), sizes.b / power(sizes.b_lowest)
+    a, b = sizes.a / power_of_two(sizes.a_lowest), sizes.b / power_of_two(sizes.b_lowest)
     total = sizes.depth * a * b
     for name, bits in (("sgemm", 24), ("dgemm", 53)):
         if max(total, a, b) <= 1 << bits:
@@ -117,7 +118,7 @@ def slices_of(a: Fraction, others: Fraction) -> tuple[int, int]:
 def _limiting(known: _Known, accumulator: Accumulator, sizes: Sizes) -> Iterator[Route]:
     """Limits at every step, where nothing is rounded."""
     fmt = grid_format(accumulator.format)
-    step = power(sizes.grid)
+    step = power_of_two(sizes.grid)
     limit, product, start = fmt.largest_code + 1, sizes.largest / step, sizes.c_largest / step
     for carrier in (FLOAT32, FLOAT64):
         p = carrier.precision
@@ -165,9 +166,9 @@ def _stepping(
         return
     if carrier is FLOAT32 and watched and accumulator.roundings(sizes.depth) > FEW_STEPS:
         return
-    highest = max(sizes.a * sizes.b / power(point), (sizes.largest + sizes.c_largest) / power(sizes.grid))
+    highest = max(sizes.a * sizes.b / power_of_two(point), (sizes.largest + sizes.c_largest) / power_of_two(sizes.grid))
     lowest = min(sizes.product_lowest - point, sizes.unit - sizes.grid)
-    if highest >= power(carrier.emax) or lowest < carrier.emin or abs(point - sizes.grid) >= carrier.emax:
+    if highest >= power_of_two(carrier.emax) or lowest < carrier.emin or abs(point - sizes.grid) >= carrier.emax:
         return
     exact_products = _products_exact(carrier, known)
     if sizes.rounds_products and not (exact_products and _products_round(carrier, accumulator, sizes, point)):
@@ -193,7 +194,7 @@ def _products_round(carrier: Carrier, accumulator: Accumulator, sizes: Sizes, po
     product = accumulator.product
     assert product is not None
     fmt = grid_format(product.fmt)
-    span = 2 * (sizes.a * sizes.b / power(point) + fmt.largest_code + 1)
+    span = 2 * (sizes.a * sizes.b / power_of_two(point) + fmt.largest_code + 1)
     wrapped = product.overflow is not Overflow.WRAP or span <= 1 << carrier.precision
     return (
         wrapped and fmt.precision <= carrier.precision and _words_hold(carrier, product, point - sizes.product_lowest)
@@ -203,11 +204,11 @@ def _products_round(carrier: Carrier, accumulator: Accumulator, sizes: Sizes, po
 def _sums_exact(carrier: Carrier, accumulator: Accumulator, sizes: Sizes) -> str:
     """Why sums are exact in the carrier, as far as they are not beyond the limits; or nothing."""
     fmt, p = grid_format(accumulator.format), carrier.precision
-    unit = power(sizes.grid - sizes.unit)
+    unit = power_of_two(sizes.grid - sizes.unit)
     if not _words_hold(carrier, accumulator, sizes.grid - sizes.unit):
         return ""
     if accumulator.overflow is Overflow.WRAP:
-        span = 2 * ((fmt.largest_code + 1) * unit + (sizes.largest + sizes.c_largest) / power(sizes.unit))
+        span = 2 * ((fmt.largest_code + 1) * unit + (sizes.largest + sizes.c_largest) / power_of_two(sizes.unit))
         return f"twice the largest sum = {_text(span)} <= 2**{p} of their lowest bits" if span <= 1 << p else ""
     limit = (fmt.largest_code + 2) * unit
     return (
@@ -239,7 +240,7 @@ def _exact_obstacle(accumulator: Accumulator, sizes: Sizes, with_c: bool) -> str
                 f"two numbers that are added have bits down to 2**{lowest} and 2**{sizes.lowest}, more than 60 below the"
                 f" grid step 2**{sizes.grid} of {accumulator.format}: quantize c or the operands first"
             )
-        if min(largest, sizes.largest) >= power(sizes.grid + 65):
+        if min(largest, sizes.largest) >= power_of_two(sizes.grid + 65):
             return (
                 f"two numbers that are added reach {_text(min(largest, sizes.largest))}, beyond 2**65 grid steps of"
                 f" {accumulator.format}: scale c or the operands"

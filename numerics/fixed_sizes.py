@@ -7,6 +7,7 @@ from .accumulator import Accumulator
 from .formats import FixedFormat
 from .problem import Problem
 from .rounding import Overflow
+from .theory.roundoff import power_of_two
 
 
 class Sizes(NamedTuple):
@@ -50,14 +51,9 @@ class Sizes(NamedTuple):
         return self.depth * self.largest + self.c_largest
 
 
-def power(exponent: int) -> Fraction:
-    """2**exponent."""
-    return Fraction(2) ** exponent
-
-
 def _reach(fmt: FixedFormat) -> Fraction:
     """The largest magnitude that the format has on both sides (if it has two)."""
-    return fmt.largest_code * power(-fmt.fraction_bits)
+    return fmt.largest_code * power_of_two(-fmt.fraction_bits)
 
 
 def grid_format(fmt: object) -> FixedFormat:
@@ -82,7 +78,7 @@ def sizes_of(problem: Problem, accumulator: Accumulator) -> Sizes:
         rounds_products = lowest < point or largest > _reach(product)
         if rounds_products:
             lowest = point
-            most = max(product.largest_code, -product.lowest_integer) * power(point)
+            most = max(product.largest_code, -product.lowest_integer) * power_of_two(point)
             largest = most if accumulator.product.overflow is Overflow.WRAP else min(most, _up(largest, point))
     c_lowest, c_largest = grid, Fraction(0)
     if facts_c is not None:
@@ -94,7 +90,7 @@ def sizes_of(problem: Problem, accumulator: Accumulator) -> Sizes:
 
 def _up(value: Fraction, exponent: int) -> Fraction:
     """The next multiple of 2**exponent."""
-    return -(-value // power(exponent)) * power(exponent)
+    return -(-value // power_of_two(exponent)) * power_of_two(exponent)
 
 
 def fits(accumulator: Accumulator, sizes: Sizes) -> bool:
@@ -104,8 +100,8 @@ def fits(accumulator: Accumulator, sizes: Sizes) -> bool:
 
 def integer_sizes(sizes: Sizes) -> tuple[Fraction, Fraction]:
     """The largest elements as integers whose product is in grid steps: a in its own units, b in what is left."""
-    unit = power(sizes.a_lowest)
-    return sizes.a / unit, sizes.b * unit / power(sizes.grid)
+    unit = power_of_two(sizes.a_lowest)
+    return sizes.a / unit, sizes.b * unit / power_of_two(sizes.grid)
 
 
 def shifts(sizes: Sizes, point: int) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def view_codes(array: NDArray[Any]) -> tuple[NDArray[Any], ElementFormat]:
 def view_as(codes: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Codes [...] as an array [...] of the numpy or ml_dtypes type, in the same memory.
 
-    Errors: TypeError for codes whose width is not the type's.
+    Errors: TypeError for codes whose width is not the type's, and for what is no array.
     """
     fmt = format_of(dtype)
     wanted = code_dtype(fmt.bits)
@@ -93,7 +93,7 @@ def pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def unpack_nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bytes [..., n] -> 4-bit codes [..., 2n], the low half first. Copies."""
+    """Bytes [..., n] -> 4-bit codes [..., 2n], the low half first. Copies. Errors: TypeError for what is no uint8 array."""
     if _array(packed, "packed").dtype != np.uint8:
         raise TypeError(f"bytes of dtype {packed.dtype}: give uint8")
     halves = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1)

@@ -41,12 +41,15 @@ _P3109 = re.compile(r"binary(\d+)p(\d+)([su])([ef])", re.ASCII)
 
 
 def parse_format(name: str) -> Format:
-    """The format of this name: a catalog entry, e<exponent bits>m<mantissa bits>, posit<bits> and the like.
+    """The format of this name: a catalog entry, a name of torch or ml_dtypes, or one that says what the format is.
 
     e3m2, e2m3 and e2m1 are the OCP formats without specials; any other eXmY is the IEEE layout (infinities, NaNs,
-    subnormals), so e4m3 is not OCP's e4m3fn; `b<bias>` behind it changes the bias. bfp<m>_<n>: blocks of n mantissas of
-    m bits, sign included (`catalog.bfp`). [u]log<i>.<f>b<bias>: a logarithm of i + f bits.
-    Errors: ValueError for an unknown name, listing what is known.
+    subnormals), so e4m3 is not OCP's e4m3fn; `b<bias>` behind it changes the bias. binary<K>p<P>, then s or u, e or f: IEEE
+    P3109 (`catalog.p3109`), with a sign or without, extended or finite. s, u, int or uint, then <bits>[.<fraction bits>]:
+    fixed point. lba_m<M>e<E>_b<bias>[_paper]: `catalog.lba`. posit<bits>. bfp<m>_<n>: blocks of n mantissas of m bits,
+    sign included (`catalog.bfp`). [u]log<i>.<f>[b<bias>]: a logarithm of i + f bits. Capitals and blanks around do not count.
+    Errors: TypeError for what is no string; ValueError for an unknown name, listing what is known, and for a format that
+    cannot be.
     """
     if not isinstance(name, str):
         raise TypeError(f"format name {name!r}: give a string such as 'e4m3fn'")

@@ -65,8 +65,7 @@ def matmul(
         if quick is not None:
             return quick
     if isinstance(accumulator, MatrixUnit):
-        _check_unit_options(accumulator, seed is not None or words is not None, encode)
-        counter("stream", stream)
+        _check_unit_options(accumulator, seed is not None or words is not None, stream, encode)
         return unit_matmul(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b, events=events, explain=explain)
     _check_kind(accumulator, scale_a, scale_b)
     given = matrices(a, b, c)
@@ -133,9 +132,10 @@ def _product(
 def plan(
     a: Any, b: Any, accumulator: Accumulator | MatrixUnit, *, c: Any = None, scale_a: Any = None, scale_b: Any = None
 ) -> Plan:
-    """Which kernel `matmul` takes for these operands, and in a sentence why it is exact; arguments as there.
+    """Which kernel `matmul` chooses for these operands, and in a sentence why it is exact; arguments as there.
 
-    A stochastic accumulator needs no seed here: the choice does not depend on it.
+    A product of few elements without options is looked up instead (`brief_products`) and may take another, which gives
+    the same bits. A stochastic accumulator needs no seed here: the choice does not depend on it.
     """
     return plans(a, b, accumulator, c=c, scale_a=scale_a, scale_b=scale_b)[0]
 
@@ -174,7 +174,7 @@ def dot(
     events or explain a tuple, as there. Errors: as there; elements are named by their place in the vectors.
     """
     if isinstance(accumulator, MatrixUnit):
-        _check_unit_options(accumulator, seed is not None or words is not None, encode)
+        _check_unit_options(accumulator, seed is not None or words is not None, stream, encode)
         return _dot_by_unit(vectors(a, b, c), accumulator, scale_a, scale_b, events, explain)
     _check_kind(accumulator, scale_a, scale_b)
     given = vectors(a, b, c)
@@ -205,7 +205,8 @@ def _dot_by_unit(given: Operands, unit: MatrixUnit, scale_a: Any, scale_b: Any, 
     return (found[0][0, 0], Events(**counts), *told)
 
 
-def _check_unit_options(unit: MatrixUnit, words: bool, encode: bool) -> None:
+def _check_unit_options(unit: MatrixUnit, words: bool, stream: Any, encode: bool) -> None:
+    counter("stream", stream)
     if words:
         raise ValueError("seed or words given: a MatrixUnit rounds deterministically")
     if encode:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import blocks, brief_blocks
-from .brief import decoded, rounded
+from .brief import DRAWN, NO_WORDS, decoded, rounded
 from .decoding import decode_into
 from .formats import BlockCodes, BlockFormat, ElementFormat, FixedFormat, FloatFormat, Format, code_dtype
 from .formats.naming import format_in, named
@@ -27,13 +27,11 @@ from .parameters import (
 )
 from .rounding import Overflow, Rounding, check_members
 from .text import remember_text
-from .words import check_random_bits, counters, given_words, unit_bytes
+from .words import check_random_bits, counters, given_words, needed_seed, refuse_words, unit_bytes
 
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
 _COST, _DRAWN_COST = 0.15, 0.5  # nanoseconds of an element, and of one that draws a word
-_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
-_DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Quantizer:
         out: written and returned; x itself or disjoint from it. NaN results are the canonical quiet NaN.
         Errors: TypeError for other dtypes; ValueError for a NaN where the format has none, a negative where it is
         unsigned without NaN, neither seed nor words in a stochastic mode, float32 input where the format needs more
-        than float32; OverflowError under Overflow.ERROR.
+        than float32; OverflowError under Overflow.ERROR, and for an infinity under Overflow.WRAP.
         """
         if words is None and out is None:
             brief = brief_blocks.rounded if isinstance(self.fmt, BlockFormat) else rounded
@@ -200,16 +198,14 @@ class Quantizer:
         """(source of words, words, seed, stream, offset) for the loop; out: what it writes to."""
         keys = [np.uint64(number) for number in counters(seed, stream, offset)]
         if not self.stochastic:
-            if words is not None:
-                raise ValueError(f"words given with {self.rounding.name}: random words belong to SR, SR_B and SR_C")
-            return elementwise.DETERMINISTIC, _NO_WORDS, np.uint64(0), np.uint64(0), np.uint64(0)
+            refuse_words(words, self.rounding.name)
+            return elementwise.DETERMINISTIC, NO_WORDS, np.uint64(0), np.uint64(0), np.uint64(0)
         assert self.random_bits is not None
         if words is not None:
             flat = given_words(words, x.shape, self.random_bits, out).reshape(-1)
             return elementwise.GIVEN, flat, np.uint64(0), np.uint64(0), np.uint64(0)
-        if seed is None:
-            raise ValueError(f"{self.rounding.name} needs random words: give seed=, or words= of shape {x.shape}")
-        return _DRAWN[unit_bytes(self.random_bits)], _NO_WORDS, *keys
+        needed_seed(seed, self.rounding.name, x.shape)
+        return DRAWN[unit_bytes(self.random_bits)], NO_WORDS, *keys
 
     def _apply(
         self, fmt: ElementFormat, x: NDArray[Any], result: NDArray[Any], out: Any, draw: tuple[Any, ...]
@@ -238,10 +234,15 @@ class Quantizer:
 
     def _refuse(self, x: NDArray[Any], part: Callable[[int, int], int], errors: int) -> None:
         """Raise for the first element that met one of `errors`; an overflow that wraps is none."""
-        wraps = self.overflow is Overflow.WRAP
-        if wraps and errors == modes.SAW_OVERFLOW and not np.isinf(x).any():
-            return
-        first = threads.first_with(part, x.size, errors)
+        if self.overflow is Overflow.WRAP:  # of fixed point alone, where what is finite wraps
+            finite = np.isfinite(x)
+            if finite.all():
+                return
+            first = int(np.argmin(finite))
+            if not np.isnan(x[first]):
+                raise OverflowError(f"{x[first]} at element {first} cannot wrap: clip the input first")
+        else:
+            first = threads.first_with(part, x.size, errors)
         met = part(first, first + 1)
         assert not isinstance(self.fmt, BlockFormat)
         if met & modes.SAW_NAN:
@@ -251,9 +252,6 @@ class Quantizer:
                 f"{x[first]} at element {first} rounds to a value that {self.fmt} has without a code;"
                 " encode with the format of Subnormals.NORMAL_BINADE"
             )
-        if wraps:
-            first = int(np.argmax(np.isinf(x)))
-            raise OverflowError(f"{x[first]} at element {first} cannot wrap: clip the input first")
         raise OverflowError(
             f"{x[first]} at element {first} is beyond {limit_of(self.fmt, x[first])};"
             " scale the input or choose another Overflow rule"

@@ -51,7 +51,7 @@ class Overflow(IntEnum):
     SATURATE: the largest value, for infinities too (P3109 SatFinite, PTX .satfinite)
     PROPAGATE: the largest value, but infinities stay where the format has them (P3109 SatPropagate)
     WRAP: modulo 2**bits; fixed point only
-    ERROR: raises OverflowError naming the first element
+    ERROR: raises OverflowError naming the first element; infinities stay where the format has them
     """
 
     IEEE = 0

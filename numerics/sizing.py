@@ -22,12 +22,14 @@ _BEYOND_FLOAT64, _LEAST_EXPONENT = 2**1023, -1074
 class AccumulatorSize:
     """What a sum of k products needs.
 
-    product, total: the span of one product, and of every running sum. exact_bits, fraction_bits: the fixed-point width
-    that neither overflows nor rounds, whatever the operands and the order. exact_precision: significant bits of a float
-    for the same. float_format: the narrowest float that never overflows or underflows and keeps `relative_error`, or
-    with none asked for is exact; None where it would need more than 53 bits of precision or exponents that float64
-    lacks. bound: its error.
-    fits: whether `target` never overflows, None without one; target_bound: its error, where it is an Accumulator.
+    format_a, format_b: the operands' formats in words, k: how many products are added. product, total: the span of one
+    product, and of every running sum. exact_bits, fraction_bits: the fixed-point width that neither overflows nor
+    rounds, whatever the operands and the order; product_bits: that of one product. exact_precision: significant bits of
+    a float for the same. float_format: the narrowest float that never overflows or underflows and keeps
+    `relative_error`, or with none asked for is exact; None where it would need more than 53 bits of precision or
+    exponents that float64 lacks. bound: its error.
+    target: the format of the accumulator asked about, in words, "" without one. fits: whether that never overflows;
+    target_exact: whether its sums are exact; target_bound: its error. The three are None without a target.
     """
 
     format_a: str

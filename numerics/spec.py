@@ -40,7 +40,9 @@ def dumps(record: Format | Quantizer | Accumulator | MatrixUnit) -> str:
 
 @lru_cache(maxsize=4096)
 def loads(text: str) -> Any:
-    """The record that `dumps` wrote. Errors: ValueError for other text."""
+    """The record that `dumps` wrote. Errors: TypeError for what is no text, ValueError for other text."""
+    if not isinstance(text, str):
+        raise TypeError(f"text {text!r:.80}: give the text of a format, quantizer or accumulator, as dumps writes it")
     try:
         record = _record(json.loads(text))
     except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .binary import matmul_bits
 from .formats.integers import whole
+from .operands import as_array
 from .words import random_words
 
 __all__ = [
@@ -82,7 +83,7 @@ def evaluate(layers: tuple[ThresholdLayer, ...], x: Any, *, packed: bool = False
     packed: sums by AND and population count of 64 bits at a time; the same bits. Errors: ValueError for other values of x
     and for layers whose widths do not fit. Source: arXiv 2410.19092, by secondary descriptions; see this module.
     """
-    h = np.asarray(x)
+    h = as_array(x, "x", "a matrix of 0 and 1")
     if h.ndim != 2 or ((h != 0) & (h != 1)).any():
         raise ValueError(f"x of shape {h.shape}: give a matrix [n, inputs] of 0 and 1")
     h = h.astype(np.uint8)
@@ -286,7 +287,8 @@ def sample_interpolator(
     Errors: RuntimeError if none of `draws` nets interpolates; ValueError as `evaluate`, and for labels that are not 0 or 1,
     one for each x, widths that end in another number than 1, draws below 1. Source: as `draw_net`.
     """
-    wanted, inputs = np.asarray(labels).reshape(-1, 1), np.asarray(x)
+    wanted = as_array(labels, "labels", "an array of 0 and 1").reshape(-1, 1)
+    inputs = as_array(x, "x", "a matrix of 0 and 1")
     if inputs.ndim == 2 and len(wanted) != len(inputs):
         raise ValueError(f"{len(wanted)} labels for {len(inputs)} inputs: give one for each")
     if ((wanted != 0) & (wanted != 1)).any():

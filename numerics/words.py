@@ -31,6 +31,24 @@ def counters(seed: Any, stream: Any, offset: Any = 0) -> tuple[int, int, int]:
     return counter("seed", 0 if seed is None else seed), counter("stream", stream), counter("offset", offset)
 
 
+def needed_seed(seed: Any, verb: str, shape: tuple[int, ...]) -> int:
+    """The seed of a verb that draws so many words and was given none, checked; or a sentence where there is no seed."""
+    if seed is None:
+        raise ValueError(f"{verb} needs random words: give seed=, or words= of shape {shape}")
+    return counter("seed", seed)
+
+
+def refuse_words(words: Any, rounding: str) -> None:
+    """A sentence where a deterministic mode is given words."""
+    if words is not None:
+        raise ValueError(f"words given with {rounding}: random words belong to SR, SR_B and SR_C")
+
+
+def stream_after(stream: Any, number: int) -> int:
+    """The stream so many after this one, checked as by `counter`; after 2**64 - 1 comes 0."""
+    return (counter("stream", stream) + number) % (1 << 64)
+
+
 def unit_bytes(random_bits: int) -> int:
     """Bytes of the stream that an element takes: 1 for up to 8 random bits, 2 for up to 16, else 4."""
     return 1 if random_bits <= 8 else 2 if random_bits <= 16 else 4
@@ -43,11 +61,11 @@ def random_words(
 
     The map is frozen: see numerics.kernels.philox. A quantizer given these words gives the bits it gives for the seed.
     """
-    bits = check_random_bits(True, random_bits, "SR")
-    if (whole(count) or 0) < 0 or whole(count) is None:
+    bits = bits_of_words(random_bits)
+    number = whole(count)
+    if number is None or number < 0:
         raise ValueError(f"count = {count!r}: give how many words, an integer of at least 0")
-    assert bits is not None
-    return drawn(count, bits, counter("seed", seed), counter("stream", stream), counter("offset", offset))
+    return drawn(number, bits, counter("seed", seed), counter("stream", stream), counter("offset", offset))
 
 
 def drawn(count: int, random_bits: int, seed: int, stream: int, offset: int) -> NDArray[np.uint32]:
@@ -100,6 +118,11 @@ def check_random_bits(stochastic: bool, random_bits: Any, rounding: str) -> int 
         if random_bits is not None:
             raise ValueError(f"random_bits = {random_bits!r} with {rounding}: random bits belong to SR, SR_B and SR_C")
         return None
+    return bits_of_words(random_bits)
+
+
+def bits_of_words(random_bits: Any) -> int:
+    """How many bits a random word has: 1 to 32, by default 32, or a sentence."""
     if random_bits is None:
         return 32
     bits = whole(random_bits)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics import BlockFormat, Quantizer, binary
-from numerics.words import check_random_bits
+from numerics.words import bits_of_words
 
 from .stage import Applied, Stage, check_bits, check_quantizer, ends_of
 
@@ -80,7 +80,7 @@ class StochasticSign(Stage):
     stochastic = True
 
     def __post_init__(self) -> None:
-        check_random_bits(True, self.random_bits, "StochasticSign")
+        bits_of_words(self.random_bits)
         self._check_gradient()
 
     def _apply(self, x: NDArray[Any], used: float, axis: int, **words: Any) -> Applied:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from numerics import sparsity
 from numerics.sparsity.blocks import check_method, check_pattern
 from numerics.sparsity.masks import METHODS
-from numerics.words import check_random_bits
+from numerics.words import bits_of_words
 
 from .stage import Applied, Stage
 
@@ -48,7 +48,7 @@ class MVUE(Stage):
 
     def __post_init__(self) -> None:
         check_method(self.method, check_pattern(self.n, self.m)[0], METHODS)
-        check_random_bits(True, self.random_bits, "MVUE")
+        bits_of_words(self.random_bits)
         self._check_gradient()
 
     def _apply(self, x: NDArray[Any], used: float, axis: int, **words: Any) -> Applied:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from numerics import FixedFormat, FloatFormat, Quantizer, Rounding, clipping, luq, scaling
 from numerics.luq.scale import check_levels, check_power_of_two
-from numerics.words import check_random_bits
+from numerics.words import bits_of_words
 
 from .stage import Applied, Factor, Stage, check_bits, check_quantizer, ends_of
 
@@ -34,7 +34,7 @@ class LUQ(Stage):
         check_power_of_two(self.power_of_two)
         if self.eta is not None:
             luq.hindsight_max(0.0, 0.0, self.eta)
-        check_random_bits(True, self.random_bits, "LUQ")
+        bits_of_words(self.random_bits)
         self._check_gradient()
 
     stochastic = True

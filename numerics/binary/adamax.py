@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .powers import ap2
-from .signs import FloatArray, floats
+from .signs import FloatArray, without_nan
 
 
 class AdaMaxState(NamedTuple):
@@ -49,7 +49,7 @@ def shift_adamax(
     state's among them, rates outside their range, another store.
     Source: arXiv 1602.02830, shift-based AdaMax, and its code; see this module.
     """
-    parameters, g = floats(theta, "shift_adamax"), floats(gradient, "shift_adamax")
+    parameters, g = without_nan(theta, "shift_adamax"), without_nan(gradient, "shift_adamax")
     if parameters.shape != g.shape or parameters.dtype != g.dtype:
         raise ValueError(
             f"theta {parameters.dtype} {parameters.shape} and gradient {g.dtype} {g.shape}: give one shape and dtype"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..means import checked_axes
+from ..means import checked_axes, means, rows_along
 from .powers import ap2
-from .signs import FloatArray, floats
+from .signs import FloatArray, without_nan
 
 #: Between these factors of the variance lies mean(c AP2(c)), for any data: AP2 is off by sqrt(2) at most.
 SHIFT_VARIANCE_BOUNDS = 2.0**-0.5, 2.0**0.5
@@ -22,16 +22,20 @@ def shift_variance(centred: Any, axis: int = 0) -> FloatArray:
     """mean(c AP2(c)) along an axis: float32 or float64 [..., n, ...] -> float64 without that axis; never negative.
 
     The terms are exact in float64 for float32 data, those of float64 data below 2**-1022 are rounded to subnormals; their
-    mean is numpy's. Errors: TypeError for other dtypes, ValueError for NaN, infinities, an empty axis, and a variance that
-    float64 does not hold. Source: arXiv 1602.02830, shift-based batch normalization; the bounds are derived.
+    mean is the exact one, rounded once, for any layout. Errors: TypeError for other dtypes, ValueError for NaN,
+    infinities, an empty axis, and a term that float64 does not hold. Source: arXiv 1602.02830, shift-based batch
+    normalization; the bounds are derived.
     """
     array = _finite(centred, "a variance").astype(np.float64)
-    _check_length(array, axis)
+    number = _axis_of(array, axis)
     with np.errstate(over="ignore", under="ignore"):
-        found = np.asarray(np.mean(array * ap2(array), axis=axis))
-    if not np.isfinite(found).all():
-        raise ValueError("a variance beyond the largest float64: multiply the numbers by a power of two first")
-    return found
+        terms = array * ap2(array)
+    if not np.isfinite(terms).all():
+        raise ValueError(
+            "a term of the variance beyond the largest float64: multiply the numbers by a power of two first"
+        )
+    rows, kept = rows_along(terms, (number,))
+    return np.squeeze(means(rows).reshape(kept), number)
 
 
 def inverse_root(x: Any) -> FloatArray:
@@ -41,7 +45,7 @@ def inverse_root(x: Any) -> FloatArray:
     0 gives infinity and infinity 0. Errors: TypeError for other dtypes; ValueError for NaN and negatives.
     Source: arXiv 1602.02830, shift-based batch normalization.
     """
-    array = floats(x, "a root")
+    array = without_nan(x, "a root")
     if (array < 0).any():
         raise ValueError(f"x = {array[array < 0].flat[0]}: a root needs x >= 0")
     _, exponent = np.frexp(array)  # q + 1
@@ -53,24 +57,24 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
     """AP2(gamma) (c AP2(1/sqrt(mean(c AP2(c)) + epsilon))) + beta: float32 or float64 [..., n, ...] -> the same.
 
     axis: the samples, over which mean and variance are taken. gamma, beta: broadcast over x without that axis. The
-    scale is within `SHIFT_SCALE_BOUNDS` of 1/sqrt(variance) for epsilon 0. Computed in float64 and rounded once to the
-    dtype of x. Where all samples are equal the result is beta.
+    scale is within `SHIFT_SCALE_BOUNDS` of 1/sqrt(variance) for epsilon 0. Computed in float64, with means that are exact
+    before they are rounded, so that no layout changes a bit, and rounded once to the dtype of x. Where all samples are
+    equal the result is beta.
     Errors: TypeError for other dtypes; ValueError for NaN or infinities, an axis that is empty or not there, gamma or beta
-    of another shape, a negative epsilon, and numbers whose sum is beyond float64.
+    of another shape, a negative epsilon, and numbers that differ from their mean by more than float64 holds.
     Source: arXiv 1602.02830, shift-based batch normalization, and its code.
     """
     array = _finite(x, "shift_batch_norm")
-    _check_length(array, axis)
+    number = _axis_of(array, axis)
     if not 0 <= epsilon < np.inf:
         raise ValueError(f"epsilon = {epsilon}: give a finite number of at least 0")
     factor, shift = (_of_channels(label, v, array.shape, axis) for label, v in (("gamma", gamma), ("beta", beta)))
     wide = array.astype(np.float64)
-    constant = np.max(wide, axis=axis, keepdims=True) == np.min(wide, axis=axis, keepdims=True)
-    # A rounded mean would leave noise, which the scale would blow up.
-    with np.errstate(over="ignore", invalid="ignore"):
-        centred = np.where(constant, 0.0, wide - np.mean(wide, axis=axis, keepdims=True))
+    rows, kept = rows_along(wide, (number,))
+    with np.errstate(over="ignore"):
+        centred = wide - means(rows).reshape(kept)  # 0 where all are equal: their mean is they
     if not np.isfinite(centred).all():
-        raise ValueError("numbers whose sum is beyond the largest float64: multiply x by a power of two first")
+        raise ValueError("numbers that differ from their mean by more than float64 holds: multiply x by 2**-1 first")
     # The result does not change with a power of two, by which the terms of the variance stay numbers of float64.
     places = np.frexp(np.max(np.abs(centred), axis=axis, keepdims=True))[1]
     with np.errstate(over="ignore", under="ignore"):
@@ -83,18 +87,20 @@ def shift_batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float = 0.0, axi
 
 
 def _finite(x: Any, verb: str) -> FloatArray:
-    array = floats(x, verb)
+    array = without_nan(x, verb)
     if not np.isfinite(array).all():
         raise ValueError("x has an infinity, of which there is no mean: clip it")
     return array
 
 
-def _check_length(array: FloatArray, axis: int) -> None:
+def _axis_of(array: FloatArray, axis: int) -> int:
+    """The axis, counted from 0, of an array that has samples along it."""
     if array.ndim == 0:
         raise ValueError(f"x of shape () has no samples along axis {axis}: give at least one")
     (number,) = checked_axes(axis, array.ndim)
     if array.shape[number] == 0:
         raise ValueError(f"x of shape {array.shape} has no samples along axis {axis}: give at least one")
+    return number
 
 
 def _of_channels(label: str, values: Any, shape: tuple[int, ...], axis: int) -> FloatArray:

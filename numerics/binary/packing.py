@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import threads, xnor
+from ..operands import as_array
 
 _COST = 0.3  # nanoseconds of an element
 _LONGEST = 1 << 28  # 4 * count and the result stay in int32
@@ -69,7 +70,7 @@ def unpack(packed: PackedMatrix, dtype: Any = np.float32) -> NDArray[Any]:
 
 
 def _packed(x: Any, low: int) -> PackedMatrix:
-    array = np.asarray(x)
+    array = as_array(x, "x", "a matrix of numbers")
     given = array
     real = array.dtype.kind in "iu" or (array.dtype.kind == "f" and array.dtype.itemsize <= 8)
     if not real and not (array.dtype == bool and low == 0):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..formats.integers import whole
-from .signs import FloatArray, carried, floats
+from .signs import FloatArray, carried, without_nan
 
 # A significand m in [1/2, 1) is above the threshold sqrt(1/2) iff the integer m * 2**53 is above isqrt(2**105): its
 # square is then above 2**105, and never equal to it. The constant is a float, as any integer below 2**53 times 2**-53 is.
@@ -43,7 +43,7 @@ def linear_quant(x: Any, bits: int, *, low: float = -1.0, high: float | None = N
     Errors: TypeError for other dtypes; ValueError for NaN, other bits or ties, and low above high.
     Source: arXiv 1609.07061, LinearQuant, by a secondary description.
     """
-    array = floats(x, "linear_quant")
+    array = without_nan(x, "linear_quant")
     number = whole(bits)
     if number is None:
         raise TypeError(f"bits = {bits!r}: give an integer, 1 to 24")
@@ -72,7 +72,7 @@ def log_quant(x: Any, low: float, high: float) -> FloatArray:
     Errors: TypeError for other dtypes; ValueError for NaN, and for low above high.
     Source: arXiv 1609.07061, LogQuant, by a secondary description.
     """
-    array = floats(x, "log_quant")
+    array = without_nan(x, "log_quant")
     _check_bounds(low, high)
     return np.asarray(np.clip(ap2(array), low, high).astype(array.dtype))
 

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import threads, xnor
+from ..operands import as_array
 from .packing import PackedMatrix, pack, pack_bits
 
+_MATRIX = "a matrix, or a PackedMatrix"
 _COST = 0.002  # nanoseconds of a product of bits
 _LONGEST_BYTES = 1 << 22  # K * 255 stays in int32, and so does every partial sum over planes
 
@@ -48,14 +50,14 @@ def byte_matmul(x: Any, w: Any) -> NDArray[np.int32]:
     Errors: TypeError for x of another dtype; ValueError as in `xnor_matmul`, and for K above 2**22.
     Source: arXiv 1602.02830, first layer, by a secondary description.
     """
-    array = np.asarray(x)
+    array = as_array(x, "x", "a matrix of bytes")
     if array.dtype not in (np.uint8, np.int8):
         raise TypeError(f"x of dtype {array.dtype}: give uint8 or int8, which say what the eighth bit counts")
     if array.ndim != 2:
         raise ValueError(f"x of shape {array.shape}: give a matrix [M, K], a vector as x[None]")
     if array.shape[1] > _LONGEST_BYTES:
         raise ValueError(f"K = {array.shape[1]}: sums of more than 2**22 bytes may leave int32; split them")
-    right = w if isinstance(w, PackedMatrix) else pack(np.asarray(w).T)
+    right = w if isinstance(w, PackedMatrix) else pack(as_array(w, "w", _MATRIX).T)
     total: NDArray[np.int32] | None = None
     for n in range(8):
         weight = -128 if n == 7 and array.dtype == np.int8 else 1 << n
@@ -70,7 +72,7 @@ def byte_matmul(x: Any, w: Any) -> NDArray[np.int32]:
 def _operands(a: Any, b: Any, *, signed: bool) -> tuple[PackedMatrix, PackedMatrix]:
     packed = pack if signed else pack_bits
     left = a if isinstance(a, PackedMatrix) else packed(a)
-    right = b if isinstance(b, PackedMatrix) else packed(np.asarray(b).T)
+    right = b if isinstance(b, PackedMatrix) else packed(as_array(b, "b", _MATRIX).T)
     _check_pair(left, right, signed=(signed, signed))
     return left, right
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..operands import as_array
 from ..parameters import check_dtype
-from ..words import check_random_bits, given_words, random_words
+from ..words import bits_of_words, given_words, needed_seed, random_words
 
 FloatArray = NDArray[Any]
 
 
-def floats(x: Any, verb: str) -> FloatArray:
+def without_nan(x: Any, verb: str) -> FloatArray:
     """x as a float32 or float64 array without NaN, or a sentence about it."""
     array = carried(x)
     if np.isnan(array).any():
@@ -26,7 +27,7 @@ def floats(x: Any, verb: str) -> FloatArray:
 
 def carried(x: Any) -> FloatArray:
     """x as a float32 or float64 array, or a sentence about its dtype."""
-    array = np.asarray(x)
+    array = as_array(x, "x", "a float32 or float64 array")
     check_dtype(array.dtype)
     return array
 
@@ -37,7 +38,7 @@ def sign(x: Any) -> FloatArray:
     Errors: TypeError for other dtypes, ValueError for NaN. torch's and numpy's `sign` have a third value, 0 at 0.
     Source: arXiv 1602.02830, deterministic binarization; +1 at 0 as in its Theano code.
     """
-    array = floats(x, "a sign")
+    array = without_nan(x, "a sign")
     return np.asarray(np.where(array >= 0, array.dtype.type(1), array.dtype.type(-1)))
 
 
@@ -62,13 +63,12 @@ def stochastic_sign(
     Errors: TypeError for other dtypes; ValueError for NaN, for neither seed nor words, and for words out of range.
     Source: arXiv 1602.02830, stochastic binarization.
     """
-    array = floats(x, "a sign")
-    bits = check_random_bits(True, random_bits, "stochastic_sign") or 32
+    array = without_nan(x, "a sign")
+    bits = bits_of_words(random_bits)
     if words is not None:
         drawn = given_words(words, array.shape, bits)
-    elif seed is None:
-        raise ValueError(f"stochastic_sign needs random words: give seed=, or words= of shape {array.shape}")
     else:
+        seed = needed_seed(seed, "stochastic_sign", array.shape)
         drawn = random_words(array.size, bits, seed=seed, stream=stream, offset=offset).reshape(array.shape)
     # floor((x + 1)/2 * 2**r) = floor(x * 2**(r-1)) + 2**(r-1): the product with a power of two is exact in float64.
     half = float(1 << (bits - 1))
@@ -91,7 +91,7 @@ def clip_weights(w: Any) -> FloatArray:
     Beyond, a weight would move without a change of its sign, and the mask would stop its gradient for good.
     Errors: TypeError for other dtypes, ValueError for NaN. Source: arXiv 1602.02830 and its code.
     """
-    return np.asarray(np.clip(floats(w, "a weight"), -1, 1))
+    return np.asarray(np.clip(without_nan(w, "a weight"), -1, 1))
 
 
 def glorot_scale(fan_in: int, fan_out: int) -> float:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from ..formats.codes import code_dtype
 from ..formats.integers import whole
 from ..means import finite
+from ..operands import as_array
 from ..rounding import Rounding
-from ..words import check_random_bits, counter, given_words, random_words
+from ..words import check_random_bits, given_words, needed_seed, random_words
 from . import quotients
 from .aciq import checked_bits
 
@@ -76,7 +77,7 @@ def dequantize(codes: Any, scale: float, zero_point: int, *, dtype: Any = np.flo
     Errors: TypeError for codes that are not integers and for a dtype other than float32 and float64; ValueError for codes
     and a zero point outside 0 to 2**20 - 1, and a scale that is negative or not finite. Source: as `affine`.
     """
-    array, wanted = np.asarray(codes), np.dtype(dtype)
+    array, wanted = as_array(codes, "codes", "an array of unsigned integers"), np.dtype(dtype)
     if array.dtype.kind not in "iu":
         raise TypeError(f"codes of dtype {array.dtype}: give the integers that affine returned")
     if wanted not in (np.float32, np.float64):
@@ -118,10 +119,7 @@ def _words(
         return None, 0
     if words is not None:
         return given_words(words, x.shape, r).reshape(-1), r
-    if seed is None:
-        raise ValueError(f"SR needs random words: give seed=, or words= of shape {x.shape}")
-    start = counter("offset", offset)
-    return random_words(x.size, r, seed=counter("seed", seed), stream=counter("stream", stream), offset=start), r
+    return random_words(x.size, r, seed=needed_seed(seed, "SR", x.shape), stream=stream, offset=offset), r
 
 
 def _round(

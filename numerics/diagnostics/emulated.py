@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from ..arithmetic import mul, sub
 from ..formats import FloatFormat
 from ..means import finite
+from ..operands import as_array
 from ..quantizer import Quantizer
 from ..theory import underflow_unit, unit_roundoff
-from ..words import random_words
+from ..theory.roundoff import count_of
+from ..words import counters, needed_seed, random_words, refuse_words, stream_after
 from .scalar_nets import depth_two_sharpness, exact, invariant, invariant_after, residual
 
 
@@ -34,11 +36,12 @@ def emulated_step(
     """A step of gradient descent on nets w [..., D], float32 or float64, each operation rounded -> same.
 
     Products run from left to right; e = product - 1; the gradient of a weight is e times the product of the others,
-    which begins with the first of them; then rate times it, then the difference. w and rate are taken as given.
+    which begins with the first of them; then rate times it, then the difference. w is taken as given, and rate
+    rounded to its dtype first.
     Stochastic: the roundings in this order, weight by weight; word s of net b, in C order, has element index
     b * `roundings` + s, and words= has the shape [..., roundings(D)].
     Errors: as `numerics.arithmetic.add`; ValueError for fewer than two weights, non-finite ones, a rate that is not
-    finite, words misshapen. Source: derived; the nets are those of arXiv 2305.13064.
+    finite, words misshapen or in a deterministic mode. Source: derived; the nets are those of arXiv 2305.13064.
     """
     weights = finite(w, "w")
     if weights.ndim == 0 or weights.shape[-1] < 2:
@@ -46,13 +49,15 @@ def emulated_step(
     depth = weights.shape[-1]
     needed = (*weights.shape[:-1], roundings(depth))
     drawn: list[Any] = [None] * roundings(depth)
-    if quantizer.stochastic:
+    counters(seed, stream, offset)
+    if not quantizer.stochastic:
+        refuse_words(words, quantizer.rounding.name)
+    else:
         if words is None:
-            if seed is None:
-                raise ValueError(f"{quantizer.rounding.name} needs random words: give seed=, or words= of {needed}")
+            seed = needed_seed(seed, quantizer.rounding.name, needed)
             bits = quantizer.random_bits or 32
             words = random_words(math.prod(needed), bits, seed=seed, stream=stream, offset=offset).reshape(needed)
-        given = np.asarray(words)
+        given = as_array(words, "words", f"integers of shape {needed}")
         if given.shape != needed:
             raise ValueError(f"words of shape {given.shape} for nets {weights.shape}: give {needed}, one a rounding")
         drawn = list(np.moveaxis(given, -1, 0))
@@ -84,7 +89,8 @@ def invariant_bound(w: Any, rate: float, quantizer: Quantizer) -> Fraction:
 
     Rational, from u of `theory.unit_roundoff` and `theory.underflow_unit`: each of the four roundings in a row errs by
     at most max(u |x|, underflow), and the errors before it are carried along; nothing is left out. It holds unless
-    something overflows. Errors: as `invariant`; TypeError for a quantizer of another family than FloatFormat.
+    something overflows, and for a rate that the dtype of w has: `emulated_step` rounds it to one first.
+    Errors: as `invariant`; TypeError for a quantizer of another family than FloatFormat.
     Source: derived.
     """
     fmt = quantizer.fmt
@@ -132,15 +138,14 @@ def depth_two_run(
     below 0 and for a rate that the dtype of w does not hold.
     Source: the laws of `invariant_after`; the monotony of arXiv 2305.13064.
     """
-    if steps < 0:
-        raise ValueError(f"steps = {steps}: give a number of at least 0")
+    count_of("steps", steps)
     now = finite(w, "w")
     if float(now.dtype.type(rate)) != rate:
         raise ValueError(f"rate = {rate} is no number of {now.dtype}: give float64 weights or a rate that is")
     path = [now]
     inexact = beyond = increases = 0
     for count in range(steps):
-        draw: dict[str, Any] = {"seed": seed, "stream": (stream + count) % (1 << 64)} if quantizer.stochastic else {}
+        draw: dict[str, Any] = {"seed": seed, "stream": stream_after(stream, count)} if quantizer.stochastic else {}
         following = emulated_step(now, rate, quantizer, **draw)
         expected, found = invariant_after(now, rate), invariant(following)
         inexact += found != expected

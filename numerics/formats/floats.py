@@ -140,9 +140,10 @@ class FloatFormat:
         """The format with the same largest value and mantissa, its exponents continued downward.
 
         exponent_bits: how many the result has, at most 11; None: as many as float64's values allow. For arXiv
-        2401.14110, whose first stage of training has no underflow: there the exponent is unbounded below; here it ends
-        at or above 2**-1022, far below any sum of products of narrow operands. (11 exponent bits under the top of an
-        accumulator would begin near 2**-2042, which float64 does not hold.) float32 arrays hold 7 for M7E4.
+        2401.14110, whose first stage of training has no underflow: there the exponent is unbounded below; here it goes
+        as far down as float64's subnormals do, far below any sum of products of narrow operands. (11 exponent bits
+        under the top of an accumulator would begin near 2**-2042, which float64 does not hold.) float32 arrays hold 7
+        for M7E4.
         Errors: ValueError for fewer bits than the format has, or more than fit.
         """
         if self.exponent_bits == 0:

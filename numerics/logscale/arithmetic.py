@@ -111,22 +111,20 @@ def limits_of(fmt: LogFormat, underflow: Underflow, mode: Rounding = Rounding.RN
     return limits
 
 
-def check_format(fmt: Any, overflow: Any, underflow: Any) -> Overflow:
+def check_format(fmt: Any, overflow: Overflow, underflow: Any) -> Overflow:
     """Refuse what is no logarithmic format and policies that it does not have; the overflow rule as a member."""
     if not isinstance(fmt, LogFormat):
         raise TypeError(f"format {named(fmt)}: arithmetic on codes of logarithms takes a LogFormat")
     if not isinstance(underflow, Underflow):
         raise TypeError(f"underflow = {underflow!r}: give Underflow.ZERO or Underflow.SMALLEST")
     check_members(Rounding.RNE, overflow)
-    rule = Overflow(overflow)
-    check_policy(fmt, rule)
-    return rule
+    check_policy(fmt, overflow)
+    return overflow
 
 
-def checked_mode(fmt: LogFormat, rounding: Any, table: SumTable | None) -> Rounding:
+def checked_mode(fmt: LogFormat, mode: Rounding, table: SumTable | None) -> Rounding:
     """The mode of sums in a format, or a sentence about what does not fit."""
-    check_members(rounding, Overflow.SATURATE)
-    mode = Rounding(rounding)
+    check_members(mode, Overflow.SATURATE)
     if mode.stochastic:
         raise ValueError(f"{mode.name}: sums of codes are rounded in a deterministic mode, as RNL or RNE")
     if table is None:

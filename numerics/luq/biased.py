@@ -15,7 +15,7 @@ from ..words import random_words
 from .drawing import draw_of
 from .estimator import quantize
 from .powers import rdnp
-from .scale import check_levels, grid_ends
+from .scale import check_levels, grid_below, grid_ends
 
 
 def biased_noise_then_round(
@@ -79,7 +79,7 @@ def noise_then_round_bias(x: Any, alpha: float) -> Any:
     """
     array, step, _ = _checked(finite(x), alpha, 1)
     size = np.abs(array).astype(np.float64)
-    low = _grid_below(size, step)
+    low = grid_below(size, step)
     return np.where(size >= step, np.minimum((size - 1.25 * low) / 2, 0.0), 0.0).astype(array.dtype)
 
 
@@ -91,7 +91,7 @@ def log_rounding_bias(x: Any, alpha: float) -> Any:
     """
     array, step, _ = _checked(finite(x), alpha, 1)
     size = np.abs(array).astype(np.float64)
-    low = _grid_below(size, step)
+    low = grid_below(size, step)
     within = np.where(size >= step, size / low, 1.0)
     return (low * (1 + np.log2(within) - within)).astype(array.dtype)
 
@@ -121,13 +121,6 @@ def _power_below(size: NDArray[np.float64]) -> NDArray[np.float64]:
     """The power of two at or below, at least 1."""
     power: NDArray[np.float64] = np.ldexp(1.0, np.maximum(np.frexp(size)[1] - 1, 0))
     return power
-
-
-def _grid_below(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """step 2**k at or below, k >= 0, by exponents and fractions: no quotient overflows."""
-    (fractions, exponents), (fraction, exponent) = np.frexp(size), np.frexp(step)
-    low: NDArray[np.float64] = np.ldexp(step, np.maximum(exponents - exponent - (fractions < fraction), 0))
-    return low
 
 
 def _ended(

@@ -26,7 +26,7 @@ def encode(
     """The codes that x becomes: float32 or float64 [...] -> the smallest unsigned dtype that holds them, [...].
 
     For 7 levels 4 bits: sign * 8 + exponent code, 8 being -0; in general the exponent code has the bits of `levels`.
-    decode(encode(x), alpha) is quantize(x) for the same words, with the alpha in force.
+    decode(encode(x), alpha, dtype=x.dtype) is quantize(x) for the same words, with the alpha and the levels in force.
     Errors and other arguments: as `quantize`. Source: derived; the grid is that of `quantize`.
     """
     array, levels = floats(x, "x"), check_levels(levels)

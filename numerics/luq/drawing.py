@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import DRAWN, NO_WORDS
 from ..kernels import elementwise
-from ..words import check_random_bits, counter, given_words, unit_bytes
+from ..words import bits_of_words, counter, given_words, needed_seed, unit_bytes
 
-_DRAWN = {4: elementwise.DRAWN_4, 2: elementwise.DRAWN_2, 1: elementwise.DRAWN_1}
 _ZERO = np.uint64(0)
-_NO_WORDS: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
 
 class Draw(NamedTuple):
@@ -28,13 +27,10 @@ def draw_of(
     shape: tuple[int, ...], seed: Any, words: Any, random_bits: Any, stream: Any, offset: Any, out: Any = None
 ) -> Draw:
     """The draw for an array of this shape, or a sentence. With words given, seed is not used."""
-    bits = check_random_bits(True, random_bits, "LUQ")
-    assert bits is not None
+    bits = bits_of_words(random_bits)
     if words is not None:
         flat = given_words(words, shape, bits, out).reshape(-1)
         return Draw(flat, elementwise.GIVEN, bits, _ZERO, _ZERO, _ZERO)
-    if seed is None:
-        raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {shape}")
-    seed, stream, offset = counter("seed", seed), counter("stream", stream), counter("offset", offset)
-    source = _DRAWN[unit_bytes(bits)]
-    return Draw(_NO_WORDS, source, bits, np.uint64(seed), np.uint64(stream), np.uint64(offset) if offset else _ZERO)
+    seed, stream, offset = needed_seed(seed, "LUQ", shape), counter("stream", stream), counter("offset", offset)
+    source = DRAWN[unit_bytes(bits)]
+    return Draw(NO_WORDS, source, bits, np.uint64(seed), np.uint64(stream), np.uint64(offset) if offset else _ZERO)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ..formats.integers import whole
 from ..kernels import luq as kernel
 from ..kernels import threads
-from ..operands import floats
+from ..operands import as_array, floats
 from ..quantizer import array_out
-from ..words import counter
+from ..words import needed_seed, stream_after
 from .drawing import Draw, draw_of
 from .scale import (
     alpha_of,
@@ -109,18 +109,17 @@ def smp(
         )
     rows: list[Any] = [None] * count
     if words is not None:
-        given = np.asarray(words)
+        given = as_array(words, "words", f"integers of shape {(count, *array.shape)}")
         if given.shape != (count, *array.shape):
             raise ValueError(
                 f"words of shape {given.shape} for {count} samples of {array.shape}: one word per quantization"
             )
         rows = list(given)
-    elif seed is None:
-        raise ValueError(f"LUQ needs random words: give seed=, or words= of shape {(count, *array.shape)}")
+    else:
+        needed_seed(seed, "LUQ", (count, *array.shape))
     if alpha is None:
         alpha = alpha_of(array, levels, check_power_of_two(power_of_two))
         power_of_two = None
-    first = counter("stream", stream)
     near = far = np.zeros(0)
     ups = np.zeros(array.shape, np.int64)
     for sample, row in enumerate(rows):
@@ -132,7 +131,7 @@ def smp(
             seed=seed,
             words=row,
             random_bits=random_bits,
-            stream=(first + sample) % (1 << 64),
+            stream=stream_after(stream, sample),
             offset=offset,
         )
         size = np.abs(one).astype(np.float64)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..formats.integers import whole
-from ..operands import floats
+from ..means import finite
 from ..theory import Moments
-from .scale import check_levels, grid_ends
+from ..theory.roundoff import exactly
+from .scale import check_levels, grid_below, grid_ends
 
 
 def variance(x: Any, alpha: float, levels: int | None = None) -> Any:
@@ -22,18 +23,13 @@ def variance(x: Any, alpha: float, levels: int | None = None) -> Any:
     Errors: TypeError for other dtypes; ValueError for NaN and infinities, and as `quantize` for alpha.
     Source: derived from arXiv 2112.10769; SR's (x - lo)(hi - x) on its grid.
     """
-    array = floats(x, "x")
-    if not np.isfinite(array).all():
-        first = int(np.argmin(np.isfinite(array).reshape(-1)))
-        raise ValueError(f"{array.reshape(-1)[first]} at element {first} has no variance; replace it first")
+    array = finite(x)
     step, top = grid_ends(alpha, array.dtype, 1 if levels is None else check_levels(levels))
     if step == 0:
         return np.zeros_like(array)
     size, lowest = np.abs(array).astype(np.float64), np.float64(step)
-    (fractions, exponents), (fraction, exponent) = np.frexp(size), np.frexp(lowest)
-    octave = np.maximum(exponents - exponent - (fractions < fraction), 0)
+    low = grid_below(size, lowest)
     with np.errstate(over="ignore", under="ignore"):
-        low = np.ldexp(lowest, octave)
         # Halves: 2 L may overflow where L does not.
         above = (size - low) * (2 * (low - size / 2))
         result = np.where(size < lowest, size * (lowest - size), above)
@@ -48,21 +44,19 @@ def moments(x: float | Fraction, alpha: float | Fraction, levels: int = 7, rando
     With low and step those of its bin, p = (|x| - low)/step and k = floor(p 2**r): mean low + step k/2**r, short of |x| by
     less than step 2**-r, and variance step**2 k/2**r (1 - k/2**r). random_bits = math.inf: ideal randomness, mean |x| and
     variance step**2 p (1 - p). Beyond the largest magnitude: that, and 0. The mean has the sign of x.
-    Errors: ValueError for NaN and infinities, levels, a negative alpha, alpha = 0 with another x than 0, and random bits
-    that are no integer of at least 1.
+    Errors: TypeError for what is no number; ValueError for NaN and infinities, levels, a negative alpha, alpha = 0 with
+    another x than 0, and random bits that are no integer of at least 1.
     Source: derived from arXiv 2112.10769. Test: test_luq.py, by enumeration of all words through `quantize`.
     """
-    try:
-        size, step, levels = abs(Fraction(x)), Fraction(alpha), check_levels(levels)
-    except (ValueError, OverflowError):
-        raise ValueError(f"x = {x}, alpha = {alpha}: give finite numbers") from None
+    exact, step, levels = exactly("x", x), exactly("alpha", alpha), check_levels(levels)
+    size = abs(exact)
     if step < 0 or (step == 0 and size):
         raise ValueError(f"alpha = {alpha} for x = {x}: give a positive smallest magnitude")
     if random_bits != math.inf and (whole(random_bits) or 0) < 1:
         raise ValueError(f"random_bits = {random_bits!r}: give an integer of at least 1, or math.inf")
     top = step * (1 << (levels - 1))
     if size >= top:
-        return Moments(top if x >= 0 else -top, Fraction(0))
+        return Moments(top if exact >= 0 else -top, Fraction(0))
     low = Fraction(0)
     if size >= step:
         low = step = step * (1 << (math.floor(size / step).bit_length() - 1))
@@ -71,4 +65,4 @@ def moments(x: float | Fraction, alpha: float | Fraction, levels: int = 7, rando
         words = 1 << int(random_bits)
         chance = Fraction(math.floor(chance * words), words)
     mean = low + step * chance
-    return Moments(mean if x >= 0 else -mean, step * step * chance * (1 - chance))
+    return Moments(mean if exact >= 0 else -mean, step * step * chance * (1 - chance))

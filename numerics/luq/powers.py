@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..operands import as_array, floats
+from ..means import finite
+from ..operands import as_array
 
 #: What log2|x| is shifted by so that rounding it to nearest gives the power of two at the least distance from |x|.
 RDNP_SHIFT = math.log2(4 / 3) - 0.5
@@ -23,10 +24,7 @@ def rdnp(x: Any) -> Any:
     Errors: TypeError for other dtypes; ValueError for NaN, infinities and what goes up beyond the largest power.
     Source: arXiv 2112.10769 (whose line on the midpoint prints 3/4 2**(n-1)).
     """
-    array = floats(x, "x")
-    if not np.isfinite(array).all():
-        first = int(np.argmin(np.isfinite(array).reshape(-1)))
-        raise ValueError(f"{array.reshape(-1)[first]} at element {first} has no nearest power of two; replace it first")
+    array = finite(x)
     fractions, exponents = np.frexp(np.abs(array))  # fractions in [1/2, 1)
     exponents = exponents - (fractions < 0.75)
     over = (exponents >= np.finfo(array.dtype).maxexp) & (fractions > 0)

@@ -34,7 +34,8 @@ def alpha(x: Any, levels: int = 7, *, power_of_two: str | None = None) -> float:
     not always a grid value. power_of_two: "up" gives the next power of two at or above, with which nothing is clipped
     either; "down" the one at or below, which clips what is above half the maximum, with a bias; the smallest subnormal
     where that would underflow. Unit: that of x.
-    Errors: TypeError for other dtypes; ValueError for NaN and infinities, levels outside 1 to 1024, another power_of_two.
+    Errors: TypeError for other dtypes; ValueError for NaN and infinities, levels outside 1 to 1024, another power_of_two,
+    an "up" beyond the largest number of the dtype.
     Source: arXiv 2112.10769, eq. 11; power_of_two: its appendix, whose direction was not seen.
     """
     array, levels = floats(x, "x"), check_levels(levels)
@@ -91,6 +92,11 @@ def alpha_from_peak(peak: float, dtype: np.dtype[Any], levels: int, power_of_two
     if power_of_two is not None:
         fraction, exponent = math.frexp(peak)
         rounded = exponent if power_of_two == "up" and fraction > 0.5 else exponent - 1
+        if rounded - levels + 1 >= _MOST[dtype]:
+            raise ValueError(
+                f"power_of_two = 'up' with {levels} levels: the power of two above the largest magnitude, {peak},"
+                f" overflows {dtype}; scale x, or give 'down'"
+            )
         return max(math.ldexp(1.0, rounded - levels + 1), float(_LIMITS[dtype].smallest_subnormal))
     exact = math.ldexp(peak, 1 - levels)
     if exact >= _NORMAL[dtype]:  # then nothing is rounded
@@ -127,6 +133,8 @@ def grid_ends(alpha: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
         step = dtype.type(number)
     if number and not step:
         raise ValueError(f"alpha = {number} is zero in {dtype}: use float64 arrays or a larger alpha")
+    if not np.isfinite(step):
+        raise ValueError(f"alpha = {number} is infinite in {dtype}: use float64 arrays or a smaller alpha")
     return ends_from(step, dtype, levels)
 
 
@@ -139,6 +147,13 @@ def ends_from(step: Any, dtype: np.dtype[Any], levels: int) -> tuple[Any, Any]:
             " give a smaller alpha or fewer levels, or scale x"
         )
     return step, dtype.type(math.ldexp(number, levels - 1))
+
+
+def grid_below(size: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """step 2**k at or below, k >= 0, by exponents and fractions: no quotient overflows."""
+    (fractions, exponents), (fraction, exponent) = np.frexp(size), np.frexp(step)
+    low: NDArray[np.float64] = np.ldexp(step, np.maximum(exponents - exponent - (fractions < fraction), 0))
+    return low
 
 
 def _number(label: str, value: Any, which: str) -> float:

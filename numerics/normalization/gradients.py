@@ -16,6 +16,7 @@ from ..matrix_unit import MatrixUnit
 from ..operands import floats
 from ..products import matmul
 from ..quantizer import Quantizer
+from ..words import stream_after
 from .order_statistics import checked_count
 
 #: What rounds a gradient: a Quantizer, or a function of an array that gives one of its shape and dtype.
@@ -38,8 +39,8 @@ def bifurcated_gradients(
 
     The former is quantizer(g) @ w.T through `accumulator`, the latter x.T @ g, or of weight_quantizer(g), through
     `weight_accumulator`; None: the exact product, rounded once to the dtype. A stochastic Quantizer draws its words
-    from (seed, stream), the weights' from (seed, stream + 1), stochastic accumulators from stream + 2 and stream + 3;
-    without bias of the rounding the former gradient has none, for any w. Errors: as `numerics.matmul` and
+    from (seed, stream), the weights' from (seed, stream + 1), stochastic accumulators from stream + 2 and stream + 3,
+    0 after 2**64 - 1; without bias of the rounding the former gradient has none, for any w. Errors: as `numerics.matmul` and
     `Quantizer.quantize`; TypeError where the dtypes differ; ValueError for shapes that do not match and for a function
     whose result has another shape or dtype. Source: Banner, Hubara, Hoffer and Soudry, Scalable methods for 8-bit
     training, NeurIPS 2018, arXiv 1805.11046.
@@ -57,11 +58,11 @@ def bifurcated_gradients(
         )
     exact = Accumulator(catalog.BINARY32 if left.dtype == np.float32 else catalog.BINARY64, order="exact")
     coarse = _rounded(gradient, quantizer, seed, stream)
-    fine = gradient if weight_quantizer is None else _rounded(gradient, weight_quantizer, seed, stream + 1)
+    fine = gradient if weight_quantizer is None else _rounded(gradient, weight_quantizer, seed, stream_after(stream, 1))
     of_input, of_weights = accumulator or exact, weight_accumulator or exact
     return (
-        matmul(coarse, weights.T, of_input, **_words(of_input, seed, stream + 2)),
-        matmul(left.T, fine, of_weights, **_words(of_weights, seed, stream + 3)),
+        matmul(coarse, weights.T, of_input, **_words(of_input, seed, stream_after(stream, 2))),
+        matmul(left.T, fine, of_weights, **_words(of_weights, seed, stream_after(stream, 3))),
     )
 
 

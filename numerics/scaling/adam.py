@@ -12,7 +12,9 @@ import numpy as np
 from .. import catalog, luq
 from ..formats import FloatFormat
 from ..means import finite
+from ..operands import as_array
 from ..quantizer import Quantizer
+from ..words import stream_after
 from .tensor import Scaled, amax, check_largest, check_scale, scale_of, unscale
 
 
@@ -78,10 +80,8 @@ def store(
     with np.errstate(over="ignore", under="ignore"):
         scaled = np.clip(array * array.dtype.type(factor), ends.min, ends.max)
     if not storage.flush:
-        draw: dict[str, Any] = (
-            {"seed": seed, "words": words, "stream": stream, "offset": offset} if storage.random else {}
-        )
-        return Scaled(storage.quantizer.quantize(scaled, **draw), factor)
+        rounded = storage.quantizer.quantize(scaled, seed=seed, words=words, stream=stream, offset=offset)
+        return Scaled(rounded, factor)
     least = fmt.smallest_subnormal
     small = np.abs(scaled) < least
     flushed = luq.quantize(
@@ -134,7 +134,8 @@ def adam_start(
     """
     array = finite(theta, "theta")
     zero = Scaled(np.zeros_like(array), 1.0)
-    stored = store(array, storage.master, seed=seed, words=words, random_bits=random_bits, stream=stream, offset=offset)
+    drawn = words if storage.master.random else None
+    stored = store(array, storage.master, seed=seed, words=drawn, random_bits=random_bits, stream=stream, offset=offset)
     return AdamState(stored, zero, zero, 0)
 
 
@@ -160,7 +161,7 @@ def fp8_adam(
     theta = theta - rate (m/c1 / (sqrt(v/c2) + epsilon) + weight_decay theta), each operation rounded to the dtype; the
     moments in it are those before they are stored. With epsilon = 0 an element whose v is 0 moves by the decay alone.
     words: [3, ...], for m, v and theta in this order; or from seed, of stream, stream + 1 and stream + 2. Neither is
-    needed where nothing is stored at random. t counts from 1.
+    needed where nothing is stored at random, and words are refused there. t counts from 1.
     Errors: as `store`; ValueError for rates out of range, and for shapes or dtypes that differ; OverflowError where a
     moment or a weight is beyond the dtype.
     Source: Fishman, Chmiel, Banner and Soudry, arXiv 2409.12517 (weight decay apart, as in AdamW, and beta2 = 0.95).
@@ -175,7 +176,7 @@ def fp8_adam(
             f"rate = {rate}, beta1 = {beta1}, beta2 = {beta2}, epsilon = {epsilon}, weight_decay = {weight_decay}:"
             " give betas in [0, 1) and the others finite and at least 0"
         )
-    rows = _rows(words, g.shape)
+    rows = _rows(words, g.shape, storage)
     number, steps = g.dtype.type, state.steps + 1
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         m = number(beta1) * unscale(state.first) + number(1 - beta1) * g
@@ -194,10 +195,10 @@ def fp8_adam(
         store(
             tensor,
             how,
-            seed=None if row is not None else seed,
-            words=row,
+            seed=seed,
+            words=row if how.random else None,
             random_bits=random_bits,
-            stream=(stream + place) % (1 << 64),
+            stream=stream_after(stream, place),
             offset=offset,
         )
         for place, (tensor, how, row) in enumerate(
@@ -207,10 +208,12 @@ def fp8_adam(
     return AdamState(kept[2], kept[0], kept[1], steps)
 
 
-def _rows(words: Any, shape: tuple[int, ...]) -> list[Any]:
+def _rows(words: Any, shape: tuple[int, ...], storage: AdamStorage) -> list[Any]:
     if words is None:
         return [None] * 3
-    given = np.asarray(words)
+    given = as_array(words, "words", f"integers of shape {(3, *shape)}")
     if given.shape != (3, *shape):
         raise ValueError(f"words of shape {given.shape} for moments and weights of {shape}: give {(3, *shape)}")
+    if not (storage.first.random or storage.second.random or storage.master.random):
+        raise ValueError("words given, and nothing is stored at random: leave them out, or give a Storage that draws")
     return list(given)

@@ -67,10 +67,10 @@ def _bend(curvature: Number, trace: Number, noise: Number) -> Number:
 def gradient_to_noise(gradient_norm: float, noise: float, dimension: int) -> float:
     """||g|| / (noise sqrt(dimension)): the gradient's root mean square over the noise's; inf without noise.
 
-    Errors: ValueError for a dimension < 1, a negative or non-finite norm or noise.
+    Errors: ValueError for a dimension that is not finite and at least 1, a negative or non-finite norm or noise.
     Source: arXiv 2505.19115, the threshold sqrt(3).
     """
-    if dimension < 1:
+    if not 1 <= dimension < math.inf:
         raise ValueError(f"dimension = {dimension!r}: give the number of entries, at least 1")
     for label, value in (("gradient_norm", gradient_norm), ("noise", noise)):
         if not 0 <= value < math.inf:

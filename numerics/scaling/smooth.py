@@ -30,7 +30,10 @@ def swish(x: Any) -> NDArray[Any]:
     wide = array.astype(np.float64)
     with np.errstate(under="ignore"):
         small = np.exp(-np.abs(wide))
-        return np.asarray((wide * np.where(wide >= 0, 1.0, small) / (1 + small)).astype(array.dtype))
+        # Below -708 e**x is subnormal and short of bits, which x times its two halves is not.
+        half = np.exp(np.minimum(wide, 0) / 2)
+        above = np.where(wide < -700, wide * half * half, wide * np.where(wide >= 0, 1.0, small))
+        return np.asarray((above / (1 + small)).astype(array.dtype))
 
 
 def smooth_scale(linear: Any, *, axis: Any = 0, power_of_two: bool = True) -> NDArray[Any]:
@@ -81,6 +84,8 @@ def smooth_swiglu(
     if not np.isfinite(values).all():
         first = int(np.argmin(np.isfinite(values).reshape(-1)))
         raise ValueError(f"the product at element {first} is beyond {left.dtype}: give a larger scale")
+    if quantizer is None and words is not None:
+        raise ValueError("words given without a quantizer: nothing is rounded by them")
     if quantizer is not None:
         values = quantizer.quantize(values, seed=seed, words=words, stream=stream, offset=offset)
     return Smoothed(values, divisor)

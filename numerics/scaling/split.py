@@ -20,6 +20,7 @@ from ..operands import floats
 from ..products import matmul
 from ..quantizer import Quantizer
 from ..rounding import Rounding
+from ..words import stream_after
 
 #: MXFP4 under the smallest power of two for which nothing overflows, so that stochastic rounding has no bias.
 MXFP4_NEVER_CLIP = replace(catalog.MXFP4_E2M1, rule=ScaleRule.NEVER_CLIP, name="mxfp4_never_clip")
@@ -130,7 +131,7 @@ def product_operands(
         )
     r = rounding
     fx, fw, bg, bw, ux, ug = (
-        _along(tensor, quantizer, axis, seed, (stream + place) % (1 << 64))
+        _along(tensor, quantizer, axis, seed, stream_after(stream, place))
         for place, (tensor, quantizer, axis) in enumerate(
             (
                 (left, r.forward_x, 1),
@@ -177,6 +178,6 @@ def split_products(
     def product(pair: tuple[NDArray[Any], NDArray[Any]], place: int) -> Any:
         if not random:
             return matmul(*pair, accumulator)
-        return matmul(*pair, accumulator, seed=seed, stream=(stream + 6 + place) % (1 << 64))
+        return matmul(*pair, accumulator, seed=seed, stream=stream_after(stream, 6 + place))
 
     return Products(*(product(pair, place) for place, pair in enumerate(operands)))

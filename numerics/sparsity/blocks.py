@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.integers import whole
+from ..operands import as_array
 from ..parameters import check_dtype
 from ..quantizer import array_out
 
@@ -96,7 +97,7 @@ class Blocks(NamedTuple):
 
 def blocks_of(x: Any, m: int, axis: Any) -> tuple[NDArray[Any], Blocks]:
     """(x as an array, how it is cut), or a sentence about its dtype or the axis."""
-    array = np.asarray(x)
+    array = as_array(x, "x", "a float32 or float64 array")
     check_dtype(array.dtype)
     number = whole(axis)
     if number is None:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.integers import whole
 from ..kernels import mask_rows, masks, threads
 from ..quantizer import FloatArray
-from ..words import counter, drawn, given_words, random_words
+from ..words import bits_of_words, counter, drawn, given_words, needed_seed, random_words
 from .blocks import Blocks, blocks_of, check_method, check_pattern, refuse_not_finite
 from .exact import settle
 
@@ -111,9 +110,7 @@ def mvue(
     """
     n, m = check_pattern(n, m)
     check_method(method, n, METHODS)
-    bits = whole(random_bits)
-    if bits is None or not 1 <= bits <= 32:
-        raise ValueError(f"random_bits = {random_bits!r}: give an integer from 1 to 32")
+    bits = bits_of_words(random_bits)
     array, layout = blocks_of(x, m, axis)
     given, first = _random(layout, bits, seed, words, stream, offset)
     cut = layout.cut(array)
@@ -130,7 +127,8 @@ def mvue(
             result = wide.astype(x.dtype).reshape(-1, m)
         if any_left:
             rest = np.flatnonzero(left)
-            refuse_not_finite(array if not np.isfinite(x[rest]).all() else x[:0])
+            if not np.isfinite(x[rest]).all():
+                refuse_not_finite(array)
             result[rest] = settle(x[rest], drawn[rest], n, bits, method=method)
         return result
 
@@ -160,9 +158,8 @@ def _random(
     """(one word a block in the order of the cut, or None; the number of the first word to draw)."""
     if words is not None:
         return layout.in_order(given_words(words, layout.words_shape, bits)), 0
-    if seed is None:
-        raise ValueError(f"mvue needs random words: give seed=, or words= of shape {layout.words_shape}")
-    seed, stream, first = counter("seed", seed), counter("stream", stream), counter("offset", offset)
+    seed = needed_seed(seed, "mvue", layout.words_shape)
+    stream, first = counter("stream", stream), counter("offset", offset)
     if layout.axis == len(layout.shape) - 1:
         return None, first
     shape = layout.words_shape

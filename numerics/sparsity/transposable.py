@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..kernels import threads, transposable
 from ..kernels.scan import scan
+from ..operands import as_array
 from ..parameters import carrier_of, check_dtype
 from .blocks import check_method, check_pattern, refuse_not_finite
 
@@ -32,9 +33,8 @@ def transposable_mask(w: Any, n: int = 2, m: int = 4, *, method: str = "exact") 
     Source: arXiv 2102.08124.
     """
     n, m = check_pattern(n, m)
-    if method not in ("exact", "greedy"):
-        check_method(method, n, ("exact", "greedy"))
-    array = np.asarray(w)
+    check_method(method, n, ("exact", "greedy"))
+    array = as_array(w, "w", "a float32 or float64 array")
     check_dtype(array.dtype)
     if array.ndim != 2:
         raise ValueError(f"w of shape {array.shape}: give a matrix")

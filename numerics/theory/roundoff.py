@@ -154,7 +154,7 @@ def gamma(n: int, u: Fraction) -> Fraction:
 
 
 def growth(n: int, u: Fraction) -> Fraction:
-    """(1 + u)**n from above, too large by less than a part in 2**100.
+    """(1 + u)**n from above, too large by at most n parts in 2**126.
 
     Errors: TypeError for what is no number; ValueError for n or u below 0, and for a result of more than 2**28 digits.
     """

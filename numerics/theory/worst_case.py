@@ -53,7 +53,7 @@ def error_bound(accumulator: Accumulator, k: int, *, c: bool = False, quantum: F
 
     c: whether there is one. quantum: a number of which all products and c are multiples, such as the product of the
     lowest bits of two formats; where it is a multiple of the accumulator's own lowest bit, nothing underflows. Exact
-    Fractions, rounded up by less than a part in 2**100.
+    Fractions, but for powers, which are rounded up as by `growth`.
 
     Stages (products, chains, trees, sums of chunks) with factors F compose to (1 + F)(1 + F') - 1. A stage of d
     roundings in a row has, with the u of `unit_roundoff`,

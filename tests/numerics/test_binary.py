@@ -197,6 +197,20 @@ def test_batch_norm_shapes_and_constants():
     assert np.abs(with_epsilon).max() < 0.01
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_no_layout_changes_a_bit_of_batch_norm(axis):
+    """numpy's mean adds in the order of the memory."""
+    x = np.random.default_rng(1).standard_normal((37, 29, 31))
+    for dtype in (np.float32, np.float64):
+        array = x.astype(dtype)
+        others = [np.asfortranarray(array), np.ascontiguousarray(array.transpose(1, 0, 2)).transpose(1, 0, 2)]
+        for other in others:
+            for verb in (binary.shift_variance, lambda a, axis: binary.shift_batch_norm(a, 1, 0, axis=axis)):
+                one, two = verb(array, axis=axis), verb(other, axis=axis)
+                assert one.shape == two.shape
+                assert one.tobytes() == two.tobytes()
+
+
 # AdaMax
 
 

@@ -114,6 +114,21 @@ def test_clips_solve_their_equations(bits):
             assert slope(alpha * (1 - accuracy)) < 0 < slope(alpha * (1 + accuracy))
 
 
+@pytest.mark.parametrize(("bits", "gauss"), [(2, 5e-14), (5, 5e-14), (16, 5e-10), (64, 5e-10)])
+def test_the_error_of_a_clip_is_as_accurate_as_is_said(bits, gauss):
+    with localcontext(prec=130):
+        for alpha in (0.0, 0.25, 1.0, 2.2, 3.9, 5.2, 8.2, 11.0, 11.8, 12.0, 12.3, 14.0):
+            a = Decimal(alpha)
+            inside = a * a / (3 * Decimal(4) ** bits)
+            density = (-a * a / 2).exp() / root_of_two_pi()
+            for name, limit, clipped in (
+                ("laplace", 1e-15, 2 * (-a).exp()),
+                ("gauss", gauss, 2 * ((a * a + 1) * tail(a) - a * density)),
+            ):
+                exact = clipped + inside
+                assert abs(Decimal(aciq_mse(alpha, bits, name)) - exact) <= Decimal(limit) * exact
+
+
 @pytest.mark.parametrize("bits", TABLE)
 def test_table_of_clips(bits):
     laplace, gauss, half, *errors = TABLE[bits]

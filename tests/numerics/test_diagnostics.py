@@ -118,7 +118,13 @@ def test_hessian_by_central_difference():
             lambda: emulated_step(np.ones(2), 0.5, Quantizer(catalog.E4M3, Rounding.SR), words=np.zeros(7, int)),
             "words of shape \\(7,\\) for nets \\(2,\\): give \\(8,\\)",
         ),
+        (
+            lambda: emulated_step(np.ones(2), 0.5, BFLOAT, words="junk"),
+            "words given with RNE: random words belong to SR",
+        ),
+        (lambda: emulated_step(np.ones(2), 0.5, BFLOAT, stream=-1), "stream = -1"),
         (lambda: depth_two_run(np.ones(2), 0.5, -1, BFLOAT), "steps = -1"),
+        (lambda: depth_two_run(np.ones(2), 0.5, 2.5, BFLOAT), "steps = 2.5: give an integer of at least 0"),
         (lambda: depth_two_run(np.ones(2, np.float32), 0.1, 1, BFLOAT), "rate = 0.1 is no number of float32"),
     ],
 )

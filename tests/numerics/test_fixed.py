@@ -249,6 +249,16 @@ def test_wrapping_by_hand():
     assert s16_8.quantize(np.array([128, 127.999, -128.01, 1e300])).tolist() == [-128, -128, 127.98828125, 0]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_cannot_wrap_is_named_and_not_what_wraps(dtype):
+    quantizer = Quantizer(catalog.INT8, overflow=Overflow.WRAP)
+    for apply in (quantizer.quantize, quantizer.encode):
+        with pytest.raises(ValueError, match="NaN at element 1: int8 has no NaN"):
+            apply(np.array([300.0, np.nan, np.inf], dtype))
+        with pytest.raises(OverflowError, match="-inf at element 1 cannot wrap"):
+            apply(np.array([300.0, -np.inf, np.nan], dtype))
+
+
 @pytest.mark.parametrize("fraction_bits", [-900, -880, -64, -5, 0, 30, 900])
 def test_wrapping_of_huge_values(fraction_bits):
     """Numbers whose low bits lie where the format has its own, and 2**70 and 1e300."""

@@ -128,6 +128,12 @@ def test_operands_that_do_not_fit(a, b, error, sentence):
         matmul(a, b, A100)
 
 
+def test_a_stream_is_checked_where_nothing_is_drawn():
+    for call in (lambda: matmul(A, B, A100, stream=-1), lambda: dot(A[0], A[0], A100, stream=-1)):
+        with pytest.raises(ValueError, match="stream = -1: give an integer in"):
+            call()
+
+
 def put(array, where, value):
     changed = array.copy()
     changed[where] = value

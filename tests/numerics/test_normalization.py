@@ -369,6 +369,17 @@ def test_bifurcation_with_other_copies_and_accumulators():
     assert (of_weights == matmul(x.T, fine.quantize(g, seed=6, stream=1), HALF)).all()
 
 
+def test_after_the_last_stream_of_a_bifurcation_comes_the_first():
+    x, w, g = (np.ones(s, np.float32) / 3 for s in ((6, 5), (5, 4), (6, 4)))
+    last, fine = 2**64 - 1, Quantizer(FixedFormat(16, 12), Rounding.SR)
+    of_input, of_weights = bifurcated_gradients(x, w, g, quantizer=fine, weight_quantizer=fine, seed=6, stream=last)
+    exact = Accumulator(catalog.BINARY32, order="exact")
+    assert (of_input == matmul(fine.quantize(g, seed=6, stream=last), w.T, exact)).all()
+    assert (of_weights == matmul(x.T, fine.quantize(g, seed=6, stream=0), exact)).all()
+    with pytest.raises(ValueError, match="stream = -1: give an integer"):
+        bifurcated_gradients(x, w, g, quantizer=np.copy, seed=6, stream=-1)
+
+
 def test_the_stochastic_gradient_of_the_input_has_no_bias():
     # Two bits of word, all of them: the mean over the words of the quantized gradient is the gradient itself, and the
     # product is linear in it.

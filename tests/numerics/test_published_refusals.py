@@ -6,7 +6,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from numerics import Quantizer, binary, catalog, clipping, diagnostics, luq, normalization, scaling, tempered
+from numerics import (
+    Quantizer,
+    Rounding,
+    binary,
+    catalog,
+    clipping,
+    diagnostics,
+    luq,
+    normalization,
+    scaling,
+    sparsity,
+    tempered,
+)
 
 X = np.linspace(-3, 3, 12).reshape(3, 4)
 E4M3 = Quantizer(catalog.E4M3)
@@ -25,8 +37,10 @@ REFUSED = [
     (lambda: luq.hindsight_max(1, 2, True), TypeError, "eta = True: give a number"),
     (lambda: luq.quantize(X, alpha="1", seed=1), TypeError, "alpha = '1': give a number, one for the whole array"),
     (lambda: luq.quantize(X, alpha=True, seed=1), TypeError, "alpha = True: give a number"),
-    (lambda: luq.moments(math.nan, 1), ValueError, "x = nan, alpha = 1: give finite numbers"),
-    (lambda: luq.moments(1, math.inf), ValueError, "x = 1, alpha = inf: give finite numbers"),
+    (lambda: luq.moments(math.nan, 1), ValueError, "x = nan: give a finite number"),
+    (lambda: luq.moments(1, math.inf), ValueError, "alpha = inf: give a finite number"),
+    (lambda: luq.moments("0.5", 1.0), TypeError, "x = '0.5': give a finite number"),
+    (lambda: scaling.gradient_to_noise(1.0, 1.0, math.nan), ValueError, "dimension = nan: give the number of entries"),
     (lambda: luq.moments(0.3, 1, random_bits=2.5), ValueError, r"random_bits = 2\.5: give an integer"),
     (lambda: luq.smp(X, 3), ValueError, r"give seed=, or words= of shape \(3, 3, 4\)"),
     (lambda: luq.noise_then_round_bias(np.array([1, np.nan]), 0.1), ValueError, "x has nan at element 1"),
@@ -90,6 +104,39 @@ REFUSED = [
         "too long for this gradient; give a shorter one",
     ),
 ]
+
+MASKED = np.ma.masked_array(np.ones((4, 4), np.float32), mask=np.eye(4))
+BITS = MASKED.astype(np.uint8)
+LOSES_A_MASK = [
+    ("x", lambda: sparsity.top_n(MASKED)),
+    ("x", lambda: sparsity.mvue(MASKED, seed=1)),
+    ("x", lambda: sparsity.variance(MASKED)),
+    ("w", lambda: sparsity.transposable_mask(MASKED)),
+    ("x", lambda: binary.sign(MASKED)),
+    ("x", lambda: binary.ap2(MASKED)),
+    ("x", lambda: binary.shift_batch_norm(MASKED, 1, 0)),
+    ("x", lambda: binary.pack(MASKED)),
+    ("b", lambda: binary.xnor_matmul(np.ones((4, 4)), MASKED)),
+    ("x", lambda: binary.byte_matmul(BITS, np.ones((4, 4)))),
+    ("w", lambda: binary.byte_matmul(BITS.data, MASKED)),
+    ("codes", lambda: clipping.dequantize(BITS, 1.0, 0)),
+    ("words", lambda: luq.smp(np.ones(4), 4, words=BITS)),
+    ("words", lambda: scaling.fp8_adam(np.ones(4), scaling.adam_start(np.ones(4)), rate=0.1, words=BITS[:3])),
+    (
+        "words",
+        lambda: diagnostics.emulated_step(
+            np.ones(2), 0.1, Quantizer(catalog.E4M3, Rounding.SR), words=BITS.ravel()[:8]
+        ),
+    ),
+    ("x", lambda: tempered.evaluate(NET, BITS[:, :3])),
+    ("labels", lambda: tempered.sample_interpolator((1,), np.ones((4, 3)), BITS[0], seed=1)),
+]
+
+
+@pytest.mark.parametrize(("label", "call"), LOSES_A_MASK)
+def test_no_mask_of_a_masked_array_is_dropped(label, call):
+    with pytest.raises(TypeError, match=f"^{label} is a masked array: its mask would be lost"):
+        call()
 
 
 @pytest.mark.parametrize(("call", "error", "sentence"), REFUSED, ids=[case[2][:50] for case in REFUSED])

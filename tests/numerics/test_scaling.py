@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -200,6 +201,19 @@ def test_swish():
     assert swish(np.float32([1.5])).dtype == np.float32
 
 
+def test_swish_keeps_its_bound_where_the_exponential_is_subnormal():
+    places = [RANDOM.uniform(low, high, 300) for low, high in ((-760, -690), (-700, 0), (-40, 0), (-1, 1), (0, 800))]
+    x = np.concatenate([*places, -np.ldexp(RANDOM.random(300), RANDOM.integers(-1074, 10, 300))])
+    found = swish(x)
+    with localcontext(prec=60):
+        wanted = [Decimal(v) / (1 + Decimal(-v).exp()) for v in x.tolist()]
+        worst = max(
+            abs(Decimal(y) - exact) / Decimal(ulp)
+            for y, exact, ulp in zip(found.tolist(), wanted, np.spacing(np.abs(found)).tolist(), strict=True)
+        )
+    assert worst <= 4
+
+
 def test_smooth_gradients():
     linear, gate = RANDOM.standard_normal((4, 3)), RANDOM.standard_normal((4, 3))
     upstream = RANDOM.standard_normal((4, 3))
@@ -344,6 +358,13 @@ def test_the_second_moment_needs_the_range_of_e5m2():
         (lambda: Storage(SR8, flush=True), "give a deterministic rounding"),
         (lambda: Storage(E4M3, largest=0.0), "largest = 0.0"),
         (lambda: store(np.ones(2), Storage(E4M3, flush=True)), "needs random words"),
+        (lambda: store(np.ones(2), Storage(E4M3), words=[0, 0]), "words given with RNE"),
+        (lambda: store(np.ones(2), Storage(E4M3), seed=-1), "seed = -1"),
+        (lambda: smooth_swiglu(np.ones((2, 2)), np.ones((2, 2)), words=[0]), "words given without a quantizer"),
+        (
+            lambda: fp8_adam(np.ones(2), adam_start(np.ones(2)), rate=0.1, words=np.zeros((3, 2), int)),
+            "nothing is stored at random",
+        ),
         (lambda: fp8_adam(np.ones(2), adam_start(np.ones(3)), rate=0.1), "gradient float64 \\(2,\\) for weights"),
         (lambda: fp8_adam(np.ones(2), adam_start(np.ones(2)), rate=0.1, beta2=1.0), "beta2 = 1.0"),
         (lambda: fp8_adam(np.ones(2), adam_start(np.ones(2)), rate=0.1, words=np.zeros((2, 2), int)), "\\(3, 2\\)"),

@@ -87,6 +87,11 @@ def test_other_text_is_refused(text):
         spec.loads(text)
 
 
+def test_what_is_no_text_is_refused():
+    with pytest.raises(TypeError, match="text 5: give the text of a format"):
+        spec.loads(5)
+
+
 def test_text_of_an_impossible_record_says_what_is_wrong():
     with pytest.raises(ValueError, match="mantissa_bits = -3"):
         spec.loads('{"kind":"FloatFormat","exponent_bits":4,"mantissa_bits":-3}')

@@ -61,13 +61,23 @@ def test_gamma_and_growth():
     assert theory.gamma(100, u) == 100 * u / (1 - 100 * u)
     for n in (0, 1, 2, 3, 64, 1000):
         exact = (1 + u) ** n
-        assert exact <= theory.growth(n, u) < exact * (1 + Fraction(1, 1 << 100))
+        assert exact <= theory.growth(n, u) <= exact * (1 + Fraction(n, 1 << 126))
         assert theory.growth(n, u) - 1 <= theory.gamma(n, u)
     assert theory.growth(10**6, u) > 1
     with pytest.raises(ValueError, match=r"n u = 1 is not below 1; growth"):
         theory.gamma(1 << 11, u)
     with pytest.raises(ValueError, match="RNL rounds logarithms"):
         theory.unit_roundoff(BINARY16, Rounding.RNL)
+
+
+@pytest.mark.parametrize(("n", "place"), [(1 << 30, 24), ((1 << 36) - 1, 36), ((1 << 20) - 1, 53)])
+def test_long_powers_are_rounded_up_by_no_more_than_is_said(n, place, monkeypatch):
+    u = Fraction(1, 1 << place)
+    found = theory.growth(n, u)
+    monkeypatch.setattr("numerics.theory.roundoff._KEPT_BITS", 400)
+    finer = theory.growth(n, u)
+    assert finer <= found <= finer * (1 + Fraction(n, 1 << 126))
+    assert found > finer * (1 + Fraction(n, 1 << 130))  # not a part in 2**100 whatever n
 
 
 @pytest.mark.parametrize("mode", grids.DETERMINISTIC, ids=lambda mode: mode.name)
