@@ -37,8 +37,14 @@ class Following(Whole):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the other, also after it was loaded by itself."""
-        return self.optimizer.param_groups
+        """Those of the other, also after it was loaded by itself.
+
+        torch.distributed.checkpoint.state_dict reads of a flattened state only what a group has a name for.
+        """
+        groups = self.optimizer.param_groups
+        for first in groups[:1]:
+            first.setdefault("emul", None)
+        return groups
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
@@ -93,7 +99,8 @@ class Following(Whole):
     def state_dict(self) -> dict[str, Any]:
         """The other's, and in it, as "emul", what this one keeps, and "inside" of that what one around another has.
 
-        The first group has it too: torch.distributed.checkpoint.state_dict takes no more than the state and the groups.
+        The first group has it too, where a live one has None: torch.distributed.checkpoint.state_dict takes no more than
+        the state and the groups.
         """
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)

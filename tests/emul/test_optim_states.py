@@ -21,6 +21,15 @@ def both_ways(parameters) -> optim.RoundedWeights:
     return optim.RoundedWeights(bounded(parameters), SR, seed=2)
 
 
+def in_groups(parameters) -> optim.RoundedWeights:
+    """And a schedule, which puts a name into the groups as well."""
+    one, *others = parameters
+    inner = torch.optim.AdamW([{"params": [one], "lr": 0.02}, {"params": others}], 0.01)
+    optimizer = optim.RoundedWeights(inner, SR, seed=2)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)
+    return optimizer
+
+
 def net() -> torch.nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -36,25 +45,30 @@ def run(model: torch.nn.Module, optimizer: torch.optim.Optimizer, steps: range) 
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # one process
-@pytest.mark.parametrize("build", [rounded, bounded, both_ways])
-def test_a_run_goes_on_from_what_torch_distributed_checkpoint_has_saved(build, tmp_path):
+@pytest.mark.parametrize("build", [rounded, bounded, both_ways, in_groups])
+@pytest.mark.parametrize("flat", [False, True], ids=["by group", "flattened"])
+def test_a_run_goes_on_from_what_torch_distributed_checkpoint_has_saved(build, flat, tmp_path):
     checkpoint = pytest.importorskip("torch.distributed.checkpoint")
     both = pytest.importorskip("torch.distributed.checkpoint.state_dict")
 
+    options = both.StateDictOptions(flatten_optimizer_state_dict=flat)
     first = net()
     optimizer = build(first.parameters())
     run(first, optimizer, range(1, 4))
-    weights, state = both.get_state_dict(first, optimizer)
+    weights, state = both.get_state_dict(first, optimizer, options=options)
     checkpoint.save({"model": weights, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
     later = net()
     with torch.no_grad():
         for parameter in later.parameters():
             parameter.mul_(3)  # of other norms
     other = build(later.parameters())
-    weights, state = both.get_state_dict(later, other)
+    other.optimizer.load_state_dict(other.optimizer.state_dict())  # which replaces the groups
+    weights, state = both.get_state_dict(later, other, options=options)
     loaded = {"model": weights, "optimizer": state}
     checkpoint.load(loaded, checkpoint_id=tmp_path, no_dist=True)
-    both.set_state_dict(later, other, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])
+    both.set_state_dict(
+        later, other, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"], options=options
+    )
     assert other.state_dict()["emul"] == optimizer.state_dict()["emul"]
     run(first, optimizer, range(4, 6))
     run(later, other, range(4, 6))
@@ -86,4 +100,4 @@ def test_a_state_of_before_the_groups_had_it_is_loaded():
     other.load_state_dict(state)
     assert other.steps == 7
     assert other.optimizer.rho == optimizer.optimizer.rho
-    assert "emul" not in other.param_groups[0]
+    assert other.param_groups[0]["emul"] is None
