@@ -139,7 +139,7 @@ def _run(run: Run, score: float | None, metric: Metric) -> Json:
         "diverged": run.diverged or None,
         "initial_weights_sha256": run.start,
         "final_weights_sha256": run.weights,
-        **({"phases": [_finite_all(_plain(phase)) for phase in run.phases]} if _told(run) else {}),
+        **({"phases": [finite_all(_plain(phase)) for phase in run.phases]} if _told(run) else {}),
         **({"clips": [_plain(clip) for clip in run.clips]} if run.clips else {}),
     }
 
@@ -149,12 +149,12 @@ def _told(run: Run) -> bool:
     return len(run.phases) > 1 or any(phase.measured for phase in run.phases)
 
 
-def _finite_all(value: Json) -> Json:
+def finite_all(value: Json) -> Json:
     """The same with null for what is not finite, such as the ratio to no noise."""
     if isinstance(value, dict):
-        return {name: _finite_all(part) for name, part in value.items()}
+        return {name: finite_all(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_finite_all(part) for part in value]
+        return [finite_all(part) for part in value]
     return _finite(value) if isinstance(value, float) else value
 
 

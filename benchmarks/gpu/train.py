@@ -5,6 +5,7 @@ card it refuses, unless --tiny asks for a model that the CPU trains in seconds, 
 """
 
 import argparse
+import json
 import math
 import platform
 import sys
@@ -24,6 +25,7 @@ from benchmarks.gpu.report import commit, stem, write_files
 from emul import text
 from emul.datasets import Dataset
 from emul.gpt import Gpt, Size
+from emul.record import finite_all
 from emul.training import TEXT, Settings, evaluate, fingerprint, phase_seed, reproducible, train
 
 LARGE = Size(layers=6, width=384, heads=6, context=256)  # 10.8 M parameters
@@ -127,7 +129,10 @@ def _run(
     rate = settings.learning_rate
     done = train(model, data, settings, steps=steps, learning_rate=rate, seed=phase_seed(seed, "batches"))
     run: dict[str, Any] = {"seed": seed, "losses": list(done.losses), "diverged": done.diverged, "native": native}
-    run["validation"] = math.nan if done.diverged else evaluate(model, data, settings).loss
+    run["validation"] = math.nan
+    if not done.diverged:
+        tested = evaluate(model, data, settings)
+        run |= {"validation": tested.loss, "diverged": tested.diverged}
     run["seconds a step"] = median(done.seconds) if done.seconds else math.nan
     run["weights"] = fingerprint(model)
     return run
@@ -147,9 +152,8 @@ def _said(run: dict[str, Any]) -> str:
 
 
 def _json(report: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(report, indent=1) + "\n"
+    """A value that is not finite is null, its run diverged."""
+    return json.dumps(finite_all(report), indent=1, allow_nan=False) + "\n"
 
 
 def _mean(values: list[float]) -> float:

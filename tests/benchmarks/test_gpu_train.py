@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from emul import text
+from emul.training import TEXT, Evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["native float32", "FP8", "12-bit accumulators"]
@@ -54,7 +56,7 @@ def test_the_report(written):
 def test_the_table_says_what_is_native(written):
     text = next(written.glob("*.md")).read_text()
     assert text.count("\n| ") == 1 + 3 + 1
-    assert "attention" not in text and "Embedding" in text and "LayerNorm" in text
+    assert "Attention)" not in text and "Embedding)" in text and "LayerNorm)" in text
     assert "| 12-bit accumulators in all three products, time only |" in text
     assert next(written.glob("*.svg")).read_text().count("<polyline") == 6
 
@@ -86,3 +88,32 @@ def test_the_large_model_is_large_enough(program):
     with torch.device("meta"):
         parameters = program.parameters(program.LARGE, data)
     assert parameters >= 10_000_000 and program._options([]).steps >= 200
+
+
+def test_a_run_that_diverges_is_told(program, tmp_path):
+    data = text.load(program.TINY.context, 32)
+    settings = replace(TEXT, steps=3, batch=4, learning_rate=1e30)
+    runs = [program._run(program.TINY, data, None, seed, 3, settings) for seed in (1, 2)]
+    assert all(run["diverged"] and math.isnan(run["validation"]) for run in runs)
+    report = {
+        "description": {"device": "a card"},
+        "commit": "0",
+        "parameters": 1,
+        "size": {"layers": 1, "width": 16, "context": 8},
+        "settings": {"batch": 4},
+        "steps": 3,
+        "tiny": True,
+        "native everywhere": [],
+        "rows": [{"name": "native float32", "runs": runs}],
+        "all products, a few steps": runs[0],
+    }
+    assert program.markdown(report).count("\n- native float32, seed ") == 2
+    losses = json.loads(program._json(report), parse_constant=pytest.fail)["rows"][0]["runs"][0]
+    assert losses["validation"] is None and losses["losses"][0] == runs[0]["losses"][0]
+
+
+def test_a_test_that_diverges_is_told(program, monkeypatch):
+    broken = Evaluation(0, math.nan, (), "the test loss is nan")
+    monkeypatch.setitem(program._run.__globals__, "evaluate", lambda *arguments: broken)
+    run = program._run(program.TINY, text.load(program.TINY.context, 32), None, 1, 1, replace(TEXT, batch=4))
+    assert run["diverged"] == "the test loss is nan" and math.isnan(run["validation"])
