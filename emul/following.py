@@ -37,9 +37,10 @@ class Following(Whole):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the other, also after it was loaded by itself.
+        """Those of the other, also after it was loaded by itself; the first has the name "emul", as in state_dict().
 
-        torch.distributed.checkpoint.state_dict reads of a flattened state only what a group has a name for.
+        Without it torch.distributed.checkpoint.state_dict, which reads of a flattened state only what a group has a name
+        for, would pass over the entry.
         """
         groups = self.optimizer.param_groups
         for first in groups[:1]:

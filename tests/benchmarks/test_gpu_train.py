@@ -90,7 +90,7 @@ def test_the_large_model_is_large_enough(program):
     assert parameters >= 10_000_000 and program._options([]).steps >= 200
 
 
-def test_a_run_that_diverges_is_told(program, tmp_path):
+def test_a_run_that_diverges_is_told(program):
     data = text.load(program.TINY.context, 32)
     settings = replace(TEXT, steps=3, batch=4, learning_rate=1e30)
     runs = [program._run(program.TINY, data, None, seed, 3, settings) for seed in (1, 2)]
